@@ -1,0 +1,74 @@
+// Package route answers one question: what is this address? Intake asks before it
+// takes a recipient, dispatch before it delivers, and the operator to understand both.
+package route
+
+import (
+	"context"
+
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// A Router resolves addresses. It is safe for concurrent use. The error is
+// temporary trouble in finding the answer (*reason.Error); an address that cannot be
+// delivered to is an answer: a Route of Kind Refused.
+type Router interface {
+	Route(ctx context.Context, to mail.Address) (Route, error)
+}
+
+// Kind is what an address turned out to be.
+type Kind uint8
+
+const (
+	Refused Kind = iota // nobody here, and not ours to pass on: Err says why
+	Mailbox             // an account's mailbox here
+	Forward             // an alias: the message goes on to Targets under their own names
+	Remote              // another host's
+)
+
+// Route is the answer.
+type Route struct {
+	Kind    Kind
+	Local   bool               // the domain is ours
+	Final   mail.Address       // the address after alias domain and catch-all; sub-address kept
+	Account *directory.Account // of Kind Mailbox
+	Domain  *directory.Domain  // where Local
+	Folder  string             // the sub-address's folder wish, "" for INBOX
+	Targets []mail.Address     // of Kind Forward
+	Next    NextHop            // of Kind Remote
+	Err     *reason.Error      // of Kind Refused
+	Steps   []Step             // how the answer was found, in order
+}
+
+// Step is one decision on the way to a Route.
+type Step struct {
+	What   string // what was looked at: "domain example.test"
+	Where  string // the file and line, table or key that decided
+	Result string // "alias domain of example.org"
+}
+
+// NextHop is where a remote job goes. Without Host the recipients' domain is
+// looked up (MX, then addresses).
+type NextHop struct {
+	Domain string // the destination, an A-label name or an address literal
+	Host   string // a fixed relay, name or address literal; "" for MX
+	Port   int    // 0 means 25
+	// MX asks for the MX records of Host, where it is a name.
+	MX       bool
+	User     string // credentials for AUTH; "" for none
+	Password string
+	TLS      TLSPolicy
+}
+
+// TLSPolicy is how a next hop's TLS is used.
+type TLSPolicy uint8
+
+const (
+	TLSOpportunistic TLSPolicy = iota // STARTTLS when offered, any certificate; falls back to plain text, recorded
+	TLSNone                           // never
+	TLSEncrypt                        // STARTTLS or no delivery, any certificate
+	TLSVerify                         // STARTTLS with a certificate that is valid for the host
+	TLSImplicit                       // TLS from the first byte (port 465), certificate verified
+)
+

@@ -1,0 +1,141 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/postilion/postilion/internal/reason"
+)
+
+var errSentinel = errors.New("a sentinel")
+
+// serve starts a server on a socket of its own and returns a client of it.
+func serve(t *testing.T, s *Server) *Client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	cl := NewClient(path)
+	t.Cleanup(func() {
+		cl.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return cl
+}
+
+func TestCallsShareConnectionsAndKeepTheirErrors(t *testing.T) {
+	t.Parallel()
+	cl := serve(t, &Server{Handlers: map[string]Handler{
+		"double":   Handle(func(_ context.Context, n int) (int, error) { return 2 * n, nil }),
+		"reason":   Handle(func(context.Context, int) (int, error) { return 0, reason.DiskFull.Because(errSentinel) }),
+		"sentinel": Handle(func(context.Context, int) (int, error) { return 0, errSentinel }),
+	}})
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			if got, err := Do[int, int](ctx, cl, "double", i); err != nil || got != 2*i {
+				t.Errorf("double %d: %d, %v", i, got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := Do[int, int](ctx, cl, "reason", 0); reason.As(err).Reason != reason.DiskFull.Reason || !errors.Is(err, errSentinel) {
+		t.Errorf("want disk-full because of the sentinel, have %v", err)
+	}
+	if _, err := Do[int, int](ctx, cl, "sentinel", 0); !errors.Is(err, errSentinel) {
+		t.Errorf("want the sentinel, have %v", err)
+	}
+	if got, err := Do[int, int](ctx, cl, "double", 4); err != nil || got != 8 {
+		t.Errorf("a call after errors: %d, %v", got, err)
+	}
+}
+
+func TestStreamsBothWays(t *testing.T) {
+	t.Parallel()
+	cl := serve(t, &Server{Handlers: map[string]Handler{
+		"echo": func(_ context.Context, c *Conn, request []byte) ([]byte, error) {
+			var all []byte
+			for {
+				p, err := c.Recv()
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, p...)
+			}
+			c.Send(all)
+			return request, c.CloseSend()
+		},
+	}})
+	want := bytes.Repeat([]byte("0123456789abcdef"), 100_000) // several frames
+	for range 3 {
+		s, err := cl.Open(context.Background(), "echo", []byte("tag"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Send(want)
+		if err := s.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for {
+			p, err := s.Recv()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, p...)
+		}
+		if reply, err := s.Reply(); err != nil || string(reply) != "tag" || !bytes.Equal(got, want) {
+			t.Fatalf("reply %q, %v; %d bytes came back of %d", reply, err, len(got), len(want))
+		}
+	}
+}
+
+func TestAStrangerIsRefused(t *testing.T) {
+	t.Parallel()
+	cl := serve(t, &Server{Allow: func(uint32) bool { return false }, Handlers: map[string]Handler{
+		"double": Handle(func(_ context.Context, n int) (int, error) { return 2 * n, nil }),
+	}})
+	if _, err := Do[int, int](context.Background(), cl, "double", 1); err == nil {
+		t.Error("a uid that is not allowed was served")
+	}
+}
+
+func TestGarbageEndsTheConnectionOnly(t *testing.T) {
+	t.Parallel()
+	cl := serve(t, &Server{Handlers: map[string]Handler{
+		"double": Handle(func(_ context.Context, n int) (int, error) { return 2 * n, nil }),
+	}})
+	c, err := cl.Dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write(bytes.Repeat([]byte{0xff}, 64))
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("garbage was answered")
+	}
+	c.Close()
+	if got, err := Do[int, int](context.Background(), cl, "double", 2); err != nil || got != 4 {
+		t.Errorf("after garbage: %d, %v", got, err)
+	}
+}

@@ -1,0 +1,81 @@
+// Package serve is the listener core of SMTP, LMTP, POP3 and IMAP: accepting with
+// back-off, limits in all and per client, the PROXY protocol, TLS, the table of
+// connections, and a graceful stop. Protocols are Handlers.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/postilion/postilion/internal/id"
+)
+
+// A Handler speaks one protocol on accepted connections.
+type Handler interface {
+	// Serve talks on c until the session ends, and closes nothing: the server closes c. When
+	// ctx ends the server is stopping: finish the command at hand, say so, return.
+	Serve(ctx context.Context, c *Conn)
+	// Refuse writes the protocol's temporary answer to a client over a limit, in at most one
+	// write; the server then closes c. why is one of the Over constants or a block's reason.
+	Refuse(c *Conn, why string)
+}
+
+// Why a connection is refused.
+const (
+	OverAll    = "too many connections"
+	OverClient = "too many connections from your address"
+	OverRate   = "your address connects too often"
+)
+
+// Conn is a client's connection. The embedded net.Conn is the plain or the TLS
+// one, whichever is current; replace it only through StartTLS.
+type Conn struct {
+	net.Conn
+	ID       id.ID          // the session's
+	Listener string         // the listener's name, such as "submission"
+	Client   netip.AddrPort // the client, through the PROXY protocol where a trusted proxy spoke it
+	Server   netip.AddrPort // the address the client connected to
+	Started  time.Time
+
+	tls   *tls.Conn // nil without TLS
+	entry *entry
+}
+
+// StartTLS takes the server's side of a handshake within timeout and switches the
+// connection over. The caller must have discarded everything read before.
+func (c *Conn) StartTLS(ctx context.Context, config *tls.Config, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	t := tls.Server(c.Conn, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.Conn, c.tls = t, t
+	return nil
+}
+
+// TLS returns the TLS session's state, or nil without TLS.
+func (c *Conn) TLS() *tls.ConnectionState {
+	if c.tls == nil {
+		return nil
+	}
+	s := c.tls.ConnectionState()
+	return &s
+}
+
+// SetAccount tells the table of connections who logged in.
+func (c *Conn) SetAccount(account string) {
+	if c.entry != nil {
+		c.entry.account.Store(&account)
+	}
+}
+
+// SetState tells the table of connections what the session is doing, in a word or two.
+func (c *Conn) SetState(state string) {
+	if c.entry != nil {
+		c.entry.state.Store(&state)
+	}
+}
