@@ -71,4 +71,3 @@ const (
 	TLSVerify                         // STARTTLS with a certificate that is valid for the host
 	TLSImplicit                       // TLS from the first byte (port 465), certificate verified
 )
-
