@@ -40,9 +40,13 @@ type Conn struct {
 	Server   netip.AddrPort // the address the client connected to
 	Started  time.Time
 
+	raw   net.Conn  // the socket below; nil in tests of protocols
 	tls   *tls.Conn // nil without TLS
-	entry *entry
+	entry *entry    // nil outside a Server
 }
+
+// abort ends the connection from outside, whatever its session is doing.
+func (c *Conn) abort() { c.raw.Close() }
 
 // StartTLS takes the server's side of a handshake within timeout and switches the
 // connection over. The caller must have discarded everything read before.

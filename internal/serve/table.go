@@ -1,8 +1,140 @@
 package serve
 
-import "sync/atomic"
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postilion/postilion/internal/id"
+)
+
+// Table lists the connections of all servers that share it and counts them by
+// client. Its zero value is ready. It is safe for concurrent use.
+type Table struct {
+	mu      sync.Mutex
+	entries map[*entry]struct{}
+	clients map[netip.Prefix]int // connections now, by client
+	recent  map[netip.Prefix]int // connections in the running minute, by client
+	minute  int64
+}
 
 // entry is a connection's row in the table of connections.
 type entry struct {
+	conn           *Conn
+	client         netip.Prefix
 	account, state atomic.Pointer[string]
+}
+
+// Connection is a row of the table of connections.
+type Connection struct {
+	ID       id.ID          `json:"id"`
+	Listener string         `json:"listener"`
+	Client   netip.AddrPort `json:"client"`
+	Started  time.Time      `json:"started"`
+	Account  string         `json:"account,omitempty"`
+	State    string         `json:"state,omitempty"`
+}
+
+// clientOf is what counts as one client: an IPv4 address, or an IPv6 /64, which is
+// what one customer is given.
+func clientOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// List returns the connections, oldest first.
+func (t *Table) List() []Connection {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]Connection, 0, len(t.entries))
+	for e := range t.entries {
+		c := Connection{ID: e.conn.ID, Listener: e.conn.Listener, Client: e.conn.Client, Started: e.conn.Started}
+		if p := e.account.Load(); p != nil {
+			c.Account = *p
+		}
+		if p := e.state.Load(); p != nil {
+			c.State = *p
+		}
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b Connection) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID.String(), b.ID.String()))
+	})
+	return list
+}
+
+// Len returns the number of connections.
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.entries)
+}
+
+// Close ends the connections that match and returns how many there were.
+func (t *Table) Close(match func(Connection) bool) int {
+	n := 0
+	for _, c := range t.List() {
+		if !match(c) {
+			continue
+		}
+		t.mu.Lock()
+		for e := range t.entries {
+			if e.conn.ID == c.ID {
+				e.conn.abort()
+				n++
+			}
+		}
+		t.mu.Unlock()
+	}
+	return n
+}
+
+// enter adds a connection unless a limit of o is reached; then why tells which.
+func (t *Table) enter(c *Conn, o *Options, here *atomic.Int64, now time.Time) (e *entry, why string) {
+	client := clientOf(c.Client.Addr())
+	exempt := o.exempt(c.Client.Addr())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.entries == nil {
+		t.entries = map[*entry]struct{}{}
+		t.clients = map[netip.Prefix]int{}
+	}
+	if m := now.Unix() / 60; m != t.minute || t.recent == nil {
+		t.minute, t.recent = m, map[netip.Prefix]int{}
+	}
+	if !exempt && o.ConnectionRate > 0 {
+		t.recent[client]++
+	}
+	switch {
+	case here.Load() >= int64(o.maxConnections()):
+		return nil, OverAll
+	case exempt:
+	case t.clients[client] >= o.maxPerClient():
+		return nil, OverClient
+	case o.ConnectionRate > 0 && t.recent[client] > o.ConnectionRate:
+		return nil, OverRate
+	}
+	e = &entry{conn: c, client: client}
+	t.entries[e] = struct{}{}
+	t.clients[client]++
+	here.Add(1)
+	return e, ""
+}
+
+func (t *Table) leave(e *entry, here *atomic.Int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.entries, e)
+	if t.clients[e.client]--; t.clients[e.client] == 0 {
+		delete(t.clients, e.client)
+	}
+	here.Add(-1)
 }

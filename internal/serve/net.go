@@ -1,0 +1,46 @@
+package serve
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+)
+
+// ParsePrefixes reads addresses and CIDR ranges. The error names the first wrong one.
+func ParsePrefixes(list []string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, s := range list {
+		p, err := ParsePrefix(s)
+		if err != nil {
+			return nil, err
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+// ParsePrefix reads an address, or a range as address/bits.
+func ParsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			return p.Masked(), nil
+		}
+	} else if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.Prefix{}, fmt.Errorf("%q: want an IP address such as 192.0.2.1 or a range such as 192.0.2.0/24", s)
+}
+
+func contains(nets []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, p := range nets {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func stack() string { return string(debug.Stack()) }
