@@ -18,8 +18,10 @@ type Service interface {
 	Password(ctx context.Context, a Attempt, user, password string) (Identity, error)
 	// APOP checks an RFC 1939 digest of timestamp and password.
 	APOP(ctx context.Context, a Attempt, user, timestamp, digest string) (Identity, error)
-	// SCRAM begins an RFC 7677 conversation. binding is nil without channel binding.
-	SCRAM(ctx context.Context, a Attempt, binding *ChannelBinding) (Conversation, error)
+	// SCRAM begins an RFC 7677 conversation. bindings are those of the connection that
+	// SCRAM-SHA-256-PLUS was offered with, whichever of the two the client chose; none
+	// where it was not offered. The client names the one it binds to.
+	SCRAM(ctx context.Context, a Attempt, bindings []ChannelBinding) (Conversation, error)
 	// Allowed tells at connect time whether a client may try at all: nil, or Blocked.
 	Allowed(ctx context.Context, client netip.Addr) error
 }

@@ -22,7 +22,9 @@ type Reader interface {
 	// Find looks an address up: its domain, following alias domains, then the first of
 	// locals (keys, see LocalKey) that is an account or an alias, then the domain's
 	// catch-all. The error wraps ErrNotFound when the domain is not ours; a domain
-	// of ours without the local part gives Found with neither Account nor Alias.
+	// of ours without the local part gives Found with neither Account nor Alias. Locals are
+	// folded as the domain says; those over 16 are not looked at. Without locals only the
+	// domain is answered, no catch-all.
 	Find(ctx context.Context, domain string, locals []string) (Found, error)
 	// Account returns one account by its id, or ErrNotFound.
 	Account(ctx context.Context, account uint64) (*Account, error)
@@ -34,7 +36,7 @@ type Found struct {
 	Local    string   // the key that matched; "" for the catch-all or none
 	Account  *Account // nil unless an account matched
 	Alias    *Alias   // nil unless an alias matched
-	CatchAll bool     // Account or Alias is the domain's catch-all
+	CatchAll bool     // Account or Alias is the domain's catch-all; an Alias to it where it lies elsewhere
 }
 
 // Admin changes the directory. Errors name what is wrong and what was expected;
@@ -64,7 +66,7 @@ type Domain struct {
 	AliasOf  string `json:"alias_of,omitempty"`  // every address here is the same local part there
 	CatchAll string `json:"catch_all,omitempty"` // the address that unknown local parts go to; "" refuses them
 	// Separators are the characters that begin a sub-address: joe+lists is joe, folder
-	// "lists". "" turns sub-addresses off. New domains get "+".
+	// "lists". "" turns sub-addresses off; NewDomain gives "+".
 	Separators    string    `json:"separators"`
 	CaseSensitive bool      `json:"case_sensitive,omitempty"` // local parts differ by case
 	Disabled      bool      `json:"disabled,omitempty"`       // mail is deferred, logins are refused
