@@ -1,0 +1,240 @@
+package smtp
+
+import (
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+
+	"github.com/postilion/postilion/internal/mail"
+)
+
+// PathError tells why a path is none.
+type PathError struct{ Why string }
+
+// Error returns what was expected.
+func (e *PathError) Error() string { return e.Why }
+
+func pathError(why string) error { return &PathError{why} }
+
+// ParsePath reads a path in angle brackets at the start of s (RFC 5321 4.1.2) and returns it
+// unquoted, with what follows it. "<>" gives the zero Address. A source route is dropped, as
+// RFC 5321 appendix C advises. An address without a domain is taken only when its local part is
+// postmaster in any case. UTF-8 is checked but taken; whether it may be used is the caller's to
+// decide (mail.Address.IsASCII). The error is *PathError.
+func ParsePath(s string) (a mail.Address, rest string, err error) {
+	if s == "" || s[0] != '<' {
+		return a, s, pathError("want an address in angle brackets")
+	}
+	s = s[1:]
+	if strings.HasPrefix(s, ">") {
+		return a, s[1:], nil
+	}
+	if strings.HasPrefix(s, "@") {
+		if s, err = skipRoute(s); err != nil {
+			return a, s, err
+		}
+	}
+	local, s, err := parseLocal(s)
+	if err != nil {
+		return a, s, err
+	}
+	if strings.HasPrefix(s, ">") {
+		if !strings.EqualFold(local, "postmaster") {
+			return a, s, pathError("want a domain after the local part")
+		}
+		return mail.Address{Local: local}, s[1:], nil
+	}
+	if !strings.HasPrefix(s, "@") {
+		return a, s, pathError("want @ and a domain after the local part")
+	}
+	end := strings.IndexByte(s, '>')
+	if end < 0 {
+		return a, s, pathError("want > at the end of the address")
+	}
+	domain := s[1:end]
+	if err := CheckDomain(domain); err != nil {
+		return a, s, err
+	}
+	return mail.Address{Local: local, Domain: domain}, s[end+1:], nil
+}
+
+// skipRoute drops "@a,@b:" of a source route (RFC 5321 4.1.2 A-d-l).
+func skipRoute(s string) (string, error) {
+	end := strings.IndexAny(s, ":\"<> ")
+	if end < 0 || s[end] != ':' {
+		return s, pathError("want a colon at the end of the source route")
+	}
+	for hop := range strings.SplitSeq(s[:end], ",") {
+		if hop == "" || hop[0] != '@' || CheckDomain(hop[1:]) != nil {
+			return s, pathError("want @domain at each hop of the source route")
+		}
+	}
+	return s[end+1:], nil
+}
+
+// parseLocal reads a local part, a dot-string or a quoted-string, and returns it unquoted.
+func parseLocal(s string) (local, rest string, err error) {
+	if strings.HasPrefix(s, `"`) {
+		local, rest, err = parseQuoted(s)
+	} else {
+		end := strings.IndexAny(s, "@>")
+		if end < 0 {
+			return "", s, pathError("want > at the end of the address")
+		}
+		local, rest = s[:end], s[end:]
+		err = checkDotString(local)
+	}
+	switch {
+	case err != nil:
+		return "", s, err
+	case local == "":
+		return "", s, pathError("want a local part that is not empty")
+	case len(local) > MaxLocalPart:
+		return "", s, pathError("want a local part of at most 64 bytes")
+	case !utf8.ValidString(local):
+		return "", s, pathError("want valid UTF-8 in the local part")
+	}
+	return local, rest, nil
+}
+
+func checkDotString(s string) error {
+	if s == "" {
+		return nil // parseLocal names this
+	}
+	if s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return pathError("want single dots inside an unquoted local part only")
+	}
+	for i := range len(s) {
+		if c := s[i]; c < 0x80 && c != '.' && !isAtext(c) {
+			return pathError("want quotes around a local part with special characters")
+		}
+	}
+	return nil
+}
+
+// isAtext is RFC 5322 3.2.3, which RFC 5321 4.1.2 refers to.
+func isAtext(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+}
+
+// parseQuoted reads a Quoted-string of RFC 5321 4.1.2: printable ASCII, space, UTF-8; no controls.
+func parseQuoted(s string) (content, rest string, err error) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '"':
+			return b.String(), s[i+1:], nil
+		case c == '\\' && i+1 < len(s) && s[i+1] < 0x80:
+			i++
+			c = s[i]
+		}
+		if c < ' ' || c == 0x7f {
+			return "", s, pathError("want no control characters in a quoted local part")
+		}
+		b.WriteByte(c)
+	}
+	return "", s, pathError(`want " at the end of the quoted local part`)
+}
+
+// CheckDomain tells whether s is a domain or an address literal as MAIL, RCPT and EHLO take
+// it: letters, digits, hyphens and underscores in labels of 1 to 63 bytes, no dot at the end;
+// [192.0.2.1] or [IPv6:2001:db8::1]. U-labels and A-labels must be valid IDNA2008. The error is
+// *PathError.
+func CheckDomain(s string) error {
+	switch {
+	case s == "":
+		return pathError("want a domain that is not empty")
+	case len(s) > MaxDomain:
+		return pathError("want a domain of at most 255 bytes")
+	case s[0] == '[':
+		if _, ok := ParseLiteral(s); !ok {
+			return pathError("want an address literal such as [192.0.2.1] or [IPv6:2001:db8::1]")
+		}
+		return nil
+	}
+	international := false
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 && isASCII(label) {
+			return pathError("want labels of 1 to 63 bytes in the domain")
+		}
+		if label[0] == '-' || label[len(label)-1] == '-' {
+			return pathError("want no hyphen at the ends of a label of the domain")
+		}
+		for i := range len(label) {
+			if c := label[i]; c < 0x80 && !isLetDig(c) && c != '-' && c != '_' {
+				return pathError("want letters, digits and hyphens in the domain")
+			}
+		}
+		international = international || !isASCII(label) || hasACEPrefix(label)
+	}
+	if international {
+		if _, err := idna.Lookup.ToASCII(s); err != nil || !utf8.ValidString(s) {
+			return pathError("want a valid internationalised domain")
+		}
+	}
+	return nil
+}
+
+func isLetDig(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+func hasACEPrefix(label string) bool { return len(label) >= 4 && strings.EqualFold(label[:4], "xn--") }
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// ParseLiteral reads an address literal with its brackets, RFC 5321 4.1.3. ok is false for others,
+// general address literals too, of which none is defined.
+func ParseLiteral(s string) (addr netip.Addr, ok bool) {
+	if len(s) < 3 || s[0] != '[' || s[len(s)-1] != ']' {
+		return addr, false
+	}
+	s = s[1 : len(s)-1]
+	six := len(s) > 5 && strings.EqualFold(s[:5], "IPv6:")
+	if six {
+		s = s[5:]
+	}
+	addr, err := netip.ParseAddr(s)
+	return addr, err == nil && addr.Zone() == "" && addr.Is6() == six
+}
+
+// Literal returns an address as an address literal.
+func Literal(addr netip.Addr) string {
+	addr = addr.Unmap()
+	if addr.Is6() {
+		return "[IPv6:" + addr.WithZone("").String() + "]"
+	}
+	return "[" + addr.String() + "]"
+}
+
+// DomainKey returns the form that domains are compared in: lower-case A-labels, without a dot
+// at the end. A name that has none, and an address literal, is only lowered.
+func DomainKey(s string) string {
+	s = strings.TrimSuffix(s, ".")
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
+	if a, err := idna.Lookup.ToASCII(s); err == nil {
+		return a
+	}
+	return strings.ToLower(s)
+}
+
+// AppendPath appends the address in angle brackets, quoted where it must be; the zero Address
+// gives "<>".
+func AppendPath(b []byte, a mail.Address) []byte {
+	b = append(b, '<')
+	b = append(b, a.Quoted()...)
+	return append(b, '>')
+}
