@@ -18,11 +18,100 @@ var (
 	DiskFull         = &Error{Temporary, 452, "4.3.1", "disk-full", nil, "", nil}
 )
 
+// Routing and delivery to other hosts. Codes: qmail reference 11.1 and A.5, RFC 3463, RFC 5248.
+var (
+	BadAddress           = &Error{Permanent, 553, "5.1.3", "bad-address", nil, "", nil}
+	MailboxUnknown       = &Error{Permanent, 550, "5.1.1", "mailbox-unknown", nil, "", nil}
+	MailboxDisabled      = &Error{Permanent, 550, "5.2.1", "mailbox-disabled", nil, "", nil}
+	DomainDisabled       = &Error{Temporary, 450, "4.2.1", "domain-disabled", nil, "", nil}
+	AliasLoop            = &Error{Permanent, 554, "5.4.6", "alias-loop", nil, "", nil}
+	PostmasterUnset      = &Error{Temporary, 451, "4.3.5", "postmaster-unset", nil, "", nil}
+	DirectoryUnavailable = &Error{Temporary, 451, "4.3.0", "directory-unavailable", nil, "", nil}
+
+	DNSTemporary       = &Error{Temporary, 451, "4.1.2", "dns-temporary", nil, "", nil}
+	HostUnknown        = &Error{Permanent, 550, "5.1.2", "host-unknown", nil, "", nil}
+	HostNoAddress      = &Error{Permanent, 550, "5.4.4", "host-no-address", nil, "", nil}
+	NullMX             = &Error{Permanent, 556, "5.1.10", "null-mx", nil, "", nil} // RFC 7505 4
+	MXIsMe             = &Error{Permanent, 554, "5.4.6", "mx-is-me", nil, "", nil}
+	ConnectFailed      = &Error{Temporary, 451, "4.4.1", "connect-failed", nil, "", nil}
+	HostResting        = &Error{Temporary, 451, "4.4.1", "host-resting", nil, "", nil}
+	ConnectionLost     = &Error{Temporary, 451, "4.4.2", "connection-lost", nil, "", nil}
+	PossibleDuplicate  = &Error{Temporary, 451, "4.4.2", "connection-lost-possible-duplicate", nil, "", nil}
+	RemoteProtocol     = &Error{Temporary, 451, "4.5.0", "remote-protocol", nil, "", nil}
+	TLSNotOffered      = &Error{Temporary, 451, "4.7.4", "tls-not-offered", nil, "", nil}
+	TLSFailed          = &Error{Temporary, 451, "4.7.5", "tls-failed", nil, "", nil}
+	RequireTLS         = &Error{Permanent, 550, "5.7.30", "requiretls-impossible", nil, "", nil} // RFC 8689 4.2.1
+	AuthNotPossible    = &Error{Temporary, 451, "4.7.0", "remote-auth-not-possible", nil, "", nil}
+	RemoteSize         = &Error{Permanent, 552, "5.3.4", "remote-size", nil, "", nil}
+	SMTPUTF8Needed     = &Error{Permanent, 553, "5.6.7", "smtputf8-needed", nil, "", nil}   // RFC 6531 3.5
+	ConversionNeeded   = &Error{Permanent, 554, "5.6.3", "conversion-needed", nil, "", nil} // RFC 6152 3
+	AttemptInterrupted = &Error{Temporary, 451, "4.3.2", "attempt-interrupted", nil, "", nil}
+)
+
+// What another host refused: the class and the codes are those of its reply.
+const (
+	RemoteGreeting  ID = "remote-greeting-refused"
+	RemoteHelo      ID = "remote-helo-refused"
+	RemoteAuth      ID = "remote-auth-refused"
+	RemoteSender    ID = "remote-sender-refused"
+	RemoteRecipient ID = "remote-recipient-refused"
+	RemoteData      ID = "remote-data-refused"
+	RemoteMessage   ID = "remote-message-refused"
+)
+
+// Delivery into mailboxes: qmail reference 9.1, 19.2. The quota's class is the operator's choice.
+var (
+	QuotaExceeded      = &Error{Temporary, 452, "4.2.2", "quota-exceeded", nil, "", nil}
+	QuotaTooSmall      = &Error{Temporary, 452, "4.2.2", "quota-too-small", nil, "", nil}
+	MessageLoops       = &Error{Permanent, 554, "5.4.6", "message-loops", nil, "", nil}
+	MailboxUnavailable = &Error{Temporary, 451, "4.3.0", "mailbox-unavailable", nil, "", nil}
+)
+
 // texts gives each reason's public text. A %s takes the next of the Error's Args.
 var texts = map[ID][3]string{
 	LocalError.Reason:       {English: "local error in processing", Korean: "서버 내부 오류", Japanese: "サーバー内部エラー"},
 	QueueUnavailable.Reason: {English: "queue is not available, please try again later", Korean: "큐를 사용할 수 없습니다. 나중에 다시 시도하십시오", Japanese: "キューが利用できません。後でもう一度お試しください"},
 	DiskFull.Reason:         {English: "insufficient system storage", Korean: "시스템 저장 공간이 부족합니다", Japanese: "システムの記憶領域が不足しています"},
+
+	// Routing and delivery to other hosts.
+	BadAddress.Reason:           {"this is no mail address: %[1]s", "올바른 메일 주소가 아닙니다: %[1]s", "正しいメールアドレスではありません: %[1]s"},
+	MailboxUnknown.Reason:       {"no mailbox here by that name: %[1]s", "이 서버에 해당 사서함이 없습니다: %[1]s", "このサーバーにそのメールボックスはありません: %[1]s"},
+	MailboxDisabled.Reason:      {"this mailbox is disabled and takes no mail: %[1]s", "사용이 중지된 사서함이라 메일을 받지 않습니다: %[1]s", "このメールボックスは停止中のため受け取れません: %[1]s"},
+	DomainDisabled.Reason:       {"mail for domain %[1]s is held up for now, please try again later", "도메인 %[1]s의 메일은 지금 보류되어 있습니다. 나중에 다시 시도하십시오", "ドメイン %[1]s 宛てのメールは現在保留されています。後でもう一度お試しください"},
+	AliasLoop.Reason:            {"the alias %[1]s leads to itself only", "별칭 %[1]s이(가) 자기 자신만 가리킵니다", "エイリアス %[1]s は自分自身だけを指しています"},
+	PostmasterUnset.Reason:      {"nobody takes this host's postmaster mail: %[1]s does not exist", "이 호스트의 postmaster 메일을 받을 사람이 없습니다: %[1]s이(가) 없습니다", "このホストの postmaster 宛てメールの受取人がいません: %[1]s が存在しません"},
+	DirectoryUnavailable.Reason: {"the directory of accounts cannot be read, please try again later", "계정 디렉터리를 읽을 수 없습니다. 나중에 다시 시도하십시오", "アカウントのディレクトリを読めません。後でもう一度お試しください"},
+	DNSTemporary.Reason:         {"DNS gave no answer about %[1]s", "DNS에서 %[1]s에 대한 답을 얻지 못했습니다", "DNS から %[1]s についての応答が得られませんでした"},
+	HostUnknown.Reason:          {"I couldn't find any host named %[1]s", "%[1]s라는 호스트를 찾을 수 없습니다", "%[1]s というホストが見つかりません"},
+	HostNoAddress.Reason:        {"I couldn't find a mail exchanger or IP address for %[1]s", "%[1]s의 메일 서버나 IP 주소를 찾을 수 없습니다", "%[1]s のメールサーバーも IP アドレスも見つかりません"},
+	NullMX.Reason:               {"the domain %[1]s takes no mail (null MX)", "도메인 %[1]s은(는) 메일을 받지 않습니다 (null MX)", "ドメイン %[1]s はメールを受け取りません (null MX)"},
+	MXIsMe.Reason:               {"this host is listed as the best mail exchanger of %[1]s, but does not treat that domain as its own", "이 호스트가 %[1]s의 최우선 메일 서버로 등록되어 있지만 자기 도메인으로 다루지 않습니다", "このホストは %[1]s の最優先メールサーバーとして登録されていますが、自分のドメインとして扱っていません"},
+	ConnectFailed.Reason:        {"I wasn't able to establish an SMTP connection to %[1]s", "%[1]s에 SMTP로 연결할 수 없었습니다", "%[1]s に SMTP で接続できませんでした"},
+	HostResting.Reason:          {"%[1]s did not answer lately and is not tried for now", "%[1]s이(가) 최근 응답하지 않아 당분간 시도하지 않습니다", "%[1]s は最近応答がないため、当分試行しません"},
+	ConnectionLost.Reason:       {"connected to %[1]s but connection died", "%[1]s에 연결했으나 연결이 끊어졌습니다", "%[1]s に接続しましたが、接続が切れました"},
+	PossibleDuplicate.Reason:    {"connected to %[1]s but connection died. Possible duplicate!", "%[1]s에 연결했으나 연결이 끊어졌습니다. 중복 배달될 수 있습니다!", "%[1]s に接続しましたが、接続が切れました。重複して配達される可能性があります!"},
+	RemoteProtocol.Reason:       {"%[1]s does not keep to the protocol", "%[1]s이(가) 프로토콜을 지키지 않습니다", "%[1]s がプロトコルに従っていません"},
+	TLSNotOffered.Reason:        {"TLS is required, but was not offered by %[1]s", "TLS가 필요하지만 %[1]s이(가) 제공하지 않습니다", "TLS が必要ですが、%[1]s は提供していません"},
+	TLSFailed.Reason:            {"TLS with %[1]s failed: %[2]s", "%[1]s와(과)의 TLS 연결에 실패했습니다: %[2]s", "%[1]s との TLS に失敗しました: %[2]s"},
+	RequireTLS.Reason:           {"the sender requires TLS all the way, which %[1]s does not support", "보낸 사람이 전 구간 TLS를 요구하지만 %[1]s이(가) 지원하지 않습니다", "送信者は全経路の TLS を求めていますが、%[1]s は対応していません"},
+	AuthNotPossible.Reason:      {"cannot log in to %[1]s: %[2]s", "%[1]s에 로그인할 수 없습니다: %[2]s", "%[1]s にログインできません: %[2]s"},
+	RemoteSize.Reason:           {"the message has %[2]s bytes, %[1]s takes at most %[3]s", "메시지 크기는 %[2]s바이트이고, %[1]s은(는) 최대 %[3]s바이트까지 받습니다", "メッセージは %[2]s バイトですが、%[1]s は最大 %[3]s バイトです"},
+	SMTPUTF8Needed.Reason:       {"the message needs SMTPUTF8, which %[1]s does not offer", "이 메시지에는 SMTPUTF8이 필요하지만 %[1]s이(가) 지원하지 않습니다", "このメッセージには SMTPUTF8 が必要ですが、%[1]s は対応していません"},
+	ConversionNeeded.Reason:     {"the message cannot be converted for %[1]s, which takes 7-bit mail only: %[2]s", "7비트 메일만 받는 %[1]s용으로 메시지를 변환할 수 없습니다: %[2]s", "7 ビットのメールのみ受け取る %[1]s 向けにメッセージを変換できません: %[2]s"},
+	AttemptInterrupted.Reason:   {"the attempt was interrupted", "배달 시도가 중단되었습니다", "配達の試行が中断されました"},
+	RemoteGreeting:              {"connected to %[1]s but greeting failed", "%[1]s에 연결했으나 인사말이 거부되었습니다", "%[1]s に接続しましたが、挨拶が拒否されました"},
+	RemoteHelo:                  {"connected to %[1]s but my name was rejected", "%[1]s에 연결했으나 내 이름이 거부되었습니다", "%[1]s に接続しましたが、自分の名前が拒否されました"},
+	RemoteAuth:                  {"connected to %[1]s but my login was rejected", "%[1]s에 연결했으나 로그인이 거부되었습니다", "%[1]s に接続しましたが、ログインが拒否されました"},
+	RemoteSender:                {"connected to %[1]s but sender was rejected", "%[1]s에 연결했으나 보낸 사람이 거부되었습니다", "%[1]s に接続しましたが、送信者が拒否されました"},
+	RemoteRecipient:             {"%[1]s does not like recipient", "%[1]s이(가) 받는 사람을 거부했습니다", "%[1]s が宛先を拒否しました"},
+	RemoteData:                  {"%[1]s failed on DATA command", "%[1]s이(가) DATA 명령을 거부했습니다", "%[1]s が DATA コマンドを拒否しました"},
+	RemoteMessage:               {"%[1]s failed after I sent the message", "메시지를 보낸 뒤 %[1]s이(가) 거부했습니다", "メッセージ送信後に %[1]s が拒否しました"},
+
+	// Delivery into mailboxes.
+	QuotaExceeded.Reason:      {English: "Quota exceeded: the mailbox is full; its owner can make room by deleting messages (the usual cause is a mail program that leaves messages on the server)", Korean: "Quota exceeded: 메일함이 가득 찼습니다. 소유자가 메시지를 삭제하면 공간이 생깁니다(대개 메일 프로그램이 서버에 메시지를 남겨 두기 때문입니다)", Japanese: "Quota exceeded: メールボックスが一杯です。所有者がメッセージを削除すれば空きができます（多くはメールソフトがサーバーにメッセージを残しているためです）"},
+	QuotaTooSmall.Reason:      {English: "Message size exceeds remaining quota: Quota exceeded by this message", Korean: "Message size exceeds remaining quota: 이 메시지는 남은 할당량보다 큽니다", Japanese: "Message size exceeds remaining quota: このメッセージは残りの容量を超えています"},
+	MessageLoops.Reason:       {English: "This message is looping: it already has my Delivered-To line.", Korean: "메시지가 순환하고 있습니다. 이미 이 주소의 Delivered-To 줄이 있습니다.", Japanese: "メッセージがループしています。このアドレスの Delivered-To 行がすでにあります。"},
+	MailboxUnavailable.Reason: {English: "Temporary error on maildir delivery.", Korean: "메일함 배달 중 일시적인 오류가 발생했습니다.", Japanese: "メールボックスへの配送で一時的なエラーが発生しました。"},
 }
 
 // Text returns the public text in the given language, without codes.
