@@ -1,0 +1,126 @@
+package osfs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+func newFS(t *testing.T, root string) fs.FS {
+	t.Helper()
+	f, err := New(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestRootMustBeAFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := New(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing root gave %v", err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(file); err == nil {
+		t.Error("a file was taken for a root")
+	}
+}
+
+func TestLockNamesTheHolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	held, err := newFS(t, dir).Lock("lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newFS(t, dir).Lock("lock")
+	if !errors.Is(err, fs.ErrLocked) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(os.Getpid())) {
+		t.Errorf("the second lock gave %v", err)
+	}
+	// Whatever somebody wrote there is no pid and is not repeated.
+	if err := os.WriteFile(filepath.Join(dir, "lock"), []byte("\x1b[31m9"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = newFS(t, dir).Lock("lock"); !errors.Is(err, fs.ErrLocked) || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("with a strange lock file: %v", err)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := newFS(t, dir).Lock("lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// After one failed syncfs nobody can tell any more whose data it was.
+func TestNoSyncAllAfterOneFailed(t *testing.T) {
+	t.Parallel()
+	f := newFS(t, t.TempDir()).(*FS)
+	sub, err := f.Sub(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.devices.failed = true
+	if err := sub.SyncAll(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("SyncAll after a failure: %v", err)
+	}
+}
+
+func TestSyncAllCoversWhatLiesOnOtherDevices(t *testing.T) {
+	t.Parallel()
+	other, err := os.MkdirTemp("/dev/shm", "osfs")
+	if err != nil {
+		t.Skip("no second file system at /dev/shm: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(other) })
+	for name, write := range map[string]func(f fs.FS) error{
+		"file": func(f fs.FS) error {
+			file, err := f.OpenFile("other/a", os.O_WRONLY|os.O_CREATE, 0o600)
+			if err != nil {
+				return err
+			}
+			return file.Close()
+		},
+		"folder": func(f fs.FS) error { return f.Mkdir("other/folder", 0o700) },
+		"sub":    func(f fs.FS) error { _, err := f.Sub("other"); return err },
+	} {
+		dir := t.TempDir()
+		if err := os.Symlink(other, filepath.Join(dir, "other")); err != nil {
+			t.Fatal(err)
+		}
+		f := newFS(t, dir).(*FS)
+		before := len(f.devices.all())
+		if err := write(f); err != nil {
+			t.Fatal(err)
+		}
+		if after := len(f.devices.all()); after != before+1 {
+			t.Errorf("%s: %d devices are synced after writing to another than %d", name, after, before)
+		}
+		if err := f.SyncAll(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: SyncAll: %v", name, err)
+		}
+	}
+}
+
+func TestErrorsNameTheFile(t *testing.T) {
+	t.Parallel()
+	f := newFS(t, t.TempDir())
+	_, err := f.OpenFile("a/b", os.O_RDONLY, 0)
+	var pathErr *os.PathError
+	if !errors.As(err, &pathErr) || !strings.HasSuffix(pathErr.Path, "a/b") {
+		t.Errorf("the error does not name the file: %v", err)
+	}
+}
