@@ -1,0 +1,194 @@
+package fs_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// slowFS counts syncs, each of which takes one second of the bubble's time.
+type slowFS struct {
+	fs.FS
+	all, each, dirs atomic.Int32
+	err             func() error // of every sync
+	unsupported     bool
+}
+
+func (s *slowFS) wait() error {
+	time.Sleep(time.Second)
+	if s.err != nil {
+		return s.err()
+	}
+	return nil
+}
+
+func (s *slowFS) SyncAll() error {
+	if s.unsupported {
+		return &os.PathError{Op: "syncfs", Path: ".", Err: errors.ErrUnsupported}
+	}
+	s.all.Add(1)
+	return s.wait()
+}
+
+func (s *slowFS) SyncDir(string) error {
+	s.dirs.Add(1)
+	return s.wait()
+}
+
+type slowFile struct {
+	fs.File
+	fs *slowFS
+}
+
+func (f slowFile) Sync() error {
+	f.fs.each.Add(1)
+	return f.fs.wait()
+}
+
+// many calls do a hundred times at once and returns when all have returned.
+func many(do func(i int)) {
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() { do(i) })
+	}
+	wg.Wait()
+}
+
+func TestBarrierSharesOneSync(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowFS{}
+		b := &fs.Barrier{FS: s}
+		start := time.Now()
+		many(func(int) {
+			if err := b.Files(slowFile{fs: s}, slowFile{fs: s}); err != nil {
+				t.Error(err)
+			}
+		})
+		// The first caller may sync alone, those who came meanwhile share one.
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("a hundred callers took %v", took)
+		}
+		if all := s.all.Load(); all > 2 {
+			t.Errorf("a hundred callers took %d syncs of all", all)
+		}
+	})
+}
+
+// What is written after a sync began is not covered by it: a caller that arrives
+// during a sync waits for the next.
+func TestBarrierNeverJoinsASyncUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowFS{}
+		b := &fs.Barrier{FS: s}
+		go b.Dirs("a")
+		time.Sleep(time.Second / 2)
+		start := time.Now()
+		if err := b.Dirs("b"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < 3*time.Second/2 {
+			t.Errorf("returned after %v, before a sync of its own", took)
+		}
+		if n := s.dirs.Load(); n != 2 {
+			t.Errorf("%d syncs of folders, want 2", n)
+		}
+	})
+}
+
+func TestBarrierServesNobodyForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowFS{}
+		b := &fs.Barrier{FS: s}
+		var stop atomic.Bool
+		go func() {
+			time.Sleep(time.Minute)
+			stop.Store(true)
+		}()
+		many(func(i int) {
+			for !stop.Load() {
+				start := time.Now()
+				if err := b.Files(slowFile{fs: s}); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("caller %d waited %v for a sync of a second", i, took)
+					return
+				}
+			}
+		})
+	})
+}
+
+func TestBarrierSyncsEachOfFew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowFS{}
+		b := &fs.Barrier{FS: s, EachUpTo: 3}
+		if err := b.Files(slowFile{fs: s}, slowFile{fs: s}, slowFile{fs: s}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Dirs("a", "b", "a"); err != nil {
+			t.Fatal(err)
+		}
+		if all, each, dirs := s.all.Load(), s.each.Load(), s.dirs.Load(); all != 0 || each != 3 || dirs != 2 {
+			t.Errorf("%d of all, %d files, %d folders; want 0, 3, 2", all, each, dirs)
+		}
+		if err := b.Files(); err != nil {
+			t.Errorf("nothing to sync: %v", err)
+		}
+	})
+}
+
+func TestBarrierTellsEverySharerOfAnError(t *testing.T) {
+	t.Parallel()
+	for _, unsupported := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var syncs atomic.Int32
+			s := &slowFS{unsupported: unsupported}
+			s.err = func() error { return fmt.Errorf("sync %d failed", syncs.Add(1)) }
+			b := &fs.Barrier{FS: s}
+			many(func(i int) {
+				if err := b.Files(slowFile{fs: s}); err == nil {
+					t.Errorf("unsupported %v: caller %d was not told", unsupported, i)
+				}
+			})
+			s.err = nil
+			if err := b.Files(slowFile{fs: s}); err != nil {
+				t.Errorf("unsupported %v: an error stayed: %v", unsupported, err)
+			}
+		})
+	}
+}
+
+func TestBarrierSyncsEachWhereAllCannotBe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowFS{unsupported: true}
+		b := &fs.Barrier{FS: s}
+		start := time.Now()
+		many(func(i int) {
+			if err := b.Files(slowFile{fs: s}); err != nil {
+				t.Error(err)
+			}
+			if err := b.Dirs(fmt.Sprint("dir", i)); err != nil {
+				t.Error(err)
+			}
+		})
+		if each, dirs := s.each.Load(), s.dirs.Load(); each != 100 || dirs != 100 {
+			t.Errorf("%d files and %d folders were synced of 100 and 100", each, dirs)
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("two hundred syncs of a second took %v: they ran one after another", took)
+		}
+	})
+}
