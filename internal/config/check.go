@@ -1,0 +1,148 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/route"
+)
+
+// check finds keys that contradict each other and values that no part would take.
+// File and Line of the problems are filled in from the keys by the caller.
+func (f *File) check() (ps Problems) {
+	c := f.Config
+	bad := func(key, format string, args ...any) {
+		ps = append(ps, Problem{Key: key, Text: "key " + key + ": " + fmt.Sprintf(format, args...)})
+	}
+	if c.Host == "" {
+		bad("host", `want this server's name, such as "mail.example.test"`)
+	} else if _, err := netx.Name(c.Host); err != nil {
+		bad("host", "%s", err)
+	}
+	for _, l := range c.listeners() {
+		for _, a := range l.addrs {
+			if err := checkAddr(a); err != nil {
+				bad(l.key, "%s", err)
+			}
+		}
+	}
+	f.checkTLS(bad)
+	f.checkRoutes(bad)
+	return ps
+}
+
+// listens is one key that lists addresses.
+type listens struct {
+	key   string
+	addrs []string
+}
+
+func (c *Config) listeners() []listens {
+	return []listens{
+		{"smtp.listen", c.SMTP.Listen},
+		{"metrics.listen", c.Metrics.Listen},
+	}
+}
+
+func checkAddr(a string) error {
+	host, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return fmt.Errorf("%q: want address:port, such as 127.0.0.1:25, [::1]:25 or :25", a)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+		return fmt.Errorf("%q: want a port number from 0 to 65535 after the colon", a)
+	}
+	if host != "" && net.ParseIP(strings.SplitN(host, "%", 2)[0]) == nil {
+		return fmt.Errorf("%q: want an IP address before the port, not the name %q", a, host)
+	}
+	return nil
+}
+
+func (f *File) checkTLS(bad func(key, format string, args ...any)) {
+	set := func(key string) bool { _, ok := f.Origins[key]; return ok }
+	switch {
+	case f.TLS.ACME && (set("tls.cert") || set("tls.key")):
+		bad("tls.acme", "it contradicts tls.cert and tls.key: the certificate comes from one place")
+	case set("tls.cert") != set("tls.key"):
+		bad("tls.cert", "want tls.cert and tls.key together")
+	}
+	if v := f.TLS.MinTLS; v != "1.2" && v != "1.3" {
+		bad("tls.min_version", `want "1.2" or "1.3", have %q`, v)
+	}
+}
+
+func (f *File) checkRoutes(bad func(key, format string, args ...any)) {
+	for i, h := range f.Routes {
+		at := fmt.Sprintf("routes[%d]", i)
+		if _, err := h.line(); err != nil {
+			bad(at, "%s", err)
+		}
+		if h.Password != "" && h.PasswordFile != "" {
+			bad(at+".password_file", "it contradicts password: want one of them")
+		}
+	}
+	if _, err := route.ParseTLSPolicy(f.Route.TLS); err != nil {
+		bad("route.tls", "%s", err)
+	}
+}
+
+// line writes the hop as an entry of route.Options.Routes.
+func (h *Hop) line() (string, error) {
+	var b strings.Builder
+	b.WriteString(h.Domain + ":")
+	if h.Host == "" {
+		if h.User != "" {
+			return "", fmt.Errorf("user needs host: the relay to log in to")
+		}
+		return b.String(), nil
+	}
+	host := h.Host
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		host = "[IPv6:" + host + "]"
+	}
+	fmt.Fprintf(&b, "%s:%d tls=%s", host, h.Port, h.TLS)
+	if _, err := route.ParseTLSPolicy(h.TLS); err != nil {
+		return "", err
+	}
+	if h.User == "" {
+		return b.String(), nil
+	}
+	password := h.Password
+	if h.PasswordFile != "" {
+		p, err := os.ReadFile(h.PasswordFile)
+		if err != nil {
+			return "", fmt.Errorf("password_file: %w", err)
+		}
+		password, _, _ = strings.Cut(string(p), "\n")
+		password = strings.TrimSuffix(password, "\r")
+	}
+	fmt.Fprintf(&b, " user=%s password=%s", url.PathEscape(h.User), url.PathEscape(password))
+	return b.String(), nil
+}
+
+// fill derives what the parts want from other keys. It runs on a checked configuration.
+func (c *Config) fill() {
+	c.Route.Host = c.Host
+	for i := range c.Routes {
+		line, _ := c.Routes[i].line() // checked
+		c.Route.Routes = append(c.Route.Routes, line)
+	}
+	c.Routes = nil
+	if abs, err := filepath.Abs(c.Data); err == nil {
+		c.Data = abs
+	}
+}
+
+// InData resolves a file name that may be relative to the data folder.
+func (c *Config) InData(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(c.Data, name)
+}

@@ -1,0 +1,268 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/serve"
+)
+
+// FileName is the configuration's name within its folder.
+const FileName = "postilion.toml"
+
+// Config is the whole configuration, with defaults filled in.
+type Config struct {
+	Host string `toml:"host" doc:"this server's name in greetings, Received fields and bounces; the only key that a working server needs" example:"mail.example.test"`
+	Data string `toml:"data" doc:"the data folder; empty is the folder of this file" example:"/var/lib/postilion"`
+
+	SMTP    Listener `toml:"smtp" doc:"mail from other hosts"`
+	Route   Route    `toml:"route" doc:"where mail goes"`
+	Routes  []Hop    `toml:"routes" doc:"one fixed next hop, for one domain or all; may be given many times"`
+	Process Process  `toml:"process" doc:"processes and their rights"`
+	Metrics Metrics  `toml:"metrics" doc:"counters and health for monitoring"`
+	TLS     TLS      `toml:"tls" doc:"the certificate of all listeners"`
+}
+
+// Listener is a service's addresses and the limits of its connections.
+type Listener struct {
+	Listen []string `toml:"listen" doc:"addresses to listen on, as address:port or :port; empty turns the service off" example:"192.0.2.1:25"`
+	serve.Options
+}
+
+// Route is routing's keys.
+type Route struct{ route.Options }
+
+// Hop is one [[routes]] table.
+type Hop struct {
+	Domain       string `toml:"domain" doc:"the destination: a domain, .suffix for all below it, empty for every domain" example:"inside.example"`
+	Host         string `toml:"host" doc:"the relay, a name or an address; empty follows the MX records as usual" example:"relay.example.net"`
+	Port         int    `toml:"port" default:"25" doc:"the relay's port" example:"587"`
+	User         string `toml:"user" doc:"the user name to log in with" example:"me"`
+	Password     string `toml:"password" secret:"true" doc:"the password to log in with" example:"secret"`
+	PasswordFile string `toml:"password_file" doc:"a file whose first line is the password" example:"/etc/postilion/relay-password"`
+	TLS          string `toml:"tls" default:"opportunistic" doc:"opportunistic, none, encrypt, verify or implicit" example:"verify"`
+}
+
+// Process is what the supervisor needs to know.
+type Process struct {
+	UIDBase     int           `toml:"uid_base" default:"64100" doc:"roles whose user postilion-ROLE does not exist run under this uid plus the role's number" example:"64100"`
+	Single      bool          `toml:"single" doc:"run all roles in one process even as root" example:"true"`
+	MaxFiles    int64         `toml:"max_files" default:"0" doc:"descriptors that each role may open; 0 is the system's hard limit" example:"65536"`
+	MemoryLimit int64         `toml:"memory_limit" unit:"bytes" default:"0" doc:"heap size that each role keeps to by collecting harder; 0 is none" example:"512MiB"`
+	MaxMemory   int64         `toml:"max_memory" unit:"bytes" default:"0" doc:"address space that a role may not exceed: it dies and is restarted; 0 is none" example:"8GiB"`
+	StopTimeout time.Duration `toml:"stop_timeout" default:"30s" doc:"time that a role is given to stop before it is killed" example:"1m"`
+}
+
+// Metrics is the console's listener.
+type Metrics struct {
+	Listen []string `toml:"listen" default:"127.0.0.1:9125" doc:"addresses of the HTTP listener with /metrics and /health; empty turns it off" example:"127.0.0.1:9125"`
+}
+
+// TLS is the server's certificate.
+type TLS struct {
+	Cert      string        `toml:"cert" default:"tls/cert.pem" doc:"the certificate chain in PEM; a relative name is in the data folder" example:"/etc/ssl/mail.pem"`
+	Key       string        `toml:"key" default:"tls/key.pem" doc:"its private key in PEM" example:"/etc/ssl/mail.key"`
+	ACME      bool          `toml:"acme" doc:"fetch and renew the certificate by ACME (Let's Encrypt) instead; needs port 80 or 443" example:"true"`
+	ACMEEmail string        `toml:"acme_email" doc:"the address that the certificate authority writes to" example:"postmaster@example.test"`
+	ACMECA    string        `toml:"acme_ca" default:"https://acme-v02.api.letsencrypt.org/directory" doc:"the directory of the certificate authority" example:"https://acme-staging-v02.api.letsencrypt.org/directory"`
+	ACMEHTTP  string        `toml:"acme_http" default:":80" doc:"the address to answer ACME's HTTP challenges on" example:":80"`
+	Check     time.Duration `toml:"check" default:"10s" doc:"how often the certificate's files are looked at for a change" example:"1m"`
+	MinTLS    string        `toml:"min_version" default:"1.2" doc:"the oldest TLS version that clients may speak" example:"1.3"`
+}
+
+// File is a configuration with what is known of its source.
+type File struct {
+	*Config
+	Path    string // of the file; "" without one
+	Origins map[string]Origin
+}
+
+var theSchema = sync.OnceValues(func() (*schema, error) { return newSchema(reflect.TypeFor[Config]()) })
+
+// Schema returns all groups and keys in the order of the reference page.
+func Schema() ([]Group, []Key, error) {
+	s, err := theSchema()
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.groups, s.keys, nil
+}
+
+// Read reads the file at path and then flags of the form key=value, which win. The
+// error is a Problems with everything that is wrong, or the file's.
+func Read(path string, flags []string) (*File, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, src, flags)
+}
+
+// Parse is Read on a text; path is the name for errors.
+func Parse(path string, src []byte, flags []string) (*File, error) {
+	s, err := theSchema()
+	if err != nil {
+		return nil, err
+	}
+	c := new(Config)
+	l := &loader{schema: s, into: reflect.ValueOf(c).Elem(), file: path, origins: map[string]Origin{}}
+	setDefaults(s, l.into)
+	l.load(src)
+	for _, f := range flags {
+		name, value, ok := strings.Cut(f, "=")
+		if !ok {
+			l.problem(0, "", "flag %q: want key=value", f)
+			continue
+		}
+		l.flag(strings.TrimSpace(name), value)
+	}
+	l.file = path
+	if c.Data == "" && path != "" {
+		c.Data = filepath.Dir(path)
+	}
+	f := &File{Config: c, Path: path, Origins: l.origins}
+	for _, p := range f.check() {
+		o := l.origins[p.Key]
+		p.File, p.Line = o.File, o.Line
+		if p.File == "" && o.From != "flag" {
+			p.File = path
+		}
+		l.problems = append(l.problems, p)
+	}
+	if len(l.problems) > 0 {
+		sortProblems(l.problems)
+		return nil, l.problems
+	}
+	c.fill()
+	return f, nil
+}
+
+// Setting is one key with its value, as `config show` lists it.
+type Setting struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Origin Origin `json:"origin"`
+}
+
+// Settings lists every key with its value and where that came from. Secret values are
+// left out unless secrets is set.
+func (f *File) Settings(secrets bool) ([]Setting, error) {
+	s, err := theSchema()
+	if err != nil {
+		return nil, err
+	}
+	var list []Setting
+	add := func(name, full string, k *Key, v reflect.Value) {
+		value := format(v, k)
+		if k.Secret && value != "" && !secrets {
+			value = "(secret)"
+		}
+		o, ok := f.Origins[full]
+		if !ok {
+			o = Origin{From: "default"}
+		}
+		list = append(list, Setting{name, value, o})
+	}
+	root := reflect.ValueOf(f.Config).Elem()
+	for i := range s.keys {
+		if k := &s.keys[i]; !k.Repeated {
+			add(k.Name, k.Name, k, root.FieldByIndex(k.path))
+		}
+	}
+	s.eachRepeated(root, func(g *Group, n int, element reflect.Value, keys []*Key) {
+		for _, k := range keys {
+			full := fmt.Sprintf("%s[%d]%s", g.Name, n, k.Name[len(g.Name):])
+			add(full, full, k, element.FieldByIndex(k.path))
+		}
+	})
+	return list, nil
+}
+
+// eachRepeated visits the elements of all [[groups]].
+func (s *schema) eachRepeated(root reflect.Value, visit func(g *Group, n int, element reflect.Value, keys []*Key)) {
+	for i := range s.groups {
+		g := &s.groups[i]
+		if !g.Repeated {
+			continue
+		}
+		var keys []*Key
+		for j := range s.keys {
+			if k := &s.keys[j]; k.Repeated && strings.HasPrefix(k.Name, g.Name+".") {
+				keys = append(keys, k)
+			}
+		}
+		list := root.FieldByIndex(g.path)
+		for n := range list.Len() {
+			visit(g, n, list.Index(n), keys)
+		}
+	}
+}
+
+// Encode writes the groups named (all without names) as TOML: the keys outside of
+// groups always, every other key that differs from its default. A role process is
+// handed its part of the configuration this way.
+func (c *Config) Encode(groups ...string) ([]byte, error) {
+	s, err := theSchema()
+	if err != nil {
+		return nil, err
+	}
+	want := func(group string) bool {
+		if len(groups) == 0 || group == "" {
+			return true
+		}
+		for _, g := range groups {
+			if g == group || strings.HasPrefix(group, g+".") {
+				return true
+			}
+		}
+		return false
+	}
+	root := reflect.ValueOf(c).Elem()
+	defaults := reflect.New(root.Type()).Elem()
+	setDefaults(s, defaults)
+	var b strings.Builder
+	for _, g := range s.groups {
+		if g.Repeated || !want(g.Name) {
+			continue
+		}
+		head := g.Name != ""
+		for i := range s.keys {
+			k := &s.keys[i]
+			if k.Repeated || groupOf(k.Name) != g.Name {
+				continue
+			}
+			v, d := root.FieldByIndex(k.path), defaults.FieldByIndex(k.path)
+			if reflect.DeepEqual(v.Interface(), d.Interface()) {
+				continue
+			}
+			if head {
+				fmt.Fprintf(&b, "[%s]\n", g.Name)
+				head = false
+			}
+			fmt.Fprintf(&b, "%s = %s\n", k.Name[strings.LastIndexByte(k.Name, '.')+1:], literal(v, k))
+		}
+	}
+	s.eachRepeated(root, func(g *Group, _ int, element reflect.Value, keys []*Key) {
+		if !want(g.Name) {
+			return
+		}
+		fmt.Fprintf(&b, "[[%s]]\n", g.Name)
+		for _, k := range keys {
+			fmt.Fprintf(&b, "%s = %s\n", k.Name[len(g.Name)+1:], literal(element.FieldByIndex(k.path), k))
+		}
+	})
+	return []byte(b.String()), nil
+}
+
+func groupOf(key string) string {
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		return key[:i]
+	}
+	return ""
+}

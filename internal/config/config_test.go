@@ -1,0 +1,277 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func problems(t *testing.T, src string, flags ...string) []string {
+	t.Helper()
+	_, err := Parse("postilion.toml", []byte(src), flags)
+	var ps Problems
+	if err != nil && !errors.As(err, &ps) {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, p := range ps {
+		lines = append(lines, p.Error())
+	}
+	return lines
+}
+
+func TestAHostNameIsEnough(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("/etc/postilion/postilion.toml", []byte(`host = "mail.example.test"`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Data != "/etc/postilion" || f.Route.Host != "mail.example.test" || f.Process.UIDBase != 64100 {
+		t.Errorf("data %q, route host %q, uid base %d", f.Data, f.Route.Host, f.Process.UIDBase)
+	}
+}
+
+func TestEveryMistakeIsToldAtOnceWithItsLine(t *testing.T) {
+	t.Parallel()
+	got := problems(t, `
+hots = "mail.example.test"
+data = 5
+[smpt]
+whatever = 1
+[smtp]
+listen = [":25", "mail.example.test:25"]
+max_conections = 10
+tls_timeout = "soon"
+tls_timeout = "5s"
+[tls]
+acme = true
+cert = "/x"
+min_version = "1.1"
+[routes]
+host = "x"
+[[routes]]
+domain = "a.example"
+prot = 26
+`)
+	want := []string{
+		`postilion.toml: key host: want this server's name, such as "mail.example.test"`,
+		`postilion.toml:2: there is no key hots; did you mean host?`,
+		`postilion.toml:3: key data: want a text in quotes, have 5`,
+		`postilion.toml:4: there is no group [smpt]; did you mean smtp?`,
+		`postilion.toml:7: key smtp.listen: "mail.example.test:25": want an IP address before the port, not the name "mail.example.test"`,
+		`postilion.toml:8: there is no key smtp.max_conections; did you mean smtp.max_connections?`,
+		`postilion.toml:9: key smtp.tls_timeout: want a duration such as "5m", "1h30m" or "7d", have "soon"`,
+		`postilion.toml:10: key smtp.tls_timeout is given twice, first in line 9`,
+		`postilion.toml:12: key tls.acme: it contradicts tls.cert and tls.key: the certificate comes from one place`,
+		`postilion.toml:14: key tls.min_version: want "1.2" or "1.3", have "1.1"`,
+		`postilion.toml:15: write [[routes]] with two brackets: it can be given several times`,
+		`postilion.toml:19: there is no key routes.prot; did you mean routes.port?`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestTextThatIsNotTOMLNamesItsLine(t *testing.T) {
+	t.Parallel()
+	got := problems(t, "host = \"a.example\"\n[smtp\nlisten = 1\n")
+	if len(got) != 1 || !strings.HasPrefix(got[0], "postilion.toml:2: this is not TOML") {
+		t.Errorf("have %q", got)
+	}
+}
+
+func TestFlagsWinAndSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("p.toml", []byte("host = \"a.example\"\n[smtp]\nmax_connections = 5\n"),
+		[]string{"smtp.max_connections=7", "smtp.listen=127.0.0.1:1, [::1]:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.SMTP.MaxConnections != 7 || len(f.SMTP.Listen) != 2 || f.Origins["smtp.max_connections"].From != "flag" {
+		t.Errorf("have %d, %q, %v", f.SMTP.MaxConnections, f.SMTP.Listen, f.Origins["smtp.max_connections"])
+	}
+	got := problems(t, `host = "a.example"`, "smtp.max_connections=x", "nonsense")
+	want := []string{`key smtp.max_connections: want a number, have "x"`, `flag "nonsense": want key=value`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestRoutesBecomeNextHops(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("p.toml", []byte(`
+host = "a.example"
+[[routes]]
+domain = "b.example"
+host = "relay.example"
+port = 587
+user = "me"
+password = "a b"
+tls = "verify"
+[[routes]]
+host = "2001:db8::1"
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"b.example:relay.example:587 tls=verify user=me password=a%20b", ":[IPv6:2001:db8::1]:25 tls=opportunistic"}
+	if diff := cmp.Diff(want, f.Route.Routes); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestWhatIsEncodedIsReadBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := Config{Host: "a.example", Data: "/d"}
+		c.SMTP.Listen = rapid.SliceOfN(rapid.SampledFrom([]string{"127.0.0.1:25", "[::1]:0", ":25"}), 1, 3).Draw(t, "listen")
+		c.SMTP.TLSTimeout = time.Duration(rapid.Int64Range(1, 1e15).Draw(t, "timeout"))
+		c.Process.MaxMemory = rapid.Int64Range(0, 1<<50).Draw(t, "memory")
+		c.TLS.ACMEEmail = rapid.String().Draw(t, "text")
+		src, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The struct has zeros where defaults are not: read them back as they were.
+		f, err := Parse("p.toml", src, nil)
+		if err != nil {
+			var ps Problems
+			if errors.As(err, &ps) && strings.Contains(ps.Error(), "min_version") {
+				return
+			}
+			t.Fatalf("%s\n%v", src, err)
+		}
+		if !cmp.Equal(f.SMTP.Listen, c.SMTP.Listen) || f.SMTP.TLSTimeout != c.SMTP.TLSTimeout ||
+			f.Process.MaxMemory != c.Process.MaxMemory {
+			t.Fatalf("%s\nread back %+v", src, f.Config)
+		}
+	})
+}
+
+func TestDurationsAndSizesAreReadAsWritten(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]time.Duration{"7d": 168 * time.Hour, "1w": 168 * time.Hour, "1d12h": 36 * time.Hour, "90s": 90 * time.Second} {
+		if got, err := ParseDuration(s); err != nil || got != want {
+			t.Errorf("%s: %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "d", "5", "1x", "1e99d"} {
+		if d, err := ParseDuration(s); err == nil {
+			t.Errorf("%q was read as %v", s, d)
+		}
+	}
+	for s, want := range map[string]int64{"64KiB": 65536, "10MB": 1e7, "512": 512, "1.5K": 1536} {
+		if got, err := ParseSize(s); err != nil || got != want {
+			t.Errorf("%s: %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "KiB", "x", "1e30", "NaN"} {
+		if n, err := ParseSize(s); err == nil {
+			t.Errorf("%q was read as %v", s, n)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		d := time.Duration(rapid.Int64().Draw(t, "d"))
+		if got, err := ParseDuration(FormatDuration(d)); err != nil || got != d {
+			t.Fatalf("%v became %q and then %v, %v", d, FormatDuration(d), got, err)
+		}
+		n := rapid.Int64Range(0, 1<<50).Draw(t, "n")
+		if got, err := ParseSize(FormatSize(n)); err != nil || got != n {
+			t.Fatalf("%v became %q and then %v, %v", n, FormatSize(n), got, err)
+		}
+	})
+}
+
+// Every example of the reference page must be something that its key takes.
+func TestEveryExampleIsValid(t *testing.T) {
+	t.Parallel()
+	s, err := theSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.Example == "" {
+			continue
+		}
+		src := k.Name + " = " + k.exampleLiteral() + "\n"
+		if k.Repeated {
+			g := groupOf(k.Name)
+			src = "[[" + g + "]]\n" + k.Name[len(g)+1:] + " = " + k.exampleLiteral() + "\n"
+		}
+		if k.Name != "host" {
+			src = "host = \"a.example\"\n" + src
+		}
+		_, err := Parse("p.toml", []byte(src), nil)
+		var ps Problems
+		errors.As(err, &ps)
+		for _, p := range ps {
+			if p.Key == k.Name && !strings.Contains(p.Text, "together") && !strings.Contains(p.Text, "need") {
+				t.Errorf("%s: %s", src, p)
+			}
+			if strings.Contains(p.Text, "not TOML") {
+				t.Errorf("%s: %s", src, p)
+			}
+		}
+	}
+}
+
+func TestTheReferenceNamesEveryKey(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := Reference(&b); err != nil {
+		t.Fatal(err)
+	}
+	_, keys, _ := Schema()
+	for _, k := range keys {
+		if !strings.Contains(b.String(), "| `"+k.Name[strings.LastIndexByte(k.Name, '.')+1:]+"` |") {
+			t.Errorf("%s is missing", k.Name)
+		}
+		var e bytes.Buffer
+		if err := Explain(&e, k.Name); err != nil || !strings.Contains(e.String(), k.Doc) {
+			t.Errorf("%s: %v", k.Name, err)
+		}
+	}
+	if err := Explain(&b, "smtp.lisen"); err == nil || !strings.Contains(err.Error(), "smtp.listen") {
+		t.Errorf("have %v", err)
+	}
+}
+
+func TestShowTellsOriginsAndKeepsSecrets(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("p.toml", []byte("host = \"a.example\"\n"), []string{"metrics.listen="})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := f.Settings(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, s := range list {
+		got[s.Key] = s.Value + " from " + s.Origin.String()
+	}
+	for key, want := range map[string]string{
+		"host": "a.example from p.toml:1", "metrics.listen": " from flag", "process.uid_base": "64100 from default",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: have %q, want %q", key, got[key], want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("host = \"a.example\"\n[smtp]\nlisten = [\":25\"]\n[[routes]]\ndomain = \"x\"\n")
+	f.Add("smtp = {listen = []}\nhost = 1")
+	f.Add("[a.b.c]\n[[routes]]\n[routes.x]\n")
+	f.Fuzz(func(t *testing.T, src string) {
+		if c, err := Parse("p.toml", []byte(src), nil); err == nil && c.Host == "" {
+			t.Error("a configuration without a host was taken")
+		}
+	})
+}
