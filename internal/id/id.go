@@ -55,6 +55,9 @@ func (v ID) IsZero() bool { return v == ID{} }
 // String returns the ID's text, TextLen bytes long.
 func (v ID) String() string { return encoding.EncodeToString(v[:]) }
 
+// Append appends the ID's text to b.
+func (v ID) Append(b []byte) []byte { return encoding.AppendEncode(b, v[:]) }
+
 // MarshalText implements encoding.TextMarshaler.
 func (v ID) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 

@@ -1,0 +1,160 @@
+// Package logs opens the program's log: to standard error, to a file that rotates
+// by size, or to syslog; as text, as JSON, or in qmail's own line types.
+//
+// Whatever came from outside is escaped by the format: text and JSON quote control
+// characters, qmail's lines replace them.
+package logs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"log/syslog"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/qmail"
+)
+
+// Options steer the log. Zero values mean the defaults.
+type Options struct {
+	To       string `toml:"to" default:"stderr" doc:"where the log goes: stderr, file or syslog" example:"file"`
+	File     string `toml:"file" default:"log/postilion.log" doc:"the file, below the data folder unless absolute; each role adds its name when roles run apart" example:"/var/log/postilion.log"`
+	Format   string `toml:"format" default:"text" doc:"text, json, or qmail for the line types of qmail-send with TAI64N stamps" example:"qmail"`
+	Level    string `toml:"level" default:"info" doc:"the least level that is logged: debug, info, warn or error" example:"debug"`
+	MaxBytes int64  `toml:"max_bytes" default:"16MiB" unit:"bytes" doc:"size at which the file is rotated" example:"100MiB"`
+	Keep     int    `toml:"keep" default:"10" unit:"files" doc:"rotated files that are kept" example:"30"`
+	Facility string `toml:"facility" default:"mail" doc:"the syslog facility: mail, daemon, or local0 to local7" example:"local2"`
+}
+
+// Log is an open log.
+type Log struct {
+	*slog.Logger
+	// Events takes events as log lines.
+	Events *Events
+
+	closers []io.Closer
+}
+
+// Close writes what is buffered and closes the log's destination.
+func (l *Log) Close() error {
+	var errs []error
+	for _, c := range l.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Validate names the first wrong value and what was expected.
+func (o Options) Validate() error {
+	if _, err := o.level(); err != nil {
+		return err
+	}
+	if _, err := o.facility(); err != nil {
+		return err
+	}
+	if err := oneOf("log.to", o.To, "", "stderr", "file", "syslog"); err != nil {
+		return err
+	}
+	return oneOf("log.format", o.Format, "", "text", "json", "qmail")
+}
+
+func oneOf(key, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s %q: want one of %s", key, value, strings.Join(allowed[1:], ", "))
+}
+
+func (o Options) level() (l slog.Level, err error) {
+	if o.Level == "" {
+		return slog.LevelInfo, nil
+	}
+	if err := l.UnmarshalText([]byte(o.Level)); err != nil {
+		return l, fmt.Errorf("log.level %q: want debug, info, warn or error", o.Level)
+	}
+	return l, nil
+}
+
+// Open opens the log of one role; file is the resolved path of Options.File.
+func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	l := new(Log)
+	var w io.Writer = stderr
+	switch o.To {
+	case "file":
+		r, err := openRotating(file, o.MaxBytes, o.Keep)
+		if err != nil {
+			return nil, err
+		}
+		l.closers = append(l.closers, r)
+		w = r
+	case "syslog":
+		facility, _ := o.facility() // validated
+		s, err := syslog.New(facility|syslog.LOG_INFO, "postilion-"+role)
+		if err != nil {
+			return nil, fmt.Errorf("syslog: %w", err)
+		}
+		l.closers = append(l.closers, s)
+		w = s
+	}
+	level, _ := o.level() // validated
+	l.Logger = slog.New(handler(o, w, level)).With("role", role)
+	l.Events = &Events{log: l.Logger}
+	if o.Format == "qmail" {
+		l.Events.lines = newQmailLines(stamped{w, o.To == "syslog"})
+	}
+	return l, nil
+}
+
+func handler(o Options, w io.Writer, level slog.Level) slog.Handler {
+	h := &slog.HandlerOptions{Level: level}
+	switch o.Format {
+	case "json":
+		return slog.NewJSONHandler(w, h)
+	case "qmail":
+		h.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{} // the stamp says it
+			}
+			return a
+		}
+		return slog.NewTextHandler(stamped{w, o.To == "syslog"}, h)
+	}
+	return slog.NewTextHandler(w, h)
+}
+
+// stamped writes each line with a TAI64N stamp in front, as multilog and tai64n do; syslog
+// has stamps of its own.
+type stamped struct {
+	w     io.Writer
+	plain bool
+}
+
+func (s stamped) Write(p []byte) (int, error) {
+	if s.plain {
+		return s.w.Write(p)
+	}
+	line := append(qmail.AppendTAI64N(make([]byte, 0, 26+len(p)), time.Now()), ' ')
+	if _, err := s.w.Write(append(line, p...)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (o Options) facility() (syslog.Priority, error) {
+	switch {
+	case o.Facility == "" || o.Facility == "mail":
+		return syslog.LOG_MAIL, nil
+	case o.Facility == "daemon":
+		return syslog.LOG_DAEMON, nil
+	case len(o.Facility) == 6 && strings.HasPrefix(o.Facility, "local") && '0' <= o.Facility[5] && o.Facility[5] <= '7':
+		return syslog.LOG_LOCAL0 + syslog.Priority(o.Facility[5]-'0')<<3, nil
+	}
+	return 0, fmt.Errorf("log.facility %q: want mail, daemon, or local0 to local7", o.Facility)
+}

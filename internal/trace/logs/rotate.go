@@ -1,0 +1,100 @@
+package logs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+)
+
+// rotating is a log file that is renamed to file.1, file.2, … when it is full; the
+// highest number is the oldest. A rotation that fails leaves the file growing: lines
+// are worth more than the limit.
+type rotating struct {
+	name string
+	most int64 // bytes
+	keep int   // files besides the current one
+
+	mu   sync.Mutex
+	f    *os.File
+	size int64
+}
+
+func openRotating(name string, most int64, keep int) (*rotating, error) {
+	if most == 0 {
+		most = 16 << 20
+	}
+	if keep == 0 {
+		keep = 10
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+		return nil, err
+	}
+	r := &rotating{name: name, most: most, keep: keep}
+	return r, r.open()
+}
+
+func (r *rotating) open() error {
+	f, err := os.OpenFile(r.name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	r.f, r.size = f, info.Size()
+	return nil
+}
+
+// Write appends one line.
+func (r *rotating) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.f == nil {
+		return 0, fs.ErrClosed
+	}
+	if r.size > 0 && r.size+int64(len(p)) > r.most {
+		if err := r.rotate(); err != nil {
+			r.size = 0 // try again after as many bytes
+			fmt.Fprintf(r.f, "log rotation failed: %q\n", err)
+		}
+	}
+	n, err := r.f.Write(p)
+	r.size += int64(n)
+	return n, err
+}
+
+func (r *rotating) rotate() error {
+	for i := r.keep - 1; i >= 1; i-- {
+		if err := os.Rename(r.numbered(i), r.numbered(i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Rename(r.name, r.numbered(1)); err != nil {
+		return err
+	}
+	old := r.f
+	if err := r.open(); err != nil {
+		return err // the renamed file is still open: lines go on there
+	}
+	return old.Close()
+}
+
+func (r *rotating) numbered(i int) string { return r.name + "." + strconv.Itoa(i) }
+
+// Close closes the file.
+func (r *rotating) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.f
+	r.f = nil
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}

@@ -1,0 +1,17 @@
+package trace
+
+// Tee is a Recorder that hands each event to all of its Recorders.
+type Tee []Recorder
+
+// Record hands e on.
+func (t Tee) Record(e Event) {
+	for _, r := range t {
+		r.Record(e)
+	}
+}
+
+// Func is a function as a Recorder.
+type Func func(Event)
+
+// Record calls f.
+func (f Func) Record(e Event) { f(e) }
