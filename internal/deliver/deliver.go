@@ -47,6 +47,9 @@ type Recipient struct {
 	From mail.Address
 	// Folder is the mailbox folder asked for by a sub-address; "" is INBOX.
 	Folder string
+	// Again is set when an earlier attempt may have delivered it already: it was tried
+	// before, or was found in the queue at start. The target then looks for its own work first.
+	Again bool
 }
 
 // Verdict is what became of one recipient.

@@ -1,0 +1,218 @@
+// Package local delivers into the mailboxes of this host: Return-Path and
+// Delivered-To on top, the loop check, and mailbox/maildir for the rest.
+//
+// A success means that the message is durable in the mailbox. One mailbox's trouble
+// is no other's, and a job ends soon after its context even when a disk hangs.
+package local
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/mailbox/maildir"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// Options are what an operator may choose. The zero value works.
+type Options struct {
+	Maildir maildir.Options `toml:"maildir" doc:"how Maildir files are written"`
+	// OverQuota is "temporary" (452 4.2.2, tried again) or "permanent" (552 5.2.2, bounced).
+	OverQuota string `toml:"over_quota" default:"temporary" doc:"what a full mailbox answers: temporary or permanent" example:"permanent"`
+	// Stuck bounds the jobs at work, those left behind on a hanging disk included.
+	Stuck int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
+}
+
+// Deps is the world a Target works in.
+type Deps struct {
+	FS        fs.FS // rooted at the mail folder
+	Barrier   *fs.Barrier
+	Directory directory.Reader
+	Clock     clock.Clock
+	Recorder  trace.Recorder // told of deliveries that hang; nil forgets
+}
+
+// Target is a deliver.Target for Mailbox recipients.
+type Target struct {
+	opts     Options
+	dir      directory.Reader
+	boxes    *maildir.Store
+	recorder trace.Recorder
+	clock    clock.Clock
+	started  time.Time
+	slots    chan struct{}
+}
+
+var _ deliver.Target = (*Target)(nil)
+
+// New returns a Target; every field of d but Recorder is needed.
+func New(o Options, d Deps) *Target {
+	if o.Stuck <= 0 {
+		o.Stuck = 1000
+	}
+	if d.Recorder == nil {
+		d.Recorder = trace.Discard
+	}
+	return &Target{
+		opts:     o,
+		dir:      d.Directory,
+		boxes:    maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock}),
+		recorder: d.Recorder,
+		clock:    d.Clock,
+		started:  d.Clock.Now(),
+		slots:    make(chan struct{}, o.Stuck),
+	}
+}
+
+// Mailboxes is the store delivered into, for quota checks at intake.
+func (t *Target) Mailboxes() *maildir.Store { return t.boxes }
+
+// Deliver implements deliver.Target.
+func (t *Target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict {
+	select {
+	case t.slots <- struct{}{}:
+	case <-ctx.Done():
+		return interrupted(job, ctx.Err())
+	}
+	done := make(chan []deliver.Verdict, 1)
+	go func() {
+		defer func() { <-t.slots }()
+		done <- t.deliver(ctx, job)
+	}()
+	select {
+	case v := <-done:
+		return v
+	case <-ctx.Done():
+	}
+	// What is at the disk now may still be published; the next attempt looks for it.
+	select {
+	case v := <-done:
+		return v
+	case <-time.After(grace):
+		t.recorder.Record(trace.Event{
+			Time: t.clock.Now(), Kind: trace.Service, Role: "local", Message: job.Envelope.ID, Attempt: job.Attempt,
+			Text: "a delivery hangs in the file system and was left behind", Count: int64(len(t.slots)),
+		})
+		return interrupted(job, ctx.Err())
+	}
+}
+
+// grace is how long a job may take to notice the end of its context.
+const grace = time.Second
+
+func interrupted(job *deliver.Job, cause error) []deliver.Verdict {
+	out := make([]deliver.Verdict, len(job.Recipients))
+	for i := range out {
+		out[i].Err = reason.AttemptInterrupted.Because(cause)
+	}
+	return out
+}
+
+func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict {
+	out := make([]deliver.Verdict, len(job.Recipients))
+	ds := make([]maildir.Delivery, 0, len(job.Recipients))
+	at := make([]int, 0, len(job.Recipients)) // where in out
+	loops := &loopCheck{wanted: map[string]bool{}}
+	for i := range job.Recipients {
+		rcpt := &job.Recipients[i]
+		account, err := t.account(ctx, rcpt)
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		ds = append(ds, t.delivery(job, rcpt, account, loops))
+		at = append(at, i)
+	}
+	if len(ds) == 0 {
+		return out
+	}
+	open := func() (io.ReadCloser, error) {
+		body, err := job.Body()
+		if err != nil {
+			return nil, err
+		}
+		return loops.watch(body), nil
+	}
+	for k, o := range t.boxes.Deliver(ctx, open, ds) {
+		out[at[k]] = deliver.Verdict{Text: o.Path, Replay: o.Replay, Err: t.classify(o.Err)}
+	}
+	return out
+}
+
+func (t *Target) account(ctx context.Context, rcpt *deliver.Recipient) (*directory.Account, *reason.Error) {
+	n, err := strconv.ParseUint(rcpt.Dest, 10, 64)
+	if err != nil {
+		return nil, reason.LocalError.Because(err)
+	}
+	account, err := t.dir.Account(ctx, n)
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return nil, reason.MailboxUnknown.With(rcpt.Final.String())
+	case err != nil:
+		return nil, reason.DirectoryUnavailable.Because(err)
+	case account.Mailbox == "":
+		return nil, reason.MailboxUnavailable.Because(errors.New("account " + rcpt.Dest + " has no mailbox path"))
+	}
+	return account, nil
+}
+
+func (t *Target) delivery(job *deliver.Job, rcpt *deliver.Recipient, account *directory.Account, loops *loopCheck) maildir.Delivery {
+	delivered := deliveredTo(rcpt.Final)
+	loops.wanted[delivered] = false
+	env := job.Envelope
+	return maildir.Delivery{
+		Mailbox: account.Mailbox,
+		Folder:  rcpt.Folder,
+		Message: env.ID,
+		N:       rcpt.N,
+		Prefix:  []byte(returnPath(rcpt.From) + delivered + "\n"),
+		Size:    env.Size,
+		Quota:   maildir.Quota{Bytes: account.QuotaBytes, Messages: account.QuotaMessages},
+		// A message older than this process may have been delivered by the one before.
+		Again: rcpt.Again || env.Accepted.Before(t.started),
+		Veto:  func() error { return loops.verdict(delivered) },
+	}
+}
+
+// returnPath and deliveredTo: qmail reference 9.2; line ends in addresses become "_".
+func returnPath(from mail.Address) string { return "Return-Path: <" + oneLine(from.Quoted()) + ">\n" }
+
+func deliveredTo(to mail.Address) string { return "Delivered-To: " + oneLine(to.String()) }
+
+var lineEnds = strings.NewReplacer("\n", "_", "\r", "_", "\x00", "_")
+
+func oneLine(s string) string { return lineEnds.Replace(s) }
+
+// classify turns a delivery's error into the one value that travels on.
+func (t *Target) classify(err error) *reason.Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*reason.Error](err); ok {
+		if t.opts.OverQuota == "permanent" && (e.Reason == reason.QuotaExceeded.Reason || e.Reason == reason.QuotaTooSmall.Reason) {
+			c := *e
+			c.Class, c.Code, c.Enhanced = reason.Permanent, 552, "5.2.2"
+			return &c
+		}
+		return e
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return reason.DiskFull.Because(err)
+	case errors.Is(err, syscall.EDQUOT):
+		return reason.QuotaExceeded.Because(err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return reason.AttemptInterrupted.Because(err)
+	}
+	return reason.MailboxUnavailable.Because(err)
+}

@@ -1,0 +1,110 @@
+package maildir
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// Create makes a mailbox, or a folder of one, with what is missing of it. The caller syncs
+// ancestors of the folder before it relies on it.
+func (s *Store) Create(mailbox, folder string) error {
+	sub, err := FolderPath(folder)
+	if err != nil {
+		return err
+	}
+	dir := mailbox
+	if sub != "" {
+		dir += "/" + sub
+	}
+	s.known.forget(dir)
+	for _, name := range []string{"/cur", "/new", "/tmp"} { // tmp last: it is what deliveries look for
+		if err := s.fs.MkdirAll(dir+name, 0o700); err != nil {
+			return err
+		}
+	}
+	if sub == "" {
+		return nil
+	}
+	f, err := s.fs.OpenFile(dir+"/maildirfolder", os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// CreateDurable is Create that returns when the folder survives a power cut.
+func (s *Store) CreateDurable(mailbox, folder string) error {
+	if err := s.Create(mailbox, folder); err != nil {
+		return err
+	}
+	dir := mailbox
+	if sub, _ := FolderPath(folder); sub != "" {
+		dir += "/" + sub
+	}
+	return s.barrier.Dirs(ancestors(dir)...)
+}
+
+// Exists reports whether there is such a mailbox, or such a folder of one.
+func (s *Store) Exists(mailbox, folder string) (bool, error) {
+	sub, err := FolderPath(folder)
+	if err != nil {
+		return false, nil
+	}
+	_, err = s.fs.Stat(mailbox + "/" + sub + "/new")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ancestors lists the folders whose names lead to dir/new: the root, each folder
+// on the way, and dir.
+func ancestors(dir string) []string {
+	list := []string{"."}
+	for i := range len(dir) {
+		if dir[i] == '/' {
+			list = append(list, dir[:i])
+		}
+	}
+	return append(list, dir)
+}
+
+// maxKnown bounds the durableSet, some 20 MB. Past it the set starts anew, which
+// costs a few syncs more.
+const maxKnown = 200_000
+
+// durableSet remembers the folders that this process knows to be durable. Others,
+// made by a process that may have died before its sync, are synced with their first delivery.
+type durableSet struct {
+	mu   sync.RWMutex
+	dirs map[string]struct{}
+}
+
+func (d *durableSet) has(dir string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, ok := d.dirs[dir]
+	return ok
+}
+
+func (d *durableSet) add(dir string) {
+	if d.has(dir) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dirs == nil || len(d.dirs) >= maxKnown {
+		d.dirs = map[string]struct{}{}
+	}
+	d.dirs[strings.Clone(dir)] = struct{}{}
+}
+
+func (d *durableSet) forget(dir string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.dirs, dir)
+}
