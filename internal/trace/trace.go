@@ -35,6 +35,7 @@ const (
 	Retrieved  Kind = "retrieved" // a message was read by its owner's client
 	Expunged   Kind = "expunged"  // a message was removed by its owner's client
 	Service    Kind = "service"   // a role started, stopped, reached or left a limit
+	Discarded  Kind = "discarded" // a message went nowhere by design, such as a triple bounce
 	Gap        Kind = "gap"       // Count events were lost before this one
 )
 
