@@ -67,6 +67,51 @@ var (
 	MailboxUnavailable = &Error{Temporary, 451, "4.3.0", "mailbox-unavailable", nil, "", nil}
 )
 
+// Intake: what is refused in a session. Codes: RFC 5321 4.2.3, 1870, 2034, 3463, 4954, 5248, 6531, 9422.
+var (
+	CommandUnknown    = &Error{Permanent, 500, "5.5.1", "command-unknown", nil, "", nil}
+	CommandSyntax     = &Error{Permanent, 501, "5.5.4", "command-syntax", nil, "", nil}
+	CommandOrder      = &Error{Permanent, 503, "5.5.1", "command-order", nil, "", nil}
+	CommandNotOffered = &Error{Permanent, 502, "5.5.1", "command-not-offered", nil, "", nil}
+	LineTooLong       = &Error{Permanent, 500, "5.5.6", "line-too-long", nil, "", nil}
+	ParameterUnknown  = &Error{Permanent, 555, "5.5.4", "parameter-unknown", nil, "", nil}
+	SenderSyntax      = &Error{Permanent, 501, "5.1.7", "sender-syntax", nil, "", nil}
+	RecipientSyntax   = &Error{Permanent, 501, "5.1.3", "recipient-syntax", nil, "", nil}
+	UTF8NotDeclared   = &Error{Permanent, 553, "5.6.7", "smtputf8-not-declared", nil, "", nil}
+	NotAMailClient    = &Error{Permanent, 554, "5.5.0", "not-a-mail-client", nil, "", nil}
+	EarlyTalker       = &Error{Permanent, 554, "5.5.0", "early-talker", nil, "", nil}
+	EarlyPipelining   = &Error{Permanent, 554, "5.5.0", "early-pipelining", nil, "", nil}
+	BareNewline       = &Error{Permanent, 550, "5.6.11", "bare-newline", nil, "", nil}
+	NoRecipients      = &Error{Permanent, 554, "5.5.1", "no-valid-recipients", nil, "", nil}
+
+	TooManyErrors   = &Error{Temporary, 421, "4.7.0", "too-many-errors", nil, "", nil}
+	TooManyCommands = &Error{Temporary, 421, "4.7.0", "too-many-commands", nil, "", nil}
+	IdleTimeout     = &Error{Temporary, 421, "4.4.2", "idle-timeout", nil, "", nil}
+	Stopping        = &Error{Temporary, 421, "4.3.2", "stopping", nil, "", nil}
+	OverLimit       = &Error{Temporary, 421, "4.7.0", "over-limit", nil, "", nil}
+	LoadTooHigh     = &Error{Temporary, 421, "4.3.2", "load-too-high", nil, "", nil}
+
+	SenderRefused     = &Error{Permanent, 550, "5.7.1", "sender-refused", nil, "", nil}
+	RecipientRefused  = &Error{Permanent, 550, "5.7.1", "recipient-refused", nil, "", nil}
+	RelayDenied       = &Error{Permanent, 550, "5.7.1", "relay-denied", nil, "", nil}
+	ReceiveOnly       = &Error{Permanent, 550, "5.7.1", "receive-only", nil, "", nil}
+	SendingForbidden  = &Error{Permanent, 550, "5.7.1", "sending-forbidden", nil, "", nil}
+	SenderNotYours    = &Error{Permanent, 553, "5.7.1", "sender-not-yours", nil, "", nil}
+	MessageTooBig     = &Error{Permanent, 552, "5.3.4", "message-too-big", nil, "", nil}
+	TooManyRecipients = &Error{Temporary, 452, "4.5.3", "too-many-recipients", nil, "", nil}
+	TooManyHops       = &Error{Permanent, 554, "5.4.6", "too-many-hops", nil, "", nil}
+
+	AuthRequired     = &Error{Permanent, 530, "5.7.0", "auth-required", nil, "", nil}
+	TLSRequired      = &Error{Permanent, 530, "5.7.0", "tls-required", nil, "", nil}
+	TLSForAuth       = &Error{Permanent, 538, "5.7.11", "tls-required-for-auth", nil, "", nil}
+	TLSUnavailable   = &Error{Temporary, 454, "4.7.0", "tls-unavailable", nil, "", nil}
+	AuthMechanism    = &Error{Permanent, 504, "5.5.4", "auth-mechanism-unknown", nil, "", nil}
+	AuthCancelled    = &Error{Permanent, 501, "5.7.0", "auth-cancelled", nil, "", nil}
+	AuthEncoding     = &Error{Permanent, 501, "5.5.2", "auth-encoding", nil, "", nil}
+	AuthTooLong      = &Error{Permanent, 500, "5.5.6", "auth-too-long", nil, "", nil}
+	VerifyNotOffered = &Error{Permanent, 502, "5.7.0", "expansion-not-offered", nil, "", nil}
+)
+
 // texts gives each reason's public text. A %s takes the next of the Error's Args.
 var texts = map[ID][3]string{
 	LocalError.Reason:       {English: "local error in processing", Korean: "서버 내부 오류", Japanese: "サーバー内部エラー"},
@@ -112,6 +157,46 @@ var texts = map[ID][3]string{
 	QuotaTooSmall.Reason:      {English: "Message size exceeds remaining quota: Quota exceeded by this message", Korean: "Message size exceeds remaining quota: 이 메시지는 남은 할당량보다 큽니다", Japanese: "Message size exceeds remaining quota: このメッセージは残りの容量を超えています"},
 	MessageLoops.Reason:       {English: "This message is looping: it already has my Delivered-To line.", Korean: "메시지가 순환하고 있습니다. 이미 이 주소의 Delivered-To 줄이 있습니다.", Japanese: "メッセージがループしています。このアドレスの Delivered-To 行がすでにあります。"},
 	MailboxUnavailable.Reason: {English: "Temporary error on maildir delivery.", Korean: "메일함 배달 중 일시적인 오류가 발생했습니다.", Japanese: "メールボックスへの配送で一時的なエラーが発生しました。"},
+
+	// Intake.
+	CommandUnknown.Reason:    {"command not recognised", "알 수 없는 명령입니다", "認識できないコマンドです"},
+	CommandSyntax.Reason:     {"syntax error: %[1]s", "구문 오류: %[1]s", "構文エラー: %[1]s"},
+	CommandOrder.Reason:      {"bad sequence of commands: %[1]s", "명령 순서가 잘못되었습니다: %[1]s", "コマンドの順序が正しくありません: %[1]s"},
+	CommandNotOffered.Reason: {"command not offered here", "여기서는 제공하지 않는 명령입니다", "ここでは提供していないコマンドです"},
+	LineTooLong.Reason:       {"line too long: want at most %[1]s bytes", "줄이 너무 깁니다. 최대 %[1]s바이트입니다", "行が長すぎます。最大 %[1]s バイトです"},
+	ParameterUnknown.Reason:  {"parameter not recognised: %[1]s", "알 수 없는 매개변수입니다: %[1]s", "認識できないパラメーターです: %[1]s"},
+	SenderSyntax.Reason:      {"bad sender address: %[1]s", "보내는 사람 주소가 잘못되었습니다: %[1]s", "差出人アドレスが正しくありません: %[1]s"},
+	RecipientSyntax.Reason:   {"bad recipient address: %[1]s", "받는 사람 주소가 잘못되었습니다: %[1]s", "宛先アドレスが正しくありません: %[1]s"},
+	UTF8NotDeclared.Reason:   {"international address without SMTPUTF8", "SMTPUTF8 없이 국제화 주소를 사용했습니다", "SMTPUTF8 の指定なしに国際化アドレスが使われました"},
+	NotAMailClient.Reason:    {"this is a mail server, not a web server", "이 서버는 웹 서버가 아니라 메일 서버입니다", "これはメールサーバーであり、ウェブサーバーではありません"},
+	EarlyTalker.Reason:       {"you spoke before the greeting", "인사말 전에 데이터를 보냈습니다", "応答の挨拶より先に送信されました"},
+	EarlyPipelining.Reason:   {"you did not wait for the reply to %[1]s", "%[1]s의 응답을 기다리지 않았습니다", "%[1]s への応答を待たずに送信されました"},
+	BareNewline.Reason:       {"message holds a bare CR or LF: want CRLF at the end of each line", "메시지에 단독 CR 또는 LF가 있습니다. 각 줄은 CRLF로 끝나야 합니다", "メッセージに単独の CR または LF があります。各行は CRLF で終わる必要があります"},
+	NoRecipients.Reason:      {"no valid recipients", "유효한 받는 사람이 없습니다", "有効な宛先がありません"},
+	TooManyErrors.Reason:     {"too many errors, closing connection", "오류가 너무 많아 연결을 닫습니다", "エラーが多すぎるため接続を閉じます"},
+	TooManyCommands.Reason:   {"too many commands without a message, closing connection", "메시지 없이 명령이 너무 많아 연결을 닫습니다", "メッセージのないコマンドが多すぎるため接続を閉じます"},
+	IdleTimeout.Reason:       {"nothing came for too long, closing connection", "너무 오래 응답이 없어 연결을 닫습니다", "長時間受信がないため接続を閉じます"},
+	Stopping.Reason:          {"server is stopping, please try again shortly", "서버를 멈추는 중입니다. 잠시 후 다시 시도하십시오", "サーバーを停止しています。しばらくして再試行してください"},
+	OverLimit.Reason:         {"%[1]s, please try again later", "%[1]s. 나중에 다시 시도하십시오", "%[1]s。後でもう一度お試しください"},
+	LoadTooHigh.Reason:       {"load is too high, please try again later", "부하가 너무 높습니다. 나중에 다시 시도하십시오", "負荷が高すぎます。後でもう一度お試しください"},
+	SenderRefused.Reason:     {"mail from this sender is refused: %[1]s", "이 보낸 사람의 메일은 거부됩니다: %[1]s", "この差出人からのメールは拒否されます: %[1]s"},
+	RecipientRefused.Reason:  {"mail to this recipient is refused: %[1]s", "이 받는 사람에게 보내는 메일은 거부됩니다: %[1]s", "この宛先へのメールは拒否されます: %[1]s"},
+	RelayDenied.Reason:       {"relaying denied: %[1]s is not a domain of this server", "중계가 거부되었습니다. %[1]s은(는) 이 서버의 도메인이 아닙니다", "中継は拒否されました。%[1]s はこのサーバーのドメインではありません"},
+	ReceiveOnly.Reason:       {"this server only receives mail", "이 서버는 메일을 받기만 합니다", "このサーバーはメールの受信専用です"},
+	SendingForbidden.Reason:  {"this account may not send mail: %[1]s", "이 계정은 메일을 보낼 수 없습니다: %[1]s", "このアカウントはメールを送信できません: %[1]s"},
+	SenderNotYours.Reason:    {"this sender address does not belong to your account: %[1]s", "이 보낸 사람 주소는 귀하의 계정에 속하지 않습니다: %[1]s", "この差出人アドレスはあなたのアカウントのものではありません: %[1]s"},
+	MessageTooBig.Reason:     {"message is too large: want at most %[1]s bytes", "메시지가 너무 큽니다. 최대 %[1]s바이트입니다", "メッセージが大きすぎます。最大 %[1]s バイトです"},
+	TooManyRecipients.Reason: {"too many recipients: want at most %[1]s a message", "받는 사람이 너무 많습니다. 메시지당 최대 %[1]s명입니다", "宛先が多すぎます。1 通につき最大 %[1]s 件です"},
+	TooManyHops.Reason:       {"too many hops, this message is looping", "전달 횟수가 너무 많습니다. 메시지가 순환하고 있습니다", "転送回数が多すぎます。メッセージがループしています"},
+	AuthRequired.Reason:      {"authentication required", "인증이 필요합니다", "認証が必要です"},
+	TLSRequired.Reason:       {"must issue a STARTTLS command first", "먼저 STARTTLS 명령을 보내야 합니다", "先に STARTTLS コマンドが必要です"},
+	TLSForAuth.Reason:        {"encryption required for this mechanism: issue STARTTLS first", "이 인증 방식에는 암호화가 필요합니다. 먼저 STARTTLS를 보내십시오", "この認証方式には暗号化が必要です。先に STARTTLS を送ってください"},
+	TLSUnavailable.Reason:    {"TLS is not available for now", "지금은 TLS를 사용할 수 없습니다", "現在 TLS は利用できません"},
+	AuthMechanism.Reason:     {"authentication mechanism not offered", "제공하지 않는 인증 방식입니다", "提供していない認証方式です"},
+	AuthCancelled.Reason:     {"authentication cancelled", "인증이 취소되었습니다", "認証は中止されました"},
+	AuthEncoding.Reason:      {"cannot decode the response: want base64", "응답을 해독할 수 없습니다. base64여야 합니다", "応答を復号できません。base64 が必要です"},
+	AuthTooLong.Reason:       {"authentication exchange line is too long", "인증 줄이 너무 깁니다", "認証の行が長すぎます"},
+	VerifyNotOffered.Reason:  {"lists and aliases are not told here", "목록과 별칭은 알려 주지 않습니다", "リストと別名はここでは公開していません"},
 }
 
 // Text returns the public text in the given language, without codes.

@@ -1,13 +1,11 @@
 package smtp
 
 import (
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
-
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/netx"
 )
 
 // PathError tells why a path is none.
@@ -148,85 +146,29 @@ func CheckDomain(s string) error {
 	switch {
 	case s == "":
 		return pathError("want a domain that is not empty")
-	case len(s) > MaxDomain:
-		return pathError("want a domain of at most 255 bytes")
 	case s[0] == '[':
-		if _, ok := ParseLiteral(s); !ok {
+		if _, ok := netx.Literal(s); !ok {
 			return pathError("want an address literal such as [192.0.2.1] or [IPv6:2001:db8::1]")
 		}
 		return nil
 	}
-	international := false
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 && isASCII(label) {
-			return pathError("want labels of 1 to 63 bytes in the domain")
-		}
-		if label[0] == '-' || label[len(label)-1] == '-' {
-			return pathError("want no hyphen at the ends of a label of the domain")
-		}
-		for i := range len(label) {
-			if c := label[i]; c < 0x80 && !isLetDig(c) && c != '-' && c != '_' {
-				return pathError("want letters, digits and hyphens in the domain")
-			}
-		}
-		international = international || !isASCII(label) || hasACEPrefix(label)
+	if s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, ".-") || strings.Contains(s, "-.") {
+		return pathError("want no hyphen at the ends of a label of the domain")
 	}
-	if international {
-		if _, err := idna.Lookup.ToASCII(s); err != nil || !utf8.ValidString(s) {
-			return pathError("want a valid internationalised domain")
-		}
+	if s[len(s)-1] == '.' {
+		return pathError("want no dot at the end of the domain")
+	}
+	if _, err := netx.Name(s); err != nil {
+		return pathError(err.Error())
 	}
 	return nil
 }
 
-func isLetDig(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
-func hasACEPrefix(label string) bool { return len(label) >= 4 && strings.EqualFold(label[:4], "xn--") }
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
-// ParseLiteral reads an address literal with its brackets, RFC 5321 4.1.3. ok is false for others,
-// general address literals too, of which none is defined.
-func ParseLiteral(s string) (addr netip.Addr, ok bool) {
-	if len(s) < 3 || s[0] != '[' || s[len(s)-1] != ']' {
-		return addr, false
-	}
-	s = s[1 : len(s)-1]
-	six := len(s) > 5 && strings.EqualFold(s[:5], "IPv6:")
-	if six {
-		s = s[5:]
-	}
-	addr, err := netip.ParseAddr(s)
-	return addr, err == nil && addr.Zone() == "" && addr.Is6() == six
-}
-
-// Literal returns an address as an address literal.
-func Literal(addr netip.Addr) string {
-	addr = addr.Unmap()
-	if addr.Is6() {
-		return "[IPv6:" + addr.WithZone("").String() + "]"
-	}
-	return "[" + addr.String() + "]"
-}
-
-// DomainKey returns the form that domains are compared in: lower-case A-labels, without a dot
-// at the end. A name that has none, and an address literal, is only lowered.
+// DomainKey returns the form that domains are compared in, see netx.Name. What has no such form,
+// as an address literal, is only lowered.
 func DomainKey(s string) string {
-	s = strings.TrimSuffix(s, ".")
-	if isASCII(s) {
-		return strings.ToLower(s)
-	}
-	if a, err := idna.Lookup.ToASCII(s); err == nil {
-		return a
+	if name, err := netx.Name(s); err == nil {
+		return name
 	}
 	return strings.ToLower(s)
 }
@@ -237,4 +179,13 @@ func AppendPath(b []byte, a mail.Address) []byte {
 	b = append(b, '<')
 	b = append(b, a.Quoted()...)
 	return append(b, '>')
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
