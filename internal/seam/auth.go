@@ -1,0 +1,188 @@
+package seam
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"github.com/postilion/postilion/internal/auth"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// Auth is an auth.Service over rpc. Its errors other than auth's own are temporary.
+type Auth struct{ Client *Client }
+
+var _ auth.Service = Auth{}
+
+type (
+	passwordRequest struct {
+		Attempt        auth.Attempt
+		User, Password string
+	}
+	apopRequest struct {
+		Attempt                 auth.Attempt
+		User, Timestamp, Digest string
+	}
+	scramRequest struct {
+		Attempt  auth.Attempt
+		Bindings []auth.ChannelBinding
+	}
+	scramStep struct {
+		Challenge []byte
+		Done      bool
+		Identity  auth.Identity
+	}
+)
+
+// AuthHandlers serves auth.Service.
+func AuthHandlers(s auth.Service) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		"auth.password": rpc.Handle(func(ctx context.Context, r passwordRequest) (auth.Identity, error) {
+			return s.Password(ctx, r.Attempt, r.User, r.Password)
+		}),
+		"auth.apop": rpc.Handle(func(ctx context.Context, r apopRequest) (auth.Identity, error) {
+			return s.APOP(ctx, r.Attempt, r.User, r.Timestamp, r.Digest)
+		}),
+		"auth.allowed": rpc.Handle(func(ctx context.Context, client netip.Addr) (none, error) {
+			return none{}, s.Allowed(ctx, client)
+		}),
+		"auth.scram": func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
+			return nil, serveSCRAM(ctx, s, c, request)
+		},
+	}
+}
+
+// serveSCRAM answers each frame of the caller's stream with one step, until the
+// conversation or the stream ends.
+func serveSCRAM(ctx context.Context, s auth.Service, c *rpc.Conn, request []byte) error {
+	var r scramRequest
+	if err := json.Unmarshal(request, &r); err != nil {
+		return err
+	}
+	conversation, err := s.SCRAM(ctx, r.Attempt, r.Bindings)
+	if err != nil {
+		return err
+	}
+	defer conversation.Close()
+	for {
+		response, err := c.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil // the client gave up
+		}
+		if err != nil {
+			return err
+		}
+		var step scramStep
+		step.Challenge, step.Done, err = conversation.Step(ctx, append([]byte(nil), response...))
+		if err != nil {
+			return err
+		}
+		if step.Done {
+			step.Identity = conversation.Identity()
+		}
+		p, err := json.Marshal(step)
+		if err != nil {
+			return err
+		}
+		c.Send(p)
+		if step.Done {
+			return nil
+		}
+		if err := c.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// Password implements auth.Service.
+func (a Auth) Password(ctx context.Context, attempt auth.Attempt, user, password string) (auth.Identity, error) {
+	return call[passwordRequest, auth.Identity](ctx, a.Client, "auth.password", passwordRequest{attempt, user, password})
+}
+
+// APOP implements auth.Service.
+func (a Auth) APOP(ctx context.Context, attempt auth.Attempt, user, timestamp, digest string) (auth.Identity, error) {
+	return call[apopRequest, auth.Identity](ctx, a.Client, "auth.apop", apopRequest{attempt, user, timestamp, digest})
+}
+
+// Allowed implements auth.Service.
+func (a Auth) Allowed(ctx context.Context, client netip.Addr) error {
+	_, err := call[netip.Addr, none](ctx, a.Client, "auth.allowed", client)
+	return err
+}
+
+// SCRAM implements auth.Service.
+func (a Auth) SCRAM(ctx context.Context, attempt auth.Attempt, bindings []auth.ChannelBinding) (auth.Conversation, error) {
+	p, err := json.Marshal(scramRequest{attempt, bindings})
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.Client.Open(ctx, "auth.scram", p)
+	if err != nil {
+		return nil, err
+	}
+	return &conversation{stream: s}, nil
+}
+
+// conversation is the client's side of auth.scram.
+type conversation struct {
+	stream   *rpc.Stream
+	identity auth.Identity
+	over     bool
+}
+
+// Step implements auth.Conversation.
+func (c *conversation) Step(_ context.Context, response []byte) (challenge []byte, done bool, err error) {
+	if c.over {
+		return nil, false, errors.New("the conversation is over")
+	}
+	if len(response) > rpc.MaxFrame {
+		return nil, false, fmt.Errorf("a response of %d bytes", len(response))
+	}
+	step, err := c.step(response)
+	if err != nil || step.Done {
+		c.over = true
+		if err == nil {
+			_, err = c.stream.Reply()
+		}
+		c.stream.Close()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	c.identity = step.Identity
+	return step.Challenge, step.Done, nil
+}
+
+func (c *conversation) step(response []byte) (step scramStep, err error) {
+	if err := c.stream.Send(response); err != nil {
+		return step, err
+	}
+	if err := c.stream.Flush(); err != nil {
+		return step, err
+	}
+	p, err := c.stream.Recv()
+	if err != nil {
+		return step, err
+	}
+	return step, json.Unmarshal(p, &step)
+}
+
+// Identity implements auth.Conversation.
+func (c *conversation) Identity() auth.Identity { return c.identity }
+
+// Close implements auth.Conversation.
+func (c *conversation) Close() error {
+	if c.over {
+		return nil
+	}
+	c.over = true
+	if err := c.stream.CloseSend(); err != nil {
+		c.stream.Close()
+		return nil // the other side has closed it already
+	}
+	c.stream.Reply()
+	return nil
+}

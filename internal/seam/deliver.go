@@ -1,0 +1,352 @@
+package seam
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// A delivery is one call. The caller streams the job and, when the body is small, the body
+// with it; a larger body is sent each time that the target opens it, when the other
+// side asks with a frame 'w' ("want"). Verdicts come back in frames 'v', the last 'V'.
+
+const (
+	markWant        = 'w'
+	markVerdict     = 'v'
+	markLastVerdict = 'V'
+	// eagerBody is the size up to which a body goes along with its job, in bytes.
+	eagerBody = 64 << 10
+	// maxJob bounds a marshalled job in bytes.
+	maxJob = maxEnvelope
+)
+
+// Target is a deliver.Target over rpc.
+type Target struct {
+	Client *Client
+	Method string // such as "deliver.local"
+}
+
+var _ deliver.Target = Target{}
+
+// jobHead is a job without its envelope and body.
+type jobHead struct {
+	Attempt    id.ID
+	Recipients []deliver.Recipient
+	Next       *route.NextHop
+}
+
+// wireVerdict is a Verdict; Cause carries what JSON leaves out of Err.
+type wireVerdict struct {
+	deliver.Verdict
+	Cause string `json:",omitempty"`
+}
+
+// TargetHandlers serves a deliver.Target as method.
+func TargetHandlers(method string, t deliver.Target) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		method: func(ctx context.Context, c *rpc.Conn, _ []byte) ([]byte, error) {
+			return nil, serveDeliver(ctx, t, c)
+		},
+	}
+}
+
+func serveDeliver(ctx context.Context, t deliver.Target, c *rpc.Conn) error {
+	job, body, err := readJob(c)
+	if err != nil {
+		return rpc.MidStream(err)
+	}
+	if body != nil {
+		job.Body = func() (io.ReadCloser, error) { return memoryBody{bytes.NewReader(body)}, nil }
+	} else {
+		remote := &wantedBody{c: c}
+		job.Body = remote.open
+		defer remote.finish()
+	}
+	verdicts := t.Deliver(ctx, job)
+	wire := make([]wireVerdict, len(verdicts))
+	for i, v := range verdicts {
+		wire[i].Verdict = v
+		if v.Err != nil && v.Err.Cause != nil {
+			wire[i].Cause = v.Err.Cause.Error()
+		}
+	}
+	p, err := json.Marshal(wire)
+	if err != nil {
+		return err
+	}
+	for len(p) > pieceSize {
+		c.Send(append([]byte{markVerdict}, p[:pieceSize]...))
+		p = p[pieceSize:]
+	}
+	return c.Send(append([]byte{markLastVerdict}, p...))
+}
+
+// readJob reads the first stream of the caller. body is nil for one to be asked for.
+func readJob(c *rpc.Conn) (job *deliver.Job, body []byte, err error) {
+	var all []byte
+	for {
+		p, err := c.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(all)+len(p) > maxJob {
+			return nil, nil, fmt.Errorf("deliver: a job of more than %d bytes", maxJob)
+		}
+		all = append(all, p...)
+	}
+	head, rest, ok1 := cutPiece(all)
+	envelope, rest, ok2 := cutPiece(rest)
+	if !ok1 || !ok2 || len(rest) == 0 {
+		return nil, nil, errors.New("deliver: a job that is cut short")
+	}
+	var h jobHead
+	if err := json.Unmarshal(head, &h); err != nil {
+		return nil, nil, err
+	}
+	env := new(mail.Envelope)
+	if err := decodeEnvelope(envelope, env); err != nil {
+		return nil, nil, err
+	}
+	job = &deliver.Job{Attempt: h.Attempt, Envelope: env, Recipients: h.Recipients, Next: h.Next}
+	if rest[0] == 1 {
+		body = rest[1:]
+	}
+	return job, body, nil
+}
+
+// memoryBody is a body that came with its job.
+type memoryBody struct{ *bytes.Reader }
+
+// Close does nothing.
+func (memoryBody) Close() error { return nil }
+
+// wantedBody reads a body over the call's connection. It can be open once at a time: a
+// second opener waits until the first has closed.
+type wantedBody struct {
+	c    *rpc.Conn
+	mu   sync.Mutex // held while open
+	lost error      // of the connection; no further use of it
+}
+
+func (b *wantedBody) open() (io.ReadCloser, error) {
+	b.mu.Lock()
+	if b.lost == nil {
+		if b.lost = b.c.Send([]byte{markWant}); b.lost == nil {
+			b.lost = b.c.Flush()
+		}
+	}
+	if b.lost != nil {
+		defer b.mu.Unlock()
+		return nil, b.lost
+	}
+	return &openBody{from: b}, nil
+}
+
+// finish waits for an opener that outlives Deliver.
+func (b *wantedBody) finish() { b.mu.Lock() }
+
+type openBody struct {
+	from  *wantedBody
+	piece []byte
+	err   error // io.EOF at the end
+	once  sync.Once
+}
+
+// Read implements io.Reader.
+func (o *openBody) Read(p []byte) (int, error) {
+	for len(o.piece) == 0 {
+		if o.err != nil {
+			return 0, o.err
+		}
+		var frame []byte
+		frame, o.err = o.from.c.Recv()
+		switch {
+		case errors.Is(o.err, io.EOF):
+		case o.err != nil:
+			o.from.lost = o.err
+		case len(frame) > 0 && frame[0] == markBody:
+			o.piece = frame[1:]
+		default:
+			// The caller could not read the body: the frame tells why.
+			o.err = fmt.Errorf("reading the body: %s", frame)
+			o.from.lost = o.err
+		}
+	}
+	n := copy(p, o.piece)
+	o.piece = o.piece[n:]
+	return n, nil
+}
+
+// Close reads what is left, so that the connection can be used again.
+func (o *openBody) Close() error {
+	o.once.Do(func() {
+		o.piece = nil
+		for o.err == nil {
+			o.Read(nil)
+			o.piece = nil
+		}
+		o.from.mu.Unlock()
+	})
+	return nil
+}
+
+// Deliver implements deliver.Target. When the role cannot be reached all recipients
+// are deferred.
+func (t Target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict {
+	verdicts, err := t.deliver(ctx, job)
+	if err == nil && len(verdicts) != len(job.Recipients) {
+		err = fmt.Errorf("%d verdicts for %d recipients", len(verdicts), len(job.Recipients))
+	}
+	if err != nil {
+		verdicts = make([]deliver.Verdict, len(job.Recipients))
+		for i := range verdicts {
+			verdicts[i].Err = reason.LocalError.Because(fmt.Errorf("%s: %w", t.Method, err))
+		}
+	}
+	return verdicts
+}
+
+func (t Target) deliver(ctx context.Context, job *deliver.Job) ([]deliver.Verdict, error) {
+	s, err := t.Client.Open(ctx, t.Method, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if err := sendJob(s.Conn, job); err != nil {
+		return nil, err
+	}
+	var marshalled []byte
+	for {
+		p, err := s.Recv()
+		switch {
+		case err != nil:
+			return nil, err
+		case len(p) == 0:
+			return nil, errors.New("an empty frame")
+		case p[0] == markWant:
+			if err := sendBody(s.Conn, job); err != nil {
+				return nil, err
+			}
+		case p[0] == markVerdict || p[0] == markLastVerdict:
+			last := p[0] == markLastVerdict
+			marshalled = append(marshalled, p[1:]...)
+			if !last {
+				continue
+			}
+			if _, err := s.Reply(); err != nil {
+				return nil, err
+			}
+			return decodeVerdicts(marshalled)
+		default:
+			return nil, fmt.Errorf("an unknown frame %q", p[0])
+		}
+	}
+}
+
+func decodeVerdicts(p []byte) ([]deliver.Verdict, error) {
+	var wire []wireVerdict
+	if err := json.Unmarshal(p, &wire); err != nil {
+		return nil, err
+	}
+	verdicts := make([]deliver.Verdict, len(wire))
+	for i, w := range wire {
+		verdicts[i] = w.Verdict
+		if w.Err != nil && w.Cause != "" {
+			verdicts[i].Err.Cause = errors.New(w.Cause)
+		}
+	}
+	return verdicts, nil
+}
+
+// sendJob sends the job, with the body when it is small.
+func sendJob(c *rpc.Conn, job *deliver.Job) error {
+	head, err := json.Marshal(jobHead{job.Attempt, job.Recipients, job.Next})
+	if err != nil {
+		return err
+	}
+	envelope, err := encodeEnvelope(nil, job.Envelope)
+	if err != nil {
+		return err
+	}
+	p := make([]byte, 0, len(head)+len(envelope)+32)
+	p = append(binary.AppendUvarint(p, uint64(len(head))), head...)
+	p = append(binary.AppendUvarint(p, uint64(len(envelope))), envelope...)
+	body, err := eager(job)
+	if err != nil {
+		return err
+	}
+	if body == nil {
+		c.Send(append(p, 0))
+		return c.CloseSend()
+	}
+	c.Send(append(p, 1))
+	c.Send(body)
+	return c.CloseSend()
+}
+
+// eager returns the whole body when it is small, else nil.
+func eager(job *deliver.Job) ([]byte, error) {
+	if job.Envelope.Size > eagerBody {
+		return nil, nil
+	}
+	r, err := job.Body()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	// The host's Received fields are on top of what the envelope counts.
+	body, err := io.ReadAll(io.LimitReader(r, 2*eagerBody+1))
+	if err != nil || len(body) > 2*eagerBody {
+		return nil, err
+	}
+	if body == nil {
+		body = []byte{}
+	}
+	return body, nil
+}
+
+func sendBody(c *rpc.Conn, job *deliver.Job) error {
+	r, err := job.Body()
+	if err != nil {
+		return tellBody(c, err)
+	}
+	defer r.Close()
+	buf := make([]byte, 1+pieceSize)
+	buf[0] = markBody
+	for {
+		n, err := io.ReadFull(r, buf[1:])
+		if n > 0 {
+			if err := c.Send(buf[:1+n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return c.CloseSend()
+		case err != nil:
+			return tellBody(c, err)
+		}
+	}
+}
+
+// tellBody tells the target that the body cannot be read, and ends the call.
+func tellBody(c *rpc.Conn, err error) error {
+	c.Send([]byte("!" + err.Error()))
+	c.Flush()
+	return err
+}

@@ -1,0 +1,169 @@
+package seam
+
+import (
+	"context"
+
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// Directory is a directory.Admin over rpc.
+type Directory struct{ Client *Client }
+
+var _ directory.Admin = Directory{}
+
+type (
+	findRequest struct {
+		Domain string
+		Locals []string
+	}
+	domainRequest struct {
+		Domain directory.Domain
+		Create bool
+	}
+	removeDomainRequest struct {
+		Name string
+		All  bool
+	}
+	accountRequest struct {
+		Account directory.Account
+		Create  bool
+	}
+	aliasRequest struct {
+		Alias  directory.Alias
+		Create bool
+	}
+)
+
+// ReaderHandlers serves directory.Reader.
+func ReaderHandlers(d directory.Reader) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		"directory.find": rpc.Handle(func(ctx context.Context, r findRequest) (directory.Found, error) {
+			return d.Find(ctx, r.Domain, r.Locals)
+		}),
+		"directory.account": rpc.Handle(d.Account),
+	}
+}
+
+// BlocksHandlers serves the list of blocks, which every listener needs.
+func BlocksHandlers(d directory.Admin) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		"directory.blocks": rpc.Handle(func(ctx context.Context, _ none) ([]directory.Block, error) { return d.Blocks(ctx) }),
+	}
+}
+
+// AdminHandlers serves directory.Admin.
+func AdminHandlers(d directory.Admin) map[string]rpc.Handler {
+	return Handlers(ReaderHandlers(d), BlocksHandlers(d), map[string]rpc.Handler{
+		"directory.domains": rpc.Handle(func(ctx context.Context, _ none) ([]directory.Domain, error) { return d.Domains(ctx) }),
+		"directory.put-domain": rpc.Handle(func(ctx context.Context, r domainRequest) (none, error) {
+			return none{}, d.PutDomain(ctx, r.Domain, r.Create)
+		}),
+		"directory.remove-domain": rpc.Handle(func(ctx context.Context, r removeDomainRequest) (none, error) {
+			return none{}, d.RemoveDomain(ctx, r.Name, r.All)
+		}),
+		"directory.accounts": rpc.Handle(d.Accounts),
+		"directory.put-account": rpc.Handle(func(ctx context.Context, r accountRequest) (directory.Account, error) {
+			err := d.PutAccount(ctx, &r.Account, r.Create)
+			return r.Account, err
+		}),
+		"directory.remove-account": rpc.Handle(func(ctx context.Context, a mail.Address) (none, error) {
+			return none{}, d.RemoveAccount(ctx, a)
+		}),
+		"directory.aliases": rpc.Handle(d.Aliases),
+		"directory.put-alias": rpc.Handle(func(ctx context.Context, r aliasRequest) (none, error) {
+			return none{}, d.PutAlias(ctx, r.Alias, r.Create)
+		}),
+		"directory.remove-alias": rpc.Handle(func(ctx context.Context, a mail.Address) (none, error) {
+			return none{}, d.RemoveAlias(ctx, a)
+		}),
+		"directory.put-block": rpc.Handle(func(ctx context.Context, b directory.Block) (none, error) {
+			return none{}, d.PutBlock(ctx, b)
+		}),
+		"directory.remove-block": rpc.Handle(func(ctx context.Context, what string) (none, error) {
+			return none{}, d.RemoveBlock(ctx, what)
+		}),
+	})
+}
+
+// Find implements directory.Reader.
+func (d Directory) Find(ctx context.Context, domain string, locals []string) (directory.Found, error) {
+	return call[findRequest, directory.Found](ctx, d.Client, "directory.find", findRequest{domain, locals})
+}
+
+// Account implements directory.Reader.
+func (d Directory) Account(ctx context.Context, account uint64) (*directory.Account, error) {
+	return call[uint64, *directory.Account](ctx, d.Client, "directory.account", account)
+}
+
+// Domains implements directory.Admin.
+func (d Directory) Domains(ctx context.Context) ([]directory.Domain, error) {
+	return call[none, []directory.Domain](ctx, d.Client, "directory.domains", none{})
+}
+
+// PutDomain implements directory.Admin.
+func (d Directory) PutDomain(ctx context.Context, domain directory.Domain, create bool) error {
+	_, err := once[domainRequest, none](ctx, d.Client, "directory.put-domain", domainRequest{domain, create})
+	return err
+}
+
+// RemoveDomain implements directory.Admin.
+func (d Directory) RemoveDomain(ctx context.Context, name string, all bool) error {
+	_, err := once[removeDomainRequest, none](ctx, d.Client, "directory.remove-domain", removeDomainRequest{name, all})
+	return err
+}
+
+// Accounts implements directory.Admin.
+func (d Directory) Accounts(ctx context.Context, domain string) ([]directory.Account, error) {
+	return call[string, []directory.Account](ctx, d.Client, "directory.accounts", domain)
+}
+
+// PutAccount implements directory.Admin.
+func (d Directory) PutAccount(ctx context.Context, a *directory.Account, create bool) error {
+	got, err := once[accountRequest, directory.Account](ctx, d.Client, "directory.put-account", accountRequest{*a, create})
+	if err == nil {
+		*a = got
+	}
+	return err
+}
+
+// RemoveAccount implements directory.Admin.
+func (d Directory) RemoveAccount(ctx context.Context, address mail.Address) error {
+	_, err := once[mail.Address, none](ctx, d.Client, "directory.remove-account", address)
+	return err
+}
+
+// Aliases implements directory.Admin.
+func (d Directory) Aliases(ctx context.Context, domain string) ([]directory.Alias, error) {
+	return call[string, []directory.Alias](ctx, d.Client, "directory.aliases", domain)
+}
+
+// PutAlias implements directory.Admin.
+func (d Directory) PutAlias(ctx context.Context, a directory.Alias, create bool) error {
+	_, err := once[aliasRequest, none](ctx, d.Client, "directory.put-alias", aliasRequest{a, create})
+	return err
+}
+
+// RemoveAlias implements directory.Admin.
+func (d Directory) RemoveAlias(ctx context.Context, address mail.Address) error {
+	_, err := once[mail.Address, none](ctx, d.Client, "directory.remove-alias", address)
+	return err
+}
+
+// Blocks implements directory.Admin.
+func (d Directory) Blocks(ctx context.Context) ([]directory.Block, error) {
+	return call[none, []directory.Block](ctx, d.Client, "directory.blocks", none{})
+}
+
+// PutBlock implements directory.Admin.
+func (d Directory) PutBlock(ctx context.Context, b directory.Block) error {
+	_, err := once[directory.Block, none](ctx, d.Client, "directory.put-block", b)
+	return err
+}
+
+// RemoveBlock implements directory.Admin.
+func (d Directory) RemoveBlock(ctx context.Context, what string) error {
+	_, err := once[string, none](ctx, d.Client, "directory.remove-block", what)
+	return err
+}

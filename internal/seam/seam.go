@@ -1,0 +1,89 @@
+// Package seam carries each seam over internal/rpc, so that whether two roles share
+// a process is configuration and neither of them notices.
+//
+// For each seam there is a client that implements its interface, and a function that
+// returns the handlers of the other side. Errors survive the way: *reason.Error with all
+// its fields, sentinels for errors.Is.
+package seam
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"time"
+
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// Client calls one role.
+type Client struct {
+	*rpc.Client
+	// Patience is how long calls that may be repeated wait for a role that is being
+	// restarted; 0 means 10 s.
+	Patience time.Duration
+}
+
+// NewClient returns a client that dials with dial.
+func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
+	return &Client{Client: &rpc.Client{Dial: dial}}
+}
+
+// Handlers joins the handlers of several seams that one socket serves.
+func Handlers(sets ...map[string]rpc.Handler) map[string]rpc.Handler {
+	all := map[string]rpc.Handler{}
+	for _, s := range sets {
+		maps.Copy(all, s)
+	}
+	return all
+}
+
+// broken reports whether err means that the other side went away rather than answered.
+func broken(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	if _, ok := errors.AsType[*rpc.Error](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*reason.Error](err); ok {
+		return false
+	}
+	_, isNet := errors.AsType[net.Error](err)
+	return isNet || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
+}
+
+// call makes a call that may be repeated: when the role is restarted meanwhile it is
+// made again, for up to Patience.
+func call[Req, Resp any](ctx context.Context, cl *Client, method string, req Req) (Resp, error) {
+	patience := cl.Patience
+	if patience == 0 {
+		patience = 10 * time.Second
+	}
+	// The deadline also bounds waiting for a role that does not come up: the supervisor
+	// holds its socket open, and calls would wait there.
+	ctx, cancel := context.WithTimeout(ctx, patience+20*time.Second)
+	defer cancel()
+	end := time.Now().Add(patience)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		resp, err := rpc.Do[Req, Resp](ctx, cl.Client, method, req)
+		if !broken(err) || time.Now().After(end) {
+			return resp, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return resp, err
+		}
+	}
+}
+
+// once makes a call that must not be repeated, since it may have been done.
+func once[Req, Resp any](ctx context.Context, cl *Client, method string, req Req) (Resp, error) {
+	return rpc.Do[Req, Resp](ctx, cl.Client, method, req)
+}
+
+// none is the request or reply of calls without one.
+type none struct{}
