@@ -1,0 +1,251 @@
+package netx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Bounds on what one answer may make us do.
+const (
+	maxChain   = 8   // CNAMEs followed for one question; more is a loop or a mistake
+	maxRecords = 256 // records of one answer that are kept
+)
+
+// The outcomes of a lookup that brings no records, tested for with errors.Is.
+var (
+	ErrTemporary = errors.New("no usable answer from DNS")    // time-out, SERVFAIL, REFUSED, garbage
+	ErrNoName    = errors.New("no such domain name")          // NXDOMAIN
+	ErrNoData    = errors.New("no records of the asked type") // NODATA
+)
+
+// DNSError tells what was asked and why there is no answer. It wraps one of the
+// outcomes above.
+type DNSError struct {
+	Name, Type string
+	Outcome    error
+	Detail     string // what the servers said, for logs
+}
+
+// Error names the question and the outcome.
+func (e *DNSError) Error() string {
+	s := "DNS " + e.Type + " " + e.Name + ": " + e.Outcome.Error()
+	if e.Detail != "" {
+		s += " (" + e.Detail + ")"
+	}
+	return s
+}
+
+// Unwrap returns the outcome.
+func (e *DNSError) Unwrap() error { return e.Outcome }
+
+// Result is the records of one answer, in the order of the answer.
+type Result[T any] struct {
+	Records []T
+	Name    string        // the name that has the records, after CNAMEs
+	Secure  bool          // the resolver vouches for the answer by DNSSEC (the AD bit)
+	TTL     time.Duration // left until the answer expires
+}
+
+// MX is one mail exchanger. Host is "" for the root, which alone means that no mail is
+// taken (RFC 7505).
+type MX struct {
+	Pref uint16
+	Host string
+}
+
+// MX looks up the mail exchangers of a name. Exchangers whose names can be none
+// are left out; if that leaves nothing, the outcome is ErrNoData.
+func (r *Resolver) MX(ctx context.Context, name string) (Result[MX], error) {
+	return pick(r, ctx, name, dns.TypeMX, func(rr dns.RR) (MX, bool) {
+		mx, ok := rr.(*dns.MX)
+		if !ok {
+			return MX{}, false
+		}
+		if mx.Mx == "." {
+			return MX{Pref: mx.Preference}, true
+		}
+		host, err := Name(strings.TrimSuffix(mx.Mx, "."))
+		return MX{mx.Preference, host}, err == nil
+	})
+}
+
+// A looks up IPv4 addresses.
+func (r *Resolver) A(ctx context.Context, name string) (Result[netip.Addr], error) {
+	return pick(r, ctx, name, dns.TypeA, func(rr dns.RR) (netip.Addr, bool) {
+		a, ok := rr.(*dns.A)
+		if !ok {
+			return netip.Addr{}, false
+		}
+		addr, ok := netip.AddrFromSlice(a.A)
+		return addr.Unmap(), ok
+	})
+}
+
+// AAAA looks up IPv6 addresses. An IPv4-mapped one is left out: it is no address of a host.
+func (r *Resolver) AAAA(ctx context.Context, name string) (Result[netip.Addr], error) {
+	return pick(r, ctx, name, dns.TypeAAAA, func(rr dns.RR) (netip.Addr, bool) {
+		a, ok := rr.(*dns.AAAA)
+		if !ok {
+			return netip.Addr{}, false
+		}
+		addr, ok := netip.AddrFromSlice(a.AAAA)
+		return addr, ok && !addr.Is4In6()
+	})
+}
+
+// TXT looks up texts; the strings of one record are joined.
+func (r *Resolver) TXT(ctx context.Context, name string) (Result[string], error) {
+	return pick(r, ctx, name, dns.TypeTXT, func(rr dns.RR) (string, bool) {
+		txt, ok := rr.(*dns.TXT)
+		if !ok {
+			return "", false
+		}
+		return unescape(strings.Join(txt.Txt, "")), true
+	})
+}
+
+// PTR looks up the names of an address.
+func (r *Resolver) PTR(ctx context.Context, addr netip.Addr) (Result[string], error) {
+	reverse, err := dns.ReverseAddr(addr.Unmap().WithZone("").String())
+	if err != nil {
+		return Result[string]{}, &DNSError{addr.String(), "PTR", ErrNoName, err.Error()}
+	}
+	return pick(r, ctx, strings.TrimSuffix(reverse, "."), dns.TypePTR, func(rr dns.RR) (string, bool) {
+		ptr, ok := rr.(*dns.PTR)
+		if !ok {
+			return "", false
+		}
+		name, err := Name(strings.TrimSuffix(ptr.Ptr, "."))
+		return name, err == nil
+	})
+}
+
+// Addrs looks up IPv4 and IPv6 addresses at once, IPv6 first. Trouble with one family
+// does not hide the other's addresses. Without any the outcome is ErrTemporary if
+// either family's was, so that no host is called addressless on half an answer.
+func (r *Resolver) Addrs(ctx context.Context, name string) (Result[netip.Addr], error) {
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761 6.3
+		loopback := []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+		return Result[netip.Addr]{Records: loopback, Name: name, TTL: time.Hour}, nil
+	}
+	var six Result[netip.Addr]
+	var err6 error
+	var wg sync.WaitGroup
+	wg.Go(func() { six, err6 = r.AAAA(ctx, name) })
+	four, err4 := r.A(ctx, name)
+	wg.Wait()
+	switch {
+	case err4 == nil && err6 == nil:
+		four.Records = append(append([]netip.Addr{}, six.Records...), four.Records...)
+		four.Secure = four.Secure && six.Secure
+		four.TTL = min(four.TTL, six.TTL)
+		return four, nil
+	case err4 == nil:
+		return four, nil
+	case err6 == nil:
+		return six, nil
+	case errors.Is(err6, ErrTemporary):
+		return Result[netip.Addr]{}, err6
+	}
+	return Result[netip.Addr]{}, err4
+}
+
+// pick asks and turns the answer's records into values.
+func pick[T any](r *Resolver, ctx context.Context, name string, qtype uint16, value func(dns.RR) (T, bool)) (Result[T], error) {
+	a, err := r.lookup(ctx, name, qtype)
+	if err != nil {
+		return Result[T]{}, err
+	}
+	res := Result[T]{Name: a.name, Secure: a.secure, TTL: max(0, a.expires.Sub(r.now()))}
+	for _, rr := range a.rrs {
+		if v, ok := value(rr); ok && len(res.Records) < maxRecords {
+			res.Records = append(res.Records, v)
+		}
+	}
+	if len(res.Records) == 0 {
+		return res, &DNSError{name, dns.TypeToString[qtype], ErrNoData, "no usable record"}
+	}
+	return res, nil
+}
+
+// unescape undoes package dns's presentation form of a character-string: \DDD and \X.
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '\\' && i+1 < len(s) {
+			if n := 0; i+3 < len(s) && isDigit(s[i+1]) && isDigit(s[i+2]) && isDigit(s[i+3]) {
+				n = int(s[i+1]-'0')*100 + int(s[i+2]-'0')*10 + int(s[i+3]-'0')
+				c, i = byte(n), i+3
+			} else {
+				i++
+				c = s[i]
+			}
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// answer is what the servers said about one question, with records or with an error.
+type answer struct {
+	rrs     []dns.RR
+	name    string
+	secure  bool
+	expires time.Time
+	err     error
+}
+
+// collect follows the CNAMEs inside one message from name and takes the records of
+// the asked type at the chain's end. next is set when the chain leaves the message.
+func collect(m *dns.Msg, name string, qtype uint16) (rrs []dns.RR, end, next string, ttl uint32, err error) {
+	end, ttl = name, 1<<31
+	for range maxChain + 1 {
+		alias := ""
+		for _, rr := range m.Answer {
+			h := rr.Header()
+			if h.Class != dns.ClassINET || !sameName(h.Name, end) {
+				continue
+			}
+			switch {
+			case h.Rrtype == qtype:
+				rrs = append(rrs, rr)
+				ttl = min(ttl, h.Ttl)
+			case h.Rrtype == dns.TypeCNAME && alias == "":
+				alias = rr.(*dns.CNAME).Target
+				ttl = min(ttl, h.Ttl)
+			}
+		}
+		switch {
+		case len(rrs) > 0:
+			return rrs, end, "", ttl, nil
+		case alias == "" && end != name:
+			return nil, end, end, ttl, nil
+		case alias == "":
+			return nil, end, "", ttl, nil
+		}
+		target, err := Name(strings.TrimSuffix(alias, "."))
+		if err != nil {
+			return nil, end, "", ttl, fmt.Errorf("alias to %q: %w", alias, err)
+		}
+		end = target
+	}
+	return nil, end, "", ttl, errors.New("too many aliases")
+}
+
+// sameName compares a name of a message with one in key form.
+func sameName(wire, key string) bool {
+	return strings.EqualFold(strings.TrimSuffix(wire, "."), key)
+}
