@@ -1,0 +1,85 @@
+package sqlite_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/directory/directorytest"
+	"github.com/postilion/postilion/internal/directory/sqlite"
+	"github.com/postilion/postilion/internal/mail"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, path string, c clock.Clock) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), sqlite.Options{Path: path, Clock: c, NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	directorytest.Run(t, func(t *testing.T, c clock.Clock) directorytest.Store {
+		return open(t, filepath.Join(t.TempDir(), "directory.db"), c)
+	})
+}
+
+func TestEverythingIsThereAfterARestart(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "directory.db")
+	c := clock.NewFake(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	db := open(t, path, c)
+	if err := db.PutDomain(t.Context(), directory.NewDomain("a.test"), true); err != nil {
+		t.Fatal(err)
+	}
+	a := directory.Account{Address: mail.ParseAddress("joe@a.test"), QuotaBytes: 5}
+	if err := db.PutAccount(t.Context(), &a, true); err != nil {
+		t.Fatal(err)
+	}
+	generation := db.Generation()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, path, c)
+	got, err := db.Account(t.Context(), a.ID)
+	if err != nil || *got != a {
+		t.Errorf("got %+v, %v; want %+v", got, err, a)
+	}
+	if db.Generation() != generation {
+		t.Errorf("generation %d after the restart, want %d", db.Generation(), generation)
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	db := open(b, filepath.Join(b.TempDir(), "directory.db"), nil)
+	if err := db.PutDomain(b.Context(), directory.NewDomain("a.test"), true); err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1000 {
+		if err := db.PutAccount(b.Context(), &directory.Account{Address: mail.Address{Local: fmt.Sprint("user", i), Domain: "a.test"}}, true); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cached := directory.Cached(db, directory.CacheOptions{Generation: db.Generation})
+	for name, r := range map[string]directory.Reader{"sqlite": db, "cached": cached} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				f, err := r.Find(b.Context(), "a.test", []string{fmt.Sprint("user", i%1000)})
+				if err != nil || f.Account == nil {
+					b.Fatal(f, err)
+				}
+			}
+		})
+	}
+}
