@@ -128,7 +128,15 @@ func (h *Hop) line() (string, error) {
 
 // fill derives what the parts want from other keys. It runs on a checked configuration.
 func (c *Config) fill() {
-	c.Route.Host = c.Host
+	c.Route.Host, c.Submit.Host = c.Host, c.Host
+	orHost := func(s *string) {
+		if *s == "" {
+			*s = c.Host
+		}
+	}
+	orHost(&c.Local.Maildir.Host)
+	orHost(&c.Bounce.Host)
+	orHost(&c.Bounce.DoubleHost)
 	for i := range c.Routes {
 		line, _ := c.Routes[i].line() // checked
 		c.Route.Routes = append(c.Route.Routes, line)

@@ -9,8 +9,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postilion/postilion/internal/bounce"
+	"github.com/postilion/postilion/internal/deliver/local"
+	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/queue/pebblestore"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/submit"
+	"github.com/postilion/postilion/internal/trace/journal"
+	"github.com/postilion/postilion/internal/trace/logs"
 )
 
 // FileName is the configuration's name within its folder.
@@ -21,12 +30,22 @@ type Config struct {
 	Host string `toml:"host" doc:"this server's name in greetings, Received fields and bounces; the only key that a working server needs" example:"mail.example.test"`
 	Data string `toml:"data" doc:"the data folder; empty is the folder of this file" example:"/var/lib/postilion"`
 
-	SMTP    Listener `toml:"smtp" doc:"mail from other hosts"`
-	Route   Route    `toml:"route" doc:"where mail goes"`
-	Routes  []Hop    `toml:"routes" doc:"one fixed next hop, for one domain or all; may be given many times"`
-	Process Process  `toml:"process" doc:"processes and their rights"`
-	Metrics Metrics  `toml:"metrics" doc:"counters and health for monitoring"`
-	TLS     TLS      `toml:"tls" doc:"the certificate of all listeners"`
+	SMTP     Listener            `toml:"smtp" doc:"mail from other hosts"`
+	Policy   policy.Options      `toml:"policy" doc:"who may send what to whom"`
+	Floors   policy.FloorOptions `toml:"floors" doc:"when the host has too little room or too much load to take mail"`
+	Submit   submit.Options      `toml:"submit" doc:"what is written into messages on their way in"`
+	Queue    pebblestore.Options `toml:"queue" doc:"the queue's store"`
+	Dispatch dispatch.Options    `toml:"dispatch" doc:"when and how much is delivered"`
+	Route    route.Options       `toml:"route" doc:"where mail goes"`
+	Routes   []Hop               `toml:"routes" doc:"one fixed next hop, for one domain or all; may be given many times"`
+	Bounce   bounce.Options      `toml:"bounce" doc:"messages about what could not be delivered"`
+	Local    local.Options       `toml:"local" doc:"delivery into mailboxes here"`
+	DNS      netx.Options        `toml:"dns" doc:"the name servers that are asked"`
+	Log      logs.Options        `toml:"log" doc:"the log"`
+	Events   journal.Options     `toml:"events" doc:"the record of what happened to each message"`
+	TLS      TLS                 `toml:"tls" doc:"the certificate of all listeners"`
+	Metrics  Metrics             `toml:"metrics" doc:"counters and health for monitoring"`
+	Process  Process             `toml:"process" doc:"processes and their rights"`
 }
 
 // Listener is a service's addresses and the limits of its connections.
@@ -34,9 +53,6 @@ type Listener struct {
 	Listen []string `toml:"listen" doc:"addresses to listen on, as address:port or :port; empty turns the service off" example:"192.0.2.1:25"`
 	serve.Options
 }
-
-// Route is routing's keys.
-type Route struct{ route.Options }
 
 // Hop is one [[routes]] table.
 type Hop struct {

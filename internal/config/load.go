@@ -80,6 +80,7 @@ func setDefaults(s *schema, into reflect.Value) {
 		if k := &s.keys[i]; !k.Repeated && k.Default != "" {
 			// newSchema has tried every default.
 			_ = setText(into.FieldByIndex(k.path), k, k.Default)
+			k.share(into)
 		}
 	}
 }
@@ -197,6 +198,7 @@ func (l *loader) keyValue(n *unstable.Node, prefix string) {
 	if err := l.set(target.FieldByIndex(k.path), k, v); err != nil {
 		l.problem(line, name, "key %s: %s", name, err)
 	}
+	k.share(target)
 }
 
 // set stores a TOML value.
@@ -272,6 +274,7 @@ func (l *loader) flag(name, value string) {
 		if err := setText(l.into.FieldByIndex(k.path), k, value); err != nil {
 			l.problem(0, name, "key %s: %s", name, err)
 		}
+		k.share(l.into)
 		l.origins[name] = Origin{From: "flag"}
 	}
 }

@@ -35,7 +35,7 @@ func (k *Key) explain(w io.Writer) {
 	if k.Unit != "" && k.Unit != "bytes" {
 		kind += ", " + k.Unit
 	}
-	fmt.Fprintf(w, "    type:    %s\n    default: %s\n", kind, orNone(k.Default))
+	fmt.Fprintf(w, "    type:    %s\n    default: %s\n", kind, orNone(k.Default+k.Described))
 	if k.Example != "" {
 		group, last := "", k.Name
 		if g := groupOf(k.Name); g != "" {
@@ -110,7 +110,7 @@ func Reference(w io.Writer) error {
 				kind += ", " + k.Unit
 			}
 			fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", k.Name[strings.LastIndexByte(k.Name, '.')+1:], kind,
-				code(k.Default), strings.ReplaceAll(k.Doc, "|", `\|`), code(exampleCell(k)))
+				defaultCell(k), strings.ReplaceAll(k.Doc, "|", `\|`), code(exampleCell(k)))
 		}
 	}
 	return nil
@@ -121,6 +121,13 @@ func exampleCell(k *Key) string {
 		return ""
 	}
 	return k.exampleLiteral()
+}
+
+func defaultCell(k *Key) string {
+	if k.Described != "" {
+		return k.Described
+	}
+	return code(k.Default)
 }
 
 func code(s string) string {

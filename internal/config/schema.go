@@ -10,6 +10,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,16 +18,18 @@ import (
 
 // Key is one key of the configuration.
 type Key struct {
-	Name     string // with its group: "smtp.max_size"
-	Type     string // "text", "yes or no", "number", "duration", "size", "list of texts"
-	Unit     string
-	Default  string // as it would be written; "" for none
-	Doc      string // one line
-	Example  string
-	Secret   bool // its value is shown only when asked for
-	Repeated bool // it belongs to a [[group]] that can be given many times
+	Name      string // with its group: "smtp.max_size"
+	Type      string // "text", "yes or no", "number", "duration", "size", "list of texts"
+	Unit      string
+	Default   string // as it would be written; "" for none
+	Described string // where the value is taken from when there is none
+	Doc       string // one line
+	Example   string
+	Secret    bool // its value is shown only when asked for
+	Repeated  bool // it belongs to a [[group]] that can be given many times
 
 	path []int // of the field, below its [[group]]'s element if Repeated
+	also []int // of a second field that the key sets, where two parts of a group share it
 	typ  reflect.Type
 }
 
@@ -102,10 +105,25 @@ func (s *schema) walk(t reflect.Type, g Group, path []int, overrides map[string]
 			if err != nil {
 				return err
 			}
+			if i := s.index(k.Name); i >= 0 && s.keys[i].typ == k.typ && s.keys[i].also == nil {
+				s.keys[i].also = at
+				continue
+			}
 			s.keys = append(s.keys, k)
 		}
 	}
 	return nil
+}
+
+func (s *schema) index(name string) int {
+	return slices.IndexFunc(s.keys, func(k Key) bool { return k.Name == name })
+}
+
+// share copies a key's value to the second field that it sets.
+func (k *Key) share(root reflect.Value) {
+	if k.also != nil {
+		root.FieldByIndex(k.also).Set(root.FieldByIndex(k.path))
+	}
 }
 
 func isGroup(t reflect.Type) bool {
@@ -140,6 +158,10 @@ func newKey(f reflect.StructField, g Group, path []int, overrides map[string]str
 		k.Default = d
 	}
 	k.Type = typeName(f.Type, k.Unit)
+	if f.Type.Kind() == reflect.String && strings.Contains(k.Default, " ") {
+		// Words that describe: the value is taken from elsewhere when there is none.
+		k.Described, k.Default = k.Default, ""
+	}
 	if k.Type == "" {
 		return k, fmt.Errorf("config: field %s of type %s cannot be a key", k.Name, f.Type)
 	}

@@ -279,10 +279,7 @@ func sendJob(c *rpc.Conn, job *deliver.Job) error {
 	if err != nil {
 		return err
 	}
-	envelope, err := encodeEnvelope(nil, job.Envelope)
-	if err != nil {
-		return err
-	}
+	envelope := encodeEnvelope(nil, job.Envelope)
 	p := make([]byte, 0, len(head)+len(envelope)+32)
 	p = append(binary.AppendUvarint(p, uint64(len(head))), head...)
 	p = append(binary.AppendUvarint(p, uint64(len(envelope))), envelope...)

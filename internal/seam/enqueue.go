@@ -168,10 +168,7 @@ func (d *draft) Commit(context.Context) error {
 }
 
 func (d *draft) sendEnvelope() error {
-	p, err := encodeEnvelope(nil, d.env)
-	if err != nil {
-		return err
-	}
+	p := encodeEnvelope(nil, d.env)
 	for len(p) > 0 {
 		take := min(len(p), pieceSize)
 		if err := d.stream.Send(append([]byte{markEnvelope}, p[:take]...)); err != nil {
@@ -190,7 +187,7 @@ func (d *draft) Abort() {
 	}
 }
 
-// frameHeader splits a length-prefixed piece off p.
+// cutPiece splits a length-prefixed piece off p.
 func cutPiece(p []byte) (piece, rest []byte, ok bool) {
 	n, w := binary.Uvarint(p)
 	if w <= 0 || n > uint64(len(p)-w) {

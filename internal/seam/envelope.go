@@ -1,14 +1,18 @@
 package seam
 
 import (
-	"encoding/json"
-
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/queue"
 )
 
-func encodeEnvelope(p []byte, env *mail.Envelope) ([]byte, error) {
-	j, err := json.Marshal(env)
-	return append(p, j...), err
-}
+// encodeEnvelope appends the envelope in the queue's own form.
+func encodeEnvelope(p []byte, env *mail.Envelope) []byte { return queue.AppendEnvelope(p, env) }
 
-func decodeEnvelope(p []byte, env *mail.Envelope) error { return json.Unmarshal(p, env) }
+// decodeEnvelope fills env, whose address a draft keeps.
+func decodeEnvelope(p []byte, env *mail.Envelope) error {
+	e, err := queue.DecodeEnvelope(p)
+	if err == nil {
+		*env = *e
+	}
+	return err
+}

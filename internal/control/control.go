@@ -1,0 +1,173 @@
+// Package control is what the program's verbs and the running server say to each
+// other over the sockets below the data folder's run/.
+//
+// The supervisor listens on control.sock, each role on its own admin socket. Only
+// root and the folder's owner are heard: the kernel tells the peer's uid.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	pfs "github.com/postilion/postilion/internal/fs"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// RunFolder is the folder of the sockets within the data folder.
+const RunFolder = "run"
+
+// Names of sockets that belong to no role.
+const (
+	Supervisor = "control"
+)
+
+// Methods of control.sock.
+const (
+	MethodStatus   = "control.status"
+	MethodStop     = "control.stop"
+	MethodRestart  = "control.restart"
+	MethodReload   = "control.reload"
+	MethodPause    = "control.pause"
+	MethodContinue = "control.continue"
+	MethodFlush    = "control.flush"
+)
+
+// Status is what `status` prints.
+type Status struct {
+	Version   string           `json:"version"`
+	Host      string           `json:"host"`
+	Data      string           `json:"data"`
+	PID       int              `json:"pid"`
+	Started   time.Time        `json:"started"`
+	Seconds   int64            `json:"seconds_up"`
+	Single    bool             `json:"single_process"`
+	Paused    bool             `json:"paused"`
+	Reloaded  time.Time        `json:"reloaded,omitzero"` // when the configuration was last switched
+	Roles     []Role           `json:"roles"`
+	Listeners []ListenerStatus `json:"listeners"`
+	Load      [3]float64       `json:"load"` // of 1, 5 and 15 minutes
+	Notes     []string         `json:"notes,omitempty"`
+}
+
+// Role is one role's state.
+type Role struct {
+	Name     string         `json:"name"`
+	State    string         `json:"state"` // "up", "starting", "down", "flapping", "stopping"
+	PID      int            `json:"pid"`
+	UID      int            `json:"uid"`
+	User     string         `json:"user,omitempty"`
+	Seconds  int64          `json:"seconds_up"`
+	Restarts int            `json:"restarts"`
+	Last     string         `json:"last_exit,omitempty"`
+	Facts    map[string]any `json:"facts,omitempty"` // what the role says of itself
+}
+
+// ListenerStatus is one address that is listened on.
+type ListenerStatus struct {
+	Name string `json:"name"`
+	Addr string `json:"addr"`
+}
+
+// Reloaded is the answer to a reload.
+type Reloaded struct {
+	Changed      []string `json:"changed"`                 // keys in force now
+	NeedsRestart []string `json:"needs_restart,omitempty"` // changed keys that only a restart brings into force
+}
+
+// ErrNotRunning is wrapped when no server serves the folder.
+var ErrNotRunning = errors.New("no server is running on this data folder")
+
+// SocketPath returns the path of a socket.
+func SocketPath(data, name string) string {
+	return filepath.Join(data, RunFolder, name+".sock")
+}
+
+// Dial connects to a socket of a running server. The error wraps ErrNotRunning when
+// nobody listens there.
+func Dial(ctx context.Context, data, name string) (net.Conn, error) {
+	path := SocketPath(data, name)
+	var c net.Conn
+	err := WithShortPath(path, func(short string) (err error) {
+		c, err = new(net.Dialer).DialContext(ctx, "unix", short)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w: %s", ErrNotRunning, data)
+	}
+	return c, err
+}
+
+// Client returns a client of a running server's socket.
+func Client(data, name string) *rpc.Client {
+	return &rpc.Client{Dial: func(ctx context.Context) (net.Conn, error) { return Dial(ctx, data, name) }}
+}
+
+// WithShortPath calls use with a name of the socket path that fits into a socket
+// address (107 bytes, unix(7)): through its folder's descriptor when path is longer.
+func WithShortPath(path string, use func(short string) error) error {
+	if len(path) <= 107 {
+		return use(path)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return use("/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path))
+}
+
+// Owners allows root, this process's uid, and the data folder's owner.
+func Owners(data string) func(uid uint32) bool {
+	self, owner := uint32(os.Getuid()), uint32(os.Getuid())
+	if st, err := os.Stat(data); err == nil {
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+			owner = sys.Uid
+		}
+	}
+	return func(uid uint32) bool { return uid == 0 || uid == self || uid == owner }
+}
+
+// LockFile is held by the server, or by a verb that works on a folder whose server is down.
+const LockFile = "lock"
+
+// Lock takes the data folder's lock. The error wraps fs.ErrLocked, and names the
+// process that holds it where that is known.
+func Lock(data string) (io.Closer, error) {
+	dir, err := osfs.New(data)
+	if err != nil {
+		return nil, err
+	}
+	l, err := dir.Lock(LockFile)
+	if errors.Is(err, pfs.ErrLocked) {
+		return nil, fmt.Errorf("the data folder %s is in use%s: %w", data, holder(data), pfs.ErrLocked)
+	}
+	return l, err
+}
+
+// holder names the process that holds the lock, as " by process 12 (postilion)".
+func holder(data string) string {
+	p, err := os.ReadFile(filepath.Join(data, LockFile))
+	if err != nil {
+		return ""
+	}
+	pid, err := strconv.ParseUint(strings.TrimSpace(string(p)), 10, 32)
+	if err != nil {
+		return ""
+	}
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return fmt.Sprintf(" by process %d", pid)
+	}
+	return fmt.Sprintf(" by process %d (%s)", pid, strings.TrimSpace(string(comm)))
+}

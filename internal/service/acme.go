@@ -1,0 +1,100 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/postilion/postilion/internal/config"
+)
+
+// acmeKeeper keeps the certificate's files fresh by ACME (RFC 8555). It writes them
+// where every role's listeners read and watch them; before the first certificate has been
+// issued they hold a self-signed one.
+type acmeKeeper struct {
+	host     string
+	options  config.TLS
+	store    string // folder of account and certificates
+	cert     string
+	key      string
+	listener net.Listener // for HTTP challenges
+	log      *slog.Logger
+}
+
+// run obtains and renews until ctx ends. Failures are logged and tried again by certmagic.
+func (k *acmeKeeper) run(ctx context.Context) error {
+	var magic *certmagic.Config
+	cache := certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return magic, nil },
+		Logger:           zap.NewNop(),
+	})
+	defer cache.Stop()
+	magic = certmagic.New(cache, certmagic.Config{
+		Storage: &certmagic.FileStorage{Path: k.store},
+		Logger:  zap.NewNop(),
+		OnEvent: func(_ context.Context, event string, data map[string]any) error {
+			switch event {
+			case "cert_obtained", "cached_managed_cert":
+				k.export(ctx, magic)
+			case "cert_failed":
+				k.log.Error("the certificate authority refused; it will be asked again", "host", k.host, "error", data["error"])
+			}
+			return nil
+		},
+	})
+	issuer := certmagic.NewACMEIssuer(magic, certmagic.ACMEIssuer{
+		CA: k.options.ACMECA, Email: k.options.ACMEEmail, Agreed: true, Logger: zap.NewNop(),
+	})
+	magic.Issuers = []certmagic.Issuer{issuer}
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second,
+		Handler: issuer.HTTPChallengeHandler(http.NotFoundHandler())}
+	defer server.Close()
+	go func() {
+		if err := server.Serve(k.listener); !errors.Is(err, http.ErrServerClosed) {
+			k.log.Error("ACME challenges cannot be answered", "error", err)
+		}
+	}()
+	if err := magic.ManageAsync(ctx, []string{k.host}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// export copies the managed certificate to the files that listeners watch: the key
+// first, so that a pair read in between fails and is read again.
+func (k *acmeKeeper) export(ctx context.Context, magic *certmagic.Config) {
+	issuer := magic.Issuers[0].IssuerKey()
+	for _, f := range []struct {
+		from, to string
+		mode     os.FileMode
+	}{
+		{certmagic.StorageKeys.SitePrivateKey(issuer, k.host), k.key, 0o640},
+		{certmagic.StorageKeys.SiteCert(issuer, k.host), k.cert, 0o644},
+	} {
+		p, err := magic.Storage.Load(ctx, f.from)
+		if err == nil {
+			err = replaceFile(f.to, p, f.mode)
+		}
+		if err != nil {
+			k.log.Error("the new certificate could not be put in place", "file", f.to, "error", err)
+			return
+		}
+	}
+}
+
+// replaceFile writes a file under another name and renames it.
+func replaceFile(name string, p []byte, mode os.FileMode) error {
+	temp := name + ".new"
+	if err := os.WriteFile(temp, p, mode); err != nil {
+		return err
+	}
+	return os.Rename(temp, name)
+}

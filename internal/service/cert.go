@@ -1,0 +1,149 @@
+package service
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/postilion/postilion/internal/config"
+)
+
+// certificate is the server's certificate, read again when its files change. New
+// handshakes use the new one; a pair that cannot be read changes nothing.
+type certificate struct {
+	cert, key string // file names
+	log       *slog.Logger
+	current   atomic.Pointer[tls.Certificate]
+	seen      [2]fileStamp
+}
+
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+// openCertificate reads the pair. The error says what is wrong with which file.
+func openCertificate(cert, key string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{cert: cert, key: key, log: log}
+	return c, c.load()
+}
+
+func (c *certificate) load() error {
+	c.seen = [2]fileStamp{stamp(c.cert), stamp(c.key)}
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", c.cert, c.key, err)
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+func stamp(name string) fileStamp {
+	st, err := os.Stat(name)
+	if err != nil {
+		return fileStamp{}
+	}
+	return fileStamp{st.ModTime(), st.Size()}
+}
+
+// watch looks at the files at each interval until ctx ends.
+func (c *certificate) watch(ctx context.Context, every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if c.seen == [2]fileStamp{stamp(c.cert), stamp(c.key)} {
+			continue
+		}
+		if err := c.load(); err != nil {
+			c.log.Error("the certificate changed and cannot be read; the old one stays in use", "error", err)
+			continue
+		}
+		c.log.Info("certificate reloaded", "file", c.cert, "expires", c.expires())
+	}
+}
+
+func (c *certificate) expires() time.Time {
+	pair := c.current.Load()
+	if pair == nil || pair.Leaf == nil {
+		return time.Time{}
+	}
+	return pair.Leaf.NotAfter
+}
+
+// config returns the TLS configuration of listeners.
+func (c *certificate) config(o config.TLS) *tls.Config {
+	t := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return c.current.Load(), nil
+		},
+	}
+	if o.MinTLS == "1.3" {
+		t.MinVersion = tls.VersionTLS13
+	}
+	return t
+}
+
+// ensureSelfSigned makes a self-signed certificate for host unless one of the files
+// exists. It reports whether it did.
+func ensureSelfSigned(certFile, keyFile, host string, now time.Time) (made bool, err error) {
+	for _, f := range []string{certFile, keyFile} {
+		if _, err := os.Lstat(f); !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return false, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return false, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: host},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{host, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		BasicConstraintsValid: true, IsCA: true, // clients that are told to trust it need the latter
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return false, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return false, err
+	}
+	if err := os.MkdirAll(filepath.Dir(certFile), 0o750); err != nil {
+		return false, err
+	}
+	if err := writePEM(keyFile, "PRIVATE KEY", pkcs8, 0o640); err != nil {
+		return false, err
+	}
+	return true, writePEM(certFile, "CERTIFICATE", der, 0o644)
+}
+
+func writePEM(name, kind string, der []byte, mode fs.FileMode) error {
+	return os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}

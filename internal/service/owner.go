@@ -1,0 +1,125 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/postilion/postilion/internal/control"
+)
+
+// folder is one folder of the data folder with the role that owns it.
+type folder struct {
+	name  string
+	role  Role // "" for the supervisor's own
+	group string
+	mode  fs.FileMode
+	deep  bool // what is inside belongs to the role alone and is given to it too
+}
+
+// folders is the layout of the data folder when roles run under uids of their own. In
+// a single process everything belongs to its user.
+var folders = []folder{
+	{name: control.RunFolder, mode: 0o711},
+	{name: "queue", role: Queue, mode: 0o700, deep: true},
+	{name: "directory", role: Directory, mode: 0o700, deep: true},
+	{name: "auth", role: Auth, mode: 0o700, deep: true},
+	{name: "mail", role: Local, group: "mail", mode: fs.ModeSetgid | 0o770},
+	{name: "tls", role: SMTPD, group: "tls", mode: 0o750, deep: true},
+	{name: "events", mode: 0o711},
+	{name: "log", mode: 0o711},
+}
+
+// makeFolders makes the data folder's layout. With ids every folder is given to its role.
+func makeFolders(data string, ids *identities) error {
+	all := folders
+	for _, r := range allRoles {
+		all = append(all, folder{name: "events/" + string(r), role: r, mode: 0o700, deep: true})
+	}
+	for _, f := range all {
+		path := filepath.Join(data, f.name)
+		mode := f.mode
+		if ids == nil {
+			mode = 0o700
+		}
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return err
+		}
+		if ids != nil {
+			if err := give(path, f, ids); err != nil {
+				return err
+			}
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// give changes the owner of a folder, and of its content where only its role uses it. Links
+// are given, not followed.
+func give(path string, f folder, ids *identities) error {
+	uid, gid := os.Getuid(), os.Getgid()
+	if f.role != "" {
+		uid, gid = ids.roles[f.role].UID, ids.roles[f.role].GID
+	}
+	switch f.group {
+	case "mail":
+		gid = ids.mail
+	case "tls":
+		gid = ids.tls
+	}
+	if !f.deep {
+		return os.Lchown(path, uid, gid)
+	}
+	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid && int(st.Gid) == gid {
+				return nil
+			}
+		}
+		return os.Lchown(name, uid, gid)
+	})
+}
+
+// checkReachable reports a folder on the way to data that the roles' uids cannot pass.
+func checkReachable(data string) error {
+	for dir := filepath.Clean(data); ; dir = filepath.Dir(dir) {
+		st, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if st.Mode().Perm()&0o001 == 0 {
+			return fmt.Errorf("roles run under uids of their own and cannot reach %s: %s has mode %04o; "+
+				"give others the right to pass (chmod o+x %s), choose another data folder, or use --single",
+				data, dir, st.Mode().Perm(), dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+// testingFile marks a data folder that was made with --for-testing.
+const testingFile = "for-testing"
+
+// markTesting makes the mark.
+func markTesting(data string) error {
+	return os.WriteFile(filepath.Join(data, testingFile),
+		[]byte("This data folder was made for testing: its server may run with another time.\n"), 0o644)
+}
+
+func isTesting(data string) (bool, error) {
+	_, err := os.Stat(filepath.Join(data, testingFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

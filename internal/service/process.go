@@ -1,0 +1,257 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/fs"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/seam"
+	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/stats"
+	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/journal"
+	"github.com/postilion/postilion/internal/trace/logs"
+)
+
+// process runs a set of roles in this process.
+type process struct {
+	cfg     *config.Config
+	roles   []Role
+	sockets bound
+	clock   clock.Clock
+	ids     id.Source
+	log     *logs.Log
+	data    fs.FS
+	// allowRun and allowAdmin decide by uid who may use the roles' sockets.
+	allowRun, allowAdmin func(uid uint32) bool
+
+	table   *serve.Table
+	parts   map[Role]*part
+	started []*part // in order
+
+	// The parts that other roles of this process use directly; nil where they run elsewhere.
+	local struct {
+		directory directory.Admin
+		seams
+	}
+
+	failed chan error // a part's end that nobody asked for
+}
+
+// part is one role at work.
+type part struct {
+	role     Role
+	recorder trace.Recorder
+	counters *stats.Counters
+
+	run   []func(ctx context.Context) error // until ctx ends
+	close []func() error                    // in order, after run
+	seam  map[string]rpc.Handler            // for other roles
+	admin map[string]rpc.Handler            // for the program's verbs
+	facts func(ctx context.Context) map[string]any
+	// prepare checks a new configuration and returns what brings it into force.
+	prepare func(c *config.Config) (switchOver func(), err error)
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// newProcess opens what all roles of a process share.
+func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Duration, stderr io.Writer) (*process, error) {
+	p := &process{cfg: c, roles: roles, sockets: sockets, table: new(serve.Table),
+		parts: map[Role]*part{}, failed: make(chan error, 16)}
+	p.clock = clock.System{}
+	if offset != 0 {
+		p.clock = clock.Offset{Clock: p.clock, By: offset}
+	}
+	p.ids = id.Source{Clock: p.clock}
+	name, file := "postilion", c.InData(c.Log.File)
+	if len(roles) == 1 {
+		name = string(roles[0])
+		file += "." + name
+	}
+	var err error
+	if p.log, err = logs.Open(c.Log, name, file, stderr); err != nil {
+		return nil, err
+	}
+	if p.data, err = osfs.New(c.Data); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// starters makes each role's part. It opens everything; run only works.
+var starters = map[Role]func(*process, context.Context, *part) error{
+	Directory: (*process).startDirectory,
+	Auth:      (*process).startAuth,
+	Local:     (*process).startLocal,
+	Remote:    (*process).startRemote,
+	Queue:     (*process).startQueue,
+	SMTPD:     (*process).startSMTPD,
+	Access:    (*process).startAccess,
+	Console:   (*process).startConsole,
+}
+
+// start starts the roles in order. After an error everything is stopped again.
+func (p *process) start(ctx context.Context) error {
+	for _, r := range allRoles {
+		if !slices.Contains(p.roles, r) {
+			continue
+		}
+		part := &part{role: r, admin: map[string]rpc.Handler{}, seam: map[string]rpc.Handler{}}
+		if err := p.startEvents(part); err != nil {
+			p.stop()
+			return fmt.Errorf("role %s: %w", r, err)
+		}
+		p.parts[r] = part
+		if err := starters[r](p, ctx, part); err != nil {
+			for _, c := range slices.Backward(part.close) {
+				c()
+			}
+			p.stop()
+			return fmt.Errorf("role %s: %w", r, err)
+		}
+		p.serveSockets(part)
+		p.launch(part)
+	}
+	return nil
+}
+
+// launch sets a part to work.
+func (p *process) launch(part *part) {
+	ctx, cancel := context.WithCancel(context.Background())
+	part.cancel = cancel
+	p.started = append(p.started, part)
+	for _, run := range part.run {
+		part.done.Go(func() {
+			if err := run(ctx); ctx.Err() == nil {
+				if err == nil {
+					err = errors.New("ended by itself")
+				}
+				select {
+				case p.failed <- fmt.Errorf("role %s: %w", part.role, err):
+				default: // one is enough
+				}
+			}
+		})
+	}
+}
+
+// stop ends the roles in the opposite order of their start, each when it is done.
+func (p *process) stop() {
+	for _, part := range slices.Backward(p.started) {
+		part.cancel()
+		part.done.Wait()
+		for _, c := range part.close {
+			if err := c(); err != nil {
+				p.log.Error("closing", "part", part.role, "error", err)
+			}
+		}
+	}
+	p.started = nil
+}
+
+// serveSockets serves a role's seam and admin sockets where this process has them.
+func (p *process) serveSockets(part *part) {
+	p.addCommon(part)
+	for _, s := range []struct {
+		name     string
+		handlers map[string]rpc.Handler
+		allow    func(uint32) bool
+	}{
+		{string(part.role), part.seam, p.allowRun},
+		{adminSocket(part.role), part.admin, p.allowAdmin},
+	} {
+		server := &rpc.Server{Handlers: s.handlers, Allow: s.allow,
+			Log: func(err error) { p.log.Debug("a caller's connection broke", "role", part.role, "error", err) }}
+		for _, l := range p.sockets.named(s.name) {
+			part.run = append(part.run, func(ctx context.Context) error { return server.Serve(ctx, l) })
+		}
+	}
+}
+
+func adminSocket(r Role) string { return string(r) + "-admin" }
+
+// startEvents gives a role its journal, counters and log, as one recorder.
+func (p *process) startEvents(part *part) error {
+	folder := "events/" + string(part.role)
+	if err := p.data.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	dir, err := p.data.Sub(folder)
+	if err != nil {
+		return err
+	}
+	j := journal.New(dir, p.cfg.Events, p.clock, p.log.Logger)
+	part.run = append(part.run, j.Run)
+	counters, err := p.openCounters(dir, part)
+	if err != nil {
+		return err
+	}
+	part.counters = counters
+	part.recorder = trace.Tee{j, counters, p.log.Events}
+	return nil
+}
+
+// openCounters continues the role's counts and saves them now and then.
+func (p *process) openCounters(dir fs.FS, part *part) (*stats.Counters, error) {
+	const file, every = "counters.json", 5 * time.Second
+	c, err := stats.Load(dir, file, p.clock)
+	if err != nil {
+		p.log.Warn("the counters begin at zero", "role", part.role, "error", err)
+		c = stats.New(p.clock)
+	}
+	save := func() error { return c.Save(dir, file) }
+	part.run = append(part.run, func(ctx context.Context) error {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				if err := save(); err != nil {
+					p.log.Warn("the counters could not be saved", "role", part.role, "error", err)
+				}
+			}
+		}
+	})
+	part.close = append(part.close, save)
+	return c, nil
+}
+
+// has reports whether this process runs the role.
+func (p *process) has(r Role) bool { return slices.Contains(p.roles, r) }
+
+// client returns a client of another role's socket.
+func (p *process) client(r Role) *seam.Client {
+	data := p.cfg.Data
+	return seam.NewClient(func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, data, string(r)) })
+}
+
+// logger returns the process's log for a role.
+func (p *process) logger() *slog.Logger { return p.log.Logger }
+
+// folder returns a folder of the data folder as a file system, and its path.
+func (p *process) folder(name string) (fs.FS, string, error) {
+	if err := p.data.MkdirAll(name, 0o700); err != nil {
+		return nil, "", err
+	}
+	dir, err := p.data.Sub(name)
+	return dir, filepath.Join(p.cfg.Data, name), err
+}

@@ -1,0 +1,204 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/postilion/postilion/internal/control"
+)
+
+// Times of the supervisor. A role that lived for less than soon is flapping; it is
+// started again after a wait that doubles from firstWait to maxWait (supervise(8) waits
+// one second).
+const (
+	soon      = 10 * time.Second
+	firstWait = 250 * time.Millisecond
+	maxWait   = 30 * time.Second
+)
+
+// supervisor keeps one process running for each role.
+type supervisor struct {
+	// command makes the process of a role, not yet started. started is called after it was.
+	command     func(role Role) (cmd *exec.Cmd, started func(), err error)
+	identity    func(role Role) Identity
+	stopTimeout time.Duration
+	log         *slog.Logger
+
+	mu       sync.Mutex
+	children map[Role]*child
+}
+
+// child is one role and its process.
+type child struct {
+	role     Role
+	cmd      *exec.Cmd // nil while down
+	since    time.Time // of the present process, or of its end
+	restarts int
+	short    int // lives in a row shorter than soon
+	last     string
+	stopping bool          // it shall not come back
+	kick     chan struct{} // ends a wait for the next start
+	gone     chan struct{} // closed when it is stopped for good
+}
+
+// run starts the roles in order, keeps them up until ctx ends, and stops them in the
+// opposite order.
+func (s *supervisor) run(ctx context.Context, roles []Role) {
+	s.mu.Lock()
+	s.children = map[Role]*child{}
+	for _, r := range roles {
+		s.children[r] = &child{role: r, kick: make(chan struct{}, 1), gone: make(chan struct{}), since: time.Now()}
+	}
+	s.mu.Unlock()
+	for _, r := range roles {
+		go s.keep(s.children[r])
+	}
+	<-ctx.Done()
+	for i := len(roles) - 1; i >= 0; i-- {
+		s.stop(s.children[roles[i]])
+	}
+}
+
+// keep runs one role's processes, one after the other, until it is to stop.
+func (s *supervisor) keep(c *child) {
+	defer close(c.gone)
+	for {
+		began := time.Now()
+		err := s.once(c)
+		s.mu.Lock()
+		c.cmd, c.since, c.last = nil, time.Now(), exitText(err)
+		if c.stopping {
+			s.mu.Unlock()
+			return
+		}
+		c.restarts++
+		if time.Since(began) < soon {
+			c.short++
+		} else {
+			c.short = 0
+		}
+		wait := min(firstWait<<min(c.short, 10), maxWait)
+		s.mu.Unlock()
+		s.log.Error("a role ended and is started again", "role", c.role, "exit", c.last, "wait", wait)
+		select {
+		case <-time.After(wait):
+		case <-c.kick:
+		}
+	}
+}
+
+// once runs one process to its end.
+func (s *supervisor) once(c *child) error {
+	s.mu.Lock()
+	if c.stopping {
+		s.mu.Unlock()
+		return nil
+	}
+	cmd, started, err := s.command(c.role)
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	c.cmd, c.since = cmd, time.Now()
+	s.mu.Unlock()
+	started()
+	return cmd.Wait()
+}
+
+func exitText(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// stop ends a role for good: SIGTERM, and SIGKILL after stopTimeout.
+func (s *supervisor) stop(c *child) {
+	s.mu.Lock()
+	c.stopping = true
+	s.mu.Unlock()
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+	s.signal(c, syscall.SIGTERM)
+	select {
+	case <-c.gone:
+		return
+	case <-time.After(s.stopTimeout):
+	}
+	s.log.Warn("a role does not stop and is killed", "role", c.role)
+	s.signal(c, syscall.SIGKILL)
+	<-c.gone
+}
+
+func (s *supervisor) signal(c *child, sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.cmd != nil {
+		// An error means that it has just ended.
+		_ = c.cmd.Process.Signal(sig)
+	}
+}
+
+// restart ends a role's process, and starts it again at once.
+func (s *supervisor) restart(role Role) error {
+	s.mu.Lock()
+	c := s.children[role]
+	if c == nil {
+		s.mu.Unlock()
+		return fmt.Errorf("role %s is not run here", role)
+	}
+	if c.stopping {
+		s.mu.Unlock()
+		return errors.New("the server is stopping")
+	}
+	c.short = 0
+	s.mu.Unlock()
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+	s.signal(c, syscall.SIGTERM)
+	return nil
+}
+
+// status tells of all roles.
+func (s *supervisor) status() []control.Role {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []control.Role
+	for _, r := range allRoles {
+		c := s.children[r]
+		if c == nil {
+			continue
+		}
+		id := s.identity(r)
+		st := control.Role{Name: string(r), UID: id.UID, User: id.User, Restarts: c.restarts, Last: c.last,
+			Seconds: int64(time.Since(c.since).Seconds()), State: "up"}
+		switch {
+		case c.stopping:
+			st.State = "stopping"
+		case c.cmd == nil && c.short > 1, c.cmd != nil && c.short > 1 && time.Since(c.since) < soon:
+			st.State = "flapping"
+		case c.cmd == nil:
+			st.State = "down"
+		}
+		if c.cmd != nil {
+			st.PID = c.cmd.Process.Pid
+		} else {
+			st.Seconds = 0
+		}
+		list = append(list, st)
+	}
+	return list
+}
