@@ -112,6 +112,14 @@ var (
 	VerifyNotOffered = &Error{Permanent, 502, "5.7.0", "expansion-not-offered", nil, "", nil}
 )
 
+// Reasons of dispatch. QueueLifetime and GivenUp take the text and the ID of the last
+// temporary failure.
+var (
+	QueueLifetime = &Error{Permanent, 554, "5.4.7", "queue-lifetime", nil, "", nil}
+	GivenUp       = &Error{Permanent, 554, "5.4.7", "given-up", nil, "", nil}
+	ForwardLoop   = &Error{Permanent, 554, "5.4.6", "forward-loop", nil, "", nil}
+)
+
 // texts gives each reason's public text. A %s takes the next of the Error's Args.
 var texts = map[ID][3]string{
 	LocalError.Reason:       {English: "local error in processing", Korean: "서버 내부 오류", Japanese: "サーバー内部エラー"},
@@ -197,6 +205,10 @@ var texts = map[ID][3]string{
 	AuthEncoding.Reason:      {"cannot decode the response: want base64", "응답을 해독할 수 없습니다. base64여야 합니다", "応答を復号できません。base64 が必要です"},
 	AuthTooLong.Reason:       {"authentication exchange line is too long", "인증 줄이 너무 깁니다", "認証の行が長すぎます"},
 	VerifyNotOffered.Reason:  {"lists and aliases are not told here", "목록과 별칭은 알려 주지 않습니다", "リストと別名はここでは公開していません"},
+	// dispatch
+	QueueLifetime.Reason: {"%[1]s. I'm not going to try again; this message has been in the queue too long.", "%[1]s. 메시지가 큐에 너무 오래 있어 더 이상 시도하지 않습니다.", "%[1]s。メッセージがキューに長く留まりすぎたため、これ以上試みません。"},
+	GivenUp.Reason:       {"the operator of this server gave this message up", "이 서버의 관리자가 이 메시지의 배달을 중단했습니다", "このサーバーの管理者がこのメッセージの配送を打ち切りました"},
+	ForwardLoop.Reason:   {"this message is looping: it already has my Delivered-To line for %[1]s", "메시지가 순환하고 있습니다. %[1]s의 Delivered-To 줄이 이미 있습니다", "メッセージがループしています。%[1]s の Delivered-To 行が既にあります"},
 }
 
 // Text returns the public text in the given language, without codes.

@@ -1,0 +1,163 @@
+// Package bounce writes and reads what a mail system tells a sender about a message:
+// that it failed, waits, arrived, or that its bounce failed.
+//
+// Such a notice is two things at once: a text that follows QSBMF (qmail reference
+// 7.5), for people and for programs that know qmail's bounces, and a multipart/report
+// as RFC 3464 has it. Nothing of a peer's bytes can break out of the line it is quoted in.
+package bounce
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// Options are what an operator may steer. Zero values stand for defaults.
+type Options struct {
+	From       string `toml:"bouncefrom" default:"MAILER-DAEMON" doc:"the local part that bounces come from" example:"MAILER-DAEMON"`
+	Host       string `toml:"bouncehost" default:"" doc:"the host that bounces name as theirs; empty is the server's name" example:"mx.example.test"`
+	DoubleTo   string `toml:"doublebounceto" default:"postmaster" doc:"the local part that gets bounces that bounced" example:"postmaster"`
+	DoubleHost string `toml:"doublebouncehost" default:"" doc:"the host that gets bounces that bounced; empty is the server's name" example:"example.test"`
+	MaxReturn  int64  `toml:"bounce_max_return" default:"65536" unit:"bytes" doc:"messages up to this size are returned whole, of larger ones the header, unless the sender asked for one of both" example:"50000"`
+	MaxFull    int64  `toml:"bounce_max_full" default:"10485760" unit:"bytes" doc:"the largest message that is returned whole even when the sender asks for it" example:"1000000"`
+}
+
+// DoubleSender is the reverse-path of a double bounce, "#@[]" (qmail reference 3.1).
+var DoubleSender = mail.Address{Local: "#", Domain: "[]"}
+
+// Builder makes notices. Its zero values work apart from Name. It is safe for
+// concurrent use.
+type Builder struct {
+	Options
+	Name string // the server's host name
+}
+
+// Kind is what a notice tells.
+type Kind uint8
+
+const (
+	Failure Kind = iota // given up; a double bounce when the message was a bounce
+	Delay               // still waiting, nothing has failed
+	Success             // delivered, relayed or expanded, as the sender asked to hear
+)
+
+// String returns a word for logs.
+func (k Kind) String() string {
+	switch k {
+	case Delay:
+		return "delay notice"
+	case Success:
+		return "success notice"
+	}
+	return "failure notice"
+}
+
+// Action is RFC 3464 2.3.3.
+type Action string
+
+// The actions.
+const (
+	Failed    Action = "failed"
+	Delayed   Action = "delayed"
+	Delivered Action = "delivered"
+	Relayed   Action = "relayed"
+	Expanded  Action = "expanded"
+)
+
+// Notice is what is to be told about one message.
+type Notice struct {
+	Kind       Kind
+	Of         *mail.Envelope
+	Recipients []Outcome
+	// Body opens the message's content, with LF line ends.
+	Body func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Outcome is one recipient in a notice.
+type Outcome struct {
+	To         mail.Address
+	ORcpt      string // as mail.Recipient.ORcpt
+	Action     Action
+	Err        *reason.Error // nil for a success
+	Text       string        // where it went; verbatim bytes of a peer
+	Host       string        // the remote MTA with its address in brackets; "" for local
+	Last       time.Time     // of the last attempt
+	RetryUntil time.Time     // of a delay; zero: not told
+	Transcript string        // as deliver.Verdict.Transcript
+}
+
+// Envelope returns the envelope that n travels in, or nil when nobody is to be told:
+// the message was a double bounce. A sender that asked for VERP gets its notices at the
+// address without it (qmail reference 3.1).
+func (b *Builder) Envelope(n *Notice, notice id.ID, now time.Time) *mail.Envelope {
+	from := n.Of.From
+	env := &mail.Envelope{ID: notice, Parent: n.Of.ID, Accepted: now, Tenant: n.Of.Tenant}
+	to := from
+	switch {
+	case from == DoubleSender:
+		return nil
+	case from.IsZero():
+		env.From = DoubleSender
+		to = mail.Address{Local: or(b.DoubleTo, "postmaster"), Domain: or(b.DoubleHost, b.Name)}
+	case from.Domain == "[]" && strings.HasSuffix(from.Local, "-"):
+		to = mail.ParseAddress(strings.TrimSuffix(from.Local, "-"))
+	}
+	env.Recipients = []mail.Recipient{{To: to}}
+	env.UTF8 = global(n) || !to.IsASCII()
+	if env.UTF8 || b.returned(n.Of) == whole && n.Of.Eight {
+		env.Body = mail.Body8Bit
+	}
+	return env
+}
+
+// global reports whether the notice must be one of RFC 6533: it names an address that
+// ASCII cannot.
+func global(n *Notice) bool {
+	if n.Of.UTF8 || !n.Of.From.IsASCII() {
+		return true
+	}
+	for i := range n.Recipients {
+		if !n.Recipients[i].To.IsASCII() {
+			return true
+		}
+	}
+	return false
+}
+
+// What comes back with a notice.
+type part uint8
+
+const (
+	header part = iota
+	whole
+)
+
+// returned decides how much of the message comes back (RFC 3461 4.3, 6.2).
+func (b *Builder) returned(env *mail.Envelope) part {
+	most, full := b.MaxReturn, b.MaxFull
+	if most <= 0 {
+		most = 64 << 10
+	}
+	if full <= 0 {
+		full = 10 << 20
+	}
+	switch {
+	case env.Ret == mail.RetHeaders:
+		return header
+	case env.Ret == mail.RetFull && env.Size <= full, env.Ret == mail.RetDefault && env.Size <= most:
+		return whole
+	}
+	return header
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,324 @@
+package bounce
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// writer writes one notice; the first error stays.
+type writer struct {
+	*bufio.Writer
+	b        *Builder
+	n        *Notice
+	env      *mail.Envelope
+	boundary string
+	global   bool
+	returned part
+}
+
+func (w *writer) printf(format string, args ...any) { fmt.Fprintf(w.Writer, format, args...) }
+
+// Write writes the notice n, with LF line ends, for the envelope that Envelope made.
+// For the same arguments it writes the same bytes.
+func (b *Builder) Write(ctx context.Context, to io.Writer, env *mail.Envelope, n *Notice) error {
+	w := &writer{
+		Writer: bufio.NewWriterSize(to, 8<<10), b: b, n: n, env: env,
+		boundary: "postilion-" + env.ID.String(), global: global(n), returned: b.returned(n.Of),
+	}
+	w.header()
+	w.printf("--%s\n", w.boundary)
+	w.text()
+	w.printf("--%s\n", w.boundary)
+	w.status()
+	w.printf("--%s\n", w.boundary)
+	if err := w.original(ctx); err != nil {
+		return err
+	}
+	w.printf("\n--%s--\n", w.boundary)
+	return w.Flush()
+}
+
+// header writes the notice's own header.
+func (w *writer) header() {
+	b := w.b
+	host := or(b.Host, b.Name)
+	from := mail.Address{Local: or(b.From, "MAILER-DAEMON"), Domain: host}
+	w.printf("Date: %s\n", w.env.Accepted.UTC().Format("2 Jan 2006 15:04:05 -0000")) // qmail reference 3.3
+	w.printf("From: %s\n", oneLine(from.Quoted()))
+	w.printf("To: %s\n", oneLine(w.env.Recipients[0].To.Quoted()))
+	w.printf("Subject: %s\n", w.n.Kind)
+	w.printf("Message-ID: <%s@%s>\n", w.env.ID, oneLine(host))
+	w.printf("Auto-Submitted: auto-replied\n") // RFC 3834 5
+	w.printf("MIME-Version: 1.0\n")
+	w.printf("Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s\"\n", w.prefix(), w.boundary)
+	if w.env.Body == mail.Body8Bit {
+		w.printf("Content-Transfer-Encoding: 8bit\n")
+	}
+	w.printf("\n")
+}
+
+// prefix makes the media types those of RFC 6533.
+func (w *writer) prefix() string {
+	if w.global {
+		return "global-"
+	}
+	return ""
+}
+
+// text writes the part for people. Of a failure it is QSBMF: it starts "Hi. This is
+// the", recipients' paragraphs start with "<", the paragraph that starts with "-" ends them,
+// and no paragraph holds a blank line. Other kinds start otherwise, so that no
+// program takes them for failures.
+func (w *writer) text() {
+	w.printf("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n")
+	host := oneLine(or(w.b.Host, w.b.Name))
+	switch {
+	case w.n.Kind == Delay:
+		w.printf("Hello. This is the postilion program at %s.\n"+
+			"Nothing has failed yet: your message is only late. It waits to be delivered to\n"+
+			"the addresses below, and I keep trying. You need not send it again.\n\n", host)
+	case w.n.Kind == Success:
+		w.printf("Hello. This is the postilion program at %s.\n"+
+			"You asked to hear of it: your message was handed over as told below.\n\n", host)
+	case w.n.Of.From.IsZero():
+		w.printf("Hi. This is the postilion program at %s.\n"+
+			"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n", host)
+	default:
+		w.printf("Hi. This is the postilion program at %s.\n"+
+			"I'm afraid I wasn't able to deliver your message to the following addresses.\n"+
+			"This is a permanent error; I've given up. Sorry it didn't work out.\n\n", host)
+	}
+	for i := range w.n.Recipients {
+		w.recipient(&w.n.Recipients[i])
+	}
+	w.transcripts()
+	what := "a copy of the message"
+	switch {
+	case w.n.Kind == Failure && w.n.Of.From.IsZero():
+		what = "the original bounce"
+	case w.returned == header:
+		what = "a copy of the message's header"
+	}
+	w.printf("--- Below this line is %s.\n\n", what)
+}
+
+// recipient writes one recipient's paragraph.
+func (w *writer) recipient(o *Outcome) {
+	w.printf("<%s>:\n", oneLine(o.To.String()))
+	switch o.Action {
+	case Delivered:
+		w.printf("Delivered.\n")
+	case Relayed:
+		w.printf("Handed on to a host that sends no such notices: %s.\n", oneLine(or(o.Host, "unknown")))
+	case Expanded:
+		w.printf("Sent on to several addresses.\n")
+	}
+	if o.Err != nil {
+		w.paragraph(o.Err.Text(reason.English) + " (#" + o.status() + ")")
+		if o.Err.Remote != "" {
+			w.printf("Remote host %s said:\n", oneLine(o.Host))
+			w.paragraph(o.Err.Remote)
+		}
+	}
+	if !o.RetryUntil.IsZero() {
+		w.printf("I keep trying until %s.\n", o.RetryUntil.UTC().Format("2 Jan 2006 15:04:05 -0000"))
+	}
+	w.printf("\n")
+}
+
+// transcripts writes each session's dialogue once.
+func (w *writer) transcripts() {
+	seen := make(map[string]bool)
+	for i := range w.n.Recipients {
+		o := &w.n.Recipients[i]
+		if o.Transcript == "" || seen[o.Transcript] {
+			continue
+		}
+		seen[o.Transcript] = true
+		w.printf("Transcript of the session with %s:\n", oneLine(o.Host))
+		w.paragraph(o.Transcript)
+		w.printf("\n")
+	}
+}
+
+// paragraph writes text of any origin as lines of one paragraph: what would be a blank
+// line becomes "/" (qmail reference 7.5).
+func (w *writer) paragraph(text string) {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
+		line = oneLine(strings.TrimSuffix(line, "\r"))
+		if strings.TrimSpace(line) == "" {
+			line = "/"
+		}
+		for len(line) > maxLine {
+			cut := cutAt(line, maxLine)
+			w.printf("%s\n", line[:cut])
+			line = line[cut:]
+		}
+		w.printf("%s\n", line)
+	}
+}
+
+// status writes the part for programs, RFC 3464 2.
+func (w *writer) status() {
+	w.printf("Content-Type: message/%sdelivery-status\n", w.prefix())
+	if w.global {
+		w.printf("Content-Transfer-Encoding: 8bit\n")
+	}
+	w.printf("\n")
+	if w.n.Of.EnvID != "" {
+		w.field("Original-Envelope-Id", w.n.Of.EnvID)
+	}
+	w.field("Reporting-MTA", "dns; "+or(w.b.Host, w.b.Name))
+	w.date("Arrival-Date", w.n.Of.Accepted)
+	for i := range w.n.Recipients {
+		o := &w.n.Recipients[i]
+		w.printf("\n")
+		if o.ORcpt != "" {
+			kind, address, _ := strings.Cut(o.ORcpt, ";")
+			w.field("Original-Recipient", kind+"; "+address)
+		}
+		kind := "rfc822"
+		if !o.To.IsASCII() {
+			kind = "utf-8" // RFC 6533 3
+		}
+		w.field("Final-Recipient", kind+"; "+o.To.Quoted())
+		w.field("Action", string(o.Action))
+		w.field("Status", o.status())
+		if o.Host != "" {
+			w.field("Remote-MTA", "dns; "+o.Host)
+		}
+		if d := o.diagnostic(); d != "" {
+			w.field("Diagnostic-Code", d)
+		}
+		w.date("Last-Attempt-Date", o.Last)
+		w.date("Will-Retry-Until", o.RetryUntil)
+	}
+	w.printf("\n")
+}
+
+// status is the recipient's code of RFC 3463.
+func (o *Outcome) status() string {
+	switch {
+	case o.Err == nil:
+		return "2.0.0"
+	case isStatus(o.Err.Enhanced):
+		return o.Err.Enhanced
+	case o.Err.Class == reason.Permanent:
+		return "5.0.0"
+	}
+	return "4.0.0"
+}
+
+// isStatus is the grammar of RFC 3463 2.
+func isStatus(s string) bool {
+	f := strings.Split(s, ".")
+	if len(f) != 3 || f[0] != "2" && f[0] != "4" && f[0] != "5" {
+		return false
+	}
+	for _, n := range f[1:] {
+		if len(n) < 1 || len(n) > 3 || strings.Trim(n, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// diagnostic is the other side's own words, or ours where there was none.
+func (o *Outcome) diagnostic() string {
+	switch {
+	case o.Err == nil:
+		return ""
+	case o.Err.Remote != "":
+		return "smtp; " + o.Err.Remote
+	}
+	return fmt.Sprintf("x-postilion; %d %s %s", o.Err.Code, o.status(), o.Err.Text(reason.English))
+}
+
+func (w *writer) date(name string, t time.Time) {
+	if !t.IsZero() {
+		w.field(name, t.UTC().Format("Mon, 2 Jan 2006 15:04:05 -0000"))
+	}
+}
+
+// field writes one header field of the machine part, folded, with nothing in it that a
+// line cannot carry. Where the part is ASCII other bytes become "?".
+func (w *writer) field(name, value string) {
+	value = strings.ReplaceAll(strings.TrimRight(value, "\r\n"), "\r\n", "\n")
+	var out []string
+	for line := range strings.SplitSeq(value, "\n") {
+		line = oneLine(line)
+		if !w.global {
+			line = asciiOnly(line)
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, fold(line)...)
+		}
+	}
+	if len(out) == 0 {
+		return
+	}
+	w.printf("%s: %s\n", name, strings.Join(out, "\n  "))
+}
+
+// original writes the third part: the message or its header.
+func (w *writer) original(ctx context.Context) error {
+	switch {
+	case w.returned == whole && w.global:
+		w.printf("Content-Type: message/global\nContent-Transfer-Encoding: 8bit\n\n")
+	case w.returned == whole:
+		w.printf("Content-Type: message/rfc822\n")
+		if w.n.Of.Eight {
+			w.printf("Content-Transfer-Encoding: 8bit\n")
+		}
+		w.printf("\n")
+	case w.global:
+		w.printf("Content-Type: message/global-headers\nContent-Transfer-Encoding: 8bit\n\n")
+	default:
+		w.printf("Content-Type: text/rfc822-headers\n\n")
+	}
+	w.printf("Return-Path: <%s>\n", oneLine(w.n.Of.From.Quoted()))
+	body, err := w.n.Body(ctx)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if w.returned == whole {
+		_, err = io.Copy(w.Writer, body)
+		return err
+	}
+	return w.copyHeader(body)
+}
+
+// maxHeader bounds how much of a header is returned.
+const maxHeader = 64 << 10
+
+// copyHeader copies up to the first blank line, or maxHeader.
+func (w *writer) copyHeader(body io.Reader) error {
+	in := bufio.NewReaderSize(io.LimitReader(body, maxHeader), 4096)
+	start := true
+	for {
+		piece, err := in.ReadSlice('\n')
+		if start && len(piece) == 1 && piece[0] == '\n' {
+			return nil
+		}
+		if !w.global && w.env.Body != mail.Body8Bit {
+			piece = []byte(asciiOnly(string(piece)))
+		}
+		w.Writer.Write(piece)
+		start = err == nil
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package dispatch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// A forward is an alias's work: one new message with all targets, the original below
+// one more Delivered-To line. The line stops loops: a message that has it already has
+// been here (dot-qmail(5), qmail reference 9.6).
+
+// forward makes the pass's draft of the one recipient in its task.
+func (d *Dispatcher) forward(p *pass) {
+	pr := p.t.prep
+	r := &pr.recipients[0]
+	p.attempt = d.deps.IDs.New()
+	res := result{n: uint32(r.N), attempted: true, final: r.Final, expanded: len(pr.targets) > 1}
+	line := "Delivered-To: " + oneLine(r.To.String())
+	if err := d.checkLoop(p, line); err != nil {
+		res.v.Err = err
+		p.results = append(p.results, res)
+		return
+	}
+	env := d.forwardEnvelope(p, r, pr.targets)
+	p.drafts = append(p.drafts, draft{env: env, write: func(ctx context.Context, w io.Writer) error {
+		body, err := d.body(ctx, p.m.id)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		if _, err := io.WriteString(w, line+"\n"); err != nil {
+			return err
+		}
+		_, err = io.Copy(w, body)
+		return err
+	}})
+	res.v = deliver.Verdict{Text: "forwarded to " + strconv.Itoa(len(pr.targets)) + " addresses as " + env.ID.String()}
+	p.results = append(p.results, res)
+}
+
+// forwardEnvelope addresses the copy. The wishes for notices go along, but for success
+// where one address becomes several: then we tell of it (RFC 3461 5.2.7.3).
+func (d *Dispatcher) forwardEnvelope(p *pass, r *deliver.Recipient, targets []mail.Address) *mail.Envelope {
+	old := p.c.env
+	was := &old.Recipients[r.N]
+	env := *old
+	env.ID, env.Parent, env.Accepted = d.deps.IDs.New(), old.ID, d.deps.Clock.Now().UTC()
+	env.From = r.From
+	notify := was.Notify
+	if len(targets) > 1 && notify&mail.NotifySuccess != 0 {
+		if notify &^= mail.NotifySuccess; notify == 0 {
+			notify = mail.NotifyNever
+		}
+	}
+	env.Recipients = make([]mail.Recipient, len(targets))
+	for i, to := range targets {
+		env.Recipients[i] = mail.Recipient{To: to, ORcpt: was.ORcpt, Notify: notify}
+	}
+	return &env
+}
+
+// checkLoop reads the header and reports a message that has been at this address, or
+// through too many hosts.
+func (d *Dispatcher) checkLoop(p *pass, line string) *reason.Error {
+	body, err := d.body(d.work, p.m.id)
+	if err != nil {
+		return reason.QueueUnavailable.Because(err)
+	}
+	defer body.Close()
+	hops, seen, err := scanTrace(body, line)
+	switch {
+	case err != nil:
+		return reason.QueueUnavailable.Because(err)
+	case seen:
+		return reason.ForwardLoop.With(strings.TrimPrefix(line, "Delivered-To: "))
+	case hops > d.opt.MaxHops:
+		return reason.TooManyHops.Because(fmt.Errorf("%d hops", hops))
+	}
+	return nil
+}
+
+// scanTrace counts the Received and Delivered-To fields of a header and looks for one
+// line, byte by byte. It needs no more memory than one buffer.
+func scanTrace(r io.Reader, line string) (hops int, seen bool, err error) {
+	in := bufio.NewReaderSize(r, 4096)
+	whole := true // the piece read next starts a line
+	for {
+		piece, err := in.ReadSlice('\n')
+		if len(piece) > 0 && whole {
+			text := bytes.TrimSuffix(piece, []byte("\n"))
+			if len(text) == 0 {
+				return hops, seen, nil
+			}
+			if hasName(text, "received:") || hasName(text, "delivered-to:") {
+				hops++
+			}
+			seen = seen || string(text) == line
+		}
+		whole = err == nil
+		switch {
+		case errors.Is(err, io.EOF):
+			return hops, seen, nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return hops, seen, err
+		}
+	}
+}
+
+func hasName(line []byte, name string) bool {
+	return len(line) >= len(name) && strings.EqualFold(string(line[:len(name)]), name)
+}
+
+// oneLine keeps a value from breaking out of its header line.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, s)
+}

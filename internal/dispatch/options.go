@@ -1,0 +1,118 @@
+package dispatch
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/bounce"
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// Options are what an operator may steer. The zero value of each field stands for
+// its default.
+type Options struct {
+	LocalParallel    int           `toml:"local_parallel" default:"100" doc:"most deliveries into mailboxes and forwards that run at once" example:"10"`
+	RemoteParallel   int           `toml:"remote_parallel" default:"500" doc:"most deliveries to other hosts that run at once" example:"20"`
+	DestParallel     int           `toml:"destination_parallel" default:"20" doc:"most deliveries to one destination that run at once; fewer are used while it answers badly" example:"5"`
+	DestStart        int           `toml:"destination_start" default:"5" doc:"deliveries to a destination that start at once before it has answered" example:"2"`
+	RouteParallel    int           `toml:"route_parallel" default:"16" doc:"most messages whose addresses are resolved at once" example:"16"`
+	Lifetime         time.Duration `toml:"lifetime" default:"168h" doc:"age after which the next attempt is the last" example:"120h"`
+	LocalSkip        int           `toml:"local_skip" default:"10" doc:"retries here: the k-th attempt comes (k*skip)^2 seconds after acceptance" example:"10"`
+	RemoteSkip       int           `toml:"remote_skip" default:"20" doc:"retries to other hosts: the k-th attempt comes (k*skip)^2 seconds after acceptance" example:"20"`
+	Schedules        []string      `toml:"schedules" default:"" doc:"schedules of single destinations, each \"DOMAIN [quadratic SKIP | every DURATION | doubling FIRST MOST] [lifetime DURATION]\"; .DOMAIN covers those below it" example:"[\"example.test every 5m lifetime 24h\"]"`
+	DelayNotice      time.Duration `toml:"delay_notice" default:"0s" doc:"age after which the sender is told once that a message is still waiting; 0 never tells" example:"4h"`
+	DeadAfter        int           `toml:"dead_after" default:"2" doc:"connection failures in a row after which a destination is left alone for a while" example:"2"`
+	DeadWait         time.Duration `toml:"dead_wait" default:"5m" doc:"how long a destination that cannot be reached is first left alone; doubles up to dead_wait_most" example:"5m"`
+	DeadWaitMost     time.Duration `toml:"dead_wait_most" default:"1h" doc:"the longest time that a destination is left alone" example:"64m"`
+	LocalTimeout     time.Duration `toml:"local_timeout" default:"10m" doc:"time after which a delivery into a mailbox is given up until its next attempt" example:"10m"`
+	StopWait         time.Duration `toml:"stop_wait" default:"30s" doc:"how long a stop waits for running deliveries before it interrupts them" example:"2m"`
+	Groups           []string      `toml:"groups" default:"" doc:"queue groups with their own limit, each \"NAME PARALLEL\"" example:"[\"bulk 10\"]"`
+	MaxHops          int           `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields above which a message is taken for looping" example:"100"`
+	EnvelopesInMem   int           `toml:"envelopes_in_memory" default:"10000" doc:"envelopes of new mail kept in memory for immediate delivery; those of later mail are read from disk again" example:"10000"`
+	ResultsInMem     int           `toml:"results_in_memory" default:"4096" doc:"delivery results that may wait for the disk; no delivery starts above it" example:"4096"`
+	StoreRetryAtMost time.Duration `toml:"store_retry_most" default:"30s" doc:"the longest pause between two tries to record a result while the queue's disk fails" example:"30s"`
+}
+
+// Deps are the parts that a Dispatcher joins. Store, Router, Mailbox, Remote and
+// Bouncer must be set.
+type Deps struct {
+	Store    queue.Store
+	Router   route.Router
+	Mailbox  deliver.Target
+	Remote   deliver.Target
+	Bouncer  *bounce.Builder
+	Recorder trace.Recorder // nil forgets
+	Clock    clock.Clock    // nil is the system's
+	IDs      id.Source
+	Log      *slog.Logger // nil discards
+	// QueueOnly, while it returns true, keeps deliveries from starting: new mail is only
+	// queued, for instance because the host's load is high. It is called often; nil
+	// never holds back.
+	QueueOnly func() bool
+}
+
+func (o Options) withDefaults() Options {
+	number := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	span := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	number(&o.LocalParallel, 100)
+	number(&o.RemoteParallel, 500)
+	number(&o.DestParallel, 20)
+	number(&o.DestStart, 5)
+	number(&o.RouteParallel, 16)
+	number(&o.LocalSkip, 10)
+	number(&o.RemoteSkip, 20)
+	number(&o.DeadAfter, 2)
+	number(&o.MaxHops, 100)
+	number(&o.EnvelopesInMem, 10000)
+	number(&o.ResultsInMem, 4096)
+	span(&o.Lifetime, 7*24*time.Hour)
+	span(&o.DeadWait, 5*time.Minute)
+	span(&o.DeadWaitMost, time.Hour)
+	span(&o.LocalTimeout, 10*time.Minute)
+	span(&o.StopWait, 30*time.Second)
+	span(&o.StoreRetryAtMost, 30*time.Second)
+	o.DestStart = min(o.DestStart, o.DestParallel)
+	return o
+}
+
+// Check returns an error that names each wrong line of Schedules and Groups.
+func (o Options) Check() error {
+	if _, err := newSchedules(o.withDefaults()); err != nil {
+		return err
+	}
+	_, err := parseGroups(o.Groups)
+	return err
+}
+
+// parseGroups reads "NAME PARALLEL" lines.
+func parseGroups(lines []string) (map[string]int, error) {
+	limits := make(map[string]int)
+	for _, line := range lines {
+		f := strings.Fields(line)
+		if len(f) != 2 {
+			return nil, fmt.Errorf("groups: %q: want a name and a number", line)
+		}
+		n, err := strconv.Atoi(f[1])
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("groups: %q: want a number above 0 after the name", line)
+		}
+		limits[f[0]] = n
+	}
+	return limits, nil
+}

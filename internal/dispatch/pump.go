@@ -1,0 +1,209 @@
+package dispatch
+
+import (
+	"container/heap"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// chunk bounds how many tasks one pump moves or skips while others wait for the lock.
+const chunk = 512
+
+// lowShare: every so many starts the low priorities come first, so that none starves.
+const lowShare = 8
+
+// heldBack reports whether nothing may start.
+func (d *Dispatcher) heldBack() bool {
+	return d.stopped || d.paused || d.finishing >= d.opt.ResultsInMem ||
+		d.deps.QueueOnly != nil && d.deps.QueueOnly()
+}
+
+// pump moves tasks whose time has come and starts what may start. It is called with
+// mu held after anything changed.
+func (d *Dispatcher) pump() {
+	now := d.now()
+	moved := 0
+	for len(d.timers) > 0 && moved < chunk {
+		l := d.timers[0]
+		if l.wait[0].next > now {
+			break
+		}
+		t := l.wait[0]
+		l.wait.remove(t, earlier)
+		if len(l.wait) == 0 {
+			heap.Pop(&d.timers)
+		} else {
+			heap.Fix(&d.timers, 0)
+		}
+		d.makeReady(t)
+		moved++
+	}
+	if d.heldBack() {
+		return
+	}
+	skipped := 0
+	for k := range kinds {
+		for d.running[k] < d.limits[k] && moved+skipped < 2*chunk {
+			t := d.pick(k, now)
+			if t == nil {
+				break
+			}
+			if d.skip(t, now) {
+				skipped++
+				continue
+			}
+			d.start(t)
+		}
+	}
+	if moved+skipped >= chunk {
+		d.nudge()
+	}
+}
+
+// pick takes the next due task of a kind out of its lane: groups in turn, the high
+// priorities first, lanes in turn.
+func (d *Dispatcher) pick(k kind, now instant) *task {
+	d.picks++
+	for range d.groups {
+		g := d.groups[d.turn%len(d.groups)]
+		d.turn = (d.turn + 1) % len(d.groups)
+		if g.paused || g.limit > 0 && k != routing && g.running >= g.limit {
+			continue
+		}
+		for i := range classes {
+			if d.picks%lowShare == 0 {
+				i = classes - 1 - i
+			}
+			if t := d.pickFrom(&g.rings[k][i], now); t != nil {
+				return t
+			}
+		}
+	}
+	return nil
+}
+
+// pickFrom takes a task from the first lane of the ring whose destination has room.
+// Lanes without room leave the ring until their destination has some again.
+func (d *Dispatcher) pickFrom(r *ring, now instant) *task {
+	for r.head != nil {
+		l := r.head
+		if to := l.key.dest; to != nil && !to.dead(now) && to.running >= to.room() {
+			r.remove(l)
+			continue
+		}
+		t := l.ready[0]
+		l.ready.remove(t, urgent)
+		r.remove(l)
+		d.activate(l) // at the end
+		return t
+	}
+	return nil
+}
+
+// skip puts off a task whose destination is left alone, without an attempt. What
+// must be recorded or told (the last attempt, a delay notice) is started all the same,
+// and finds the destination dead.
+func (d *Dispatcher) skip(t *task, now instant) bool {
+	to := t.lane.key.dest
+	if to == nil || !to.dead(now) || t.force || t.giveUp {
+		return false
+	}
+	age := now - t.msg.birth
+	if age > instant(to.schedule.lifetime) || d.opt.DelayNotice > 0 && !t.msg.told && age >= instant(d.opt.DelayNotice) {
+		return false
+	}
+	if t.prep != nil {
+		// A message that was never tried is recorded once with the reason.
+		return false
+	}
+	t.where = nowhere
+	t.next = t.msg.birth + instant(to.schedule.next(timeOf(age)))
+	t.dirty = true
+	d.place(t, t.lane)
+	return true
+}
+
+// start hands t to a goroutine of its own.
+func (d *Dispatcher) start(t *task) {
+	l := t.lane
+	t.where = running
+	setBusy(t, true)
+	d.running[l.kind()]++
+	if to := l.key.dest; to != nil {
+		to.running++
+		l.key.group.running++
+	}
+	d.jobs.Add(1)
+	go d.run(t)
+}
+
+// release gives back what start took. The task itself stays the caller's.
+func (d *Dispatcher) release(l *lane) {
+	d.running[l.kind()]--
+	if to := l.key.dest; to != nil {
+		to.running--
+		l.key.group.running--
+		for _, other := range to.lanes {
+			d.activate(other)
+		}
+	}
+}
+
+// dead reports whether the destination is left alone now.
+func (t *dest) dead(now instant) bool { return now < t.until }
+
+// room is the number of deliveries that may run at once. After a time of being left alone
+// a single one tries.
+func (t *dest) room() int {
+	if t.until > 0 && t.failures > 0 {
+		return 1
+	}
+	return max(int(t.window), 1)
+}
+
+// learn adapts the destination to what a delivery of it met: the window grows by one for
+// each window of successes and shrinks by one for each window of failures (as Postfix's
+// scheduler); after DeadAfter connection failures in a row the destination is left
+// alone, twice as long each time.
+func (d *Dispatcher) learn(t *dest, verdicts []deliver.Verdict, now instant) {
+	if t.kind != remote {
+		return
+	}
+	failed := connectFailure(verdicts)
+	if failed == nil {
+		t.failures, t.wait, t.until, t.err = 0, 0, 0, nil
+		t.window = min(t.window+1/t.window, float64(d.opt.DestParallel))
+		return
+	}
+	t.err = failed
+	t.failures++
+	t.window = max(t.window-1/max(t.window, 1), 1)
+	if t.failures < d.opt.DeadAfter || t.dead(now) {
+		return
+	}
+	t.wait = min(max(2*t.wait, d.opt.DeadWait), d.opt.DeadWaitMost)
+	t.until = now + instant(t.wait)
+}
+
+// connectFailure returns the error of a delivery that says something about the whole
+// destination: no connection, a lost one, no answer from the name servers, or 421. One
+// recipient that got further speaks against it.
+func connectFailure(verdicts []deliver.Verdict) *reason.Error {
+	var worst *reason.Error
+	for i := range verdicts {
+		e := verdicts[i].Err
+		if e == nil || e.Class != reason.Temporary {
+			return nil
+		}
+		switch e.Enhanced {
+		case "4.4.1", "4.4.2", "4.4.3", "4.1.2":
+		default:
+			if e.Code != 421 {
+				return nil
+			}
+		}
+		worst = e
+	}
+	return worst
+}

@@ -1,0 +1,410 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// loadRetry is the pause before a message that the store could not read is tried again.
+const loadRetry = 5 * time.Second
+
+// pass is one go over a task's recipients.
+type pass struct {
+	t       *task
+	m       *message
+	c       *content
+	lane    *lane // whose slot it holds
+	started instant
+	age     time.Duration
+	wall    time.Time
+	attempt id.ID
+	dead    *reason.Error // the destination is left alone: why
+	giveUp  bool
+	results []result
+	drafts  []draft // of forwards
+}
+
+// result is what became of one recipient in a pass.
+type result struct {
+	n         uint32
+	v         deliver.Verdict
+	attempted bool // a target was asked
+	expanded  bool // sent on to several addresses
+	final     mail.Address
+}
+
+// run works on one task that start has handed over.
+func (d *Dispatcher) run(t *task) {
+	defer d.jobs.Done()
+	p := &pass{t: t, m: t.msg, lane: t.lane}
+	if !d.load(p) {
+		return
+	}
+	if t.prep == nil {
+		d.routeAll(p)
+	}
+	if t.prep != nil && t.lane.key.dest != nil {
+		d.deliver(p)
+	}
+	d.mu.Lock()
+	d.release(p.lane)
+	d.finishing++
+	d.pump()
+	d.mu.Unlock()
+	d.record(p)
+}
+
+// load sees that the task's message is still here and in memory. On false the task
+// has been put back or dropped.
+func (d *Dispatcher) load(p *pass) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p.m.content == nil && !p.m.gone {
+		d.mu.Unlock()
+		loaded, err := d.deps.Store.Load(d.work, p.m.id)
+		d.mu.Lock()
+		switch {
+		case errors.Is(err, queue.ErrNotFound):
+			d.forget(p.m)
+		case err != nil:
+			if d.work.Err() == nil {
+				d.deps.Log.Warn("a message could not be read from the queue, trying again", "message", p.m.id.String(), "error", err)
+			}
+			d.release(p.lane)
+			p.t.next = d.now() + instant(loadRetry)
+			setBusy(p.t, false)
+			d.put(p.t, p.lane)
+			d.pump()
+			return false
+		case !p.m.gone:
+			d.keep(p.m, loaded)
+		}
+	}
+	if p.m.gone {
+		d.release(p.lane)
+		d.drop(p.t)
+		d.pump()
+		return false
+	}
+	p.c = p.m.content
+	p.started = d.now()
+	p.age = timeOf(p.started - p.m.birth)
+	p.wall = d.deps.Clock.Now().UTC()
+	p.giveUp = p.t.giveUp
+	if to := p.lane.key.dest; to != nil && to.dead(p.started) && !p.t.force {
+		p.dead = to.err
+	}
+	if len(d.parked) > 0 {
+		p.t.prep = nil // a recipient's domain may have been paused: look again
+	}
+	return true
+}
+
+func timeOf(i instant) time.Duration { return time.Duration(i) }
+
+// put places a task that ran, unless its message is held or gone.
+func (d *Dispatcher) put(t *task, l *lane) {
+	switch t.where = nowhere; {
+	case t.msg.gone:
+		d.drop(t)
+	case t.msg.held:
+		d.detach(t)
+	default:
+		d.place(t, l)
+	}
+}
+
+// detach takes a task that ran, or stands nowhere, out of its lane.
+func (d *Dispatcher) detach(t *task) {
+	if t.lane != nil && t.lane.key.dest != nil {
+		t.lane.key.dest.tasks--
+	}
+	t.where, t.lane = nowhere, nil
+	setBusy(t, false)
+}
+
+// drop takes a task out of its lane and its message.
+func (d *Dispatcher) drop(t *task) {
+	d.detach(t)
+	tasks := t.msg.tasks
+	if i := slices.Index(tasks, t); i >= 0 {
+		last := len(tasks) - 1
+		tasks[i], tasks[last] = tasks[last], nil
+		t.msg.tasks = tasks[:last]
+	}
+}
+
+// stop is one place that recipients of a pass are routed to.
+type stop struct {
+	key    string
+	kind   kind
+	domain string // whose schedule counts
+	parked string // the paused domain that keeps it
+	ns     []uint32
+	prep   *prep
+}
+
+// routeAll routes the task's recipients. Those that stay in the task's lane become its
+// prep; the others become tasks of their own lanes; refused ones become results.
+func (d *Dispatcher) routeAll(p *pass) {
+	var stops []*stop
+	byKey := make(map[string]*stop, 1)
+	for _, n := range p.t.ns {
+		r := &p.c.env.Recipients[n]
+		if err := p.refusal(r); err != nil {
+			p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: err}, final: r.To})
+			continue
+		}
+		found, err := d.deps.Router.Route(d.work, r.To)
+		if err == nil && found.Kind == route.Refused {
+			if err = error(found.Err); found.Err == nil {
+				err = reason.LocalError
+			}
+		}
+		if err != nil {
+			if d.work.Err() == nil {
+				p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: reason.As(err)}, final: r.To})
+			}
+			continue
+		}
+		d.event(p, trace.Routed, n, trace.Event{Text: routeText(&found), Host: found.Next.Host})
+		s := d.stopFor(p, n, &found)
+		if old := byKey[s.key]; old != nil && s.kind != routing && !isVERP(p.c.env.From) && s.prep.targets == nil {
+			old.ns = append(old.ns, n)
+			old.prep.recipients = append(old.prep.recipients, s.prep.recipients...)
+			continue
+		}
+		byKey[s.key] = s
+		stops = append(stops, s)
+	}
+	d.assign(p, stops)
+}
+
+// refusal returns why a recipient is given up without being routed.
+func (p *pass) refusal(r *mail.Recipient) *reason.Error {
+	switch {
+	case r.Refused != nil:
+		e := *r.Refused
+		e.Class = reason.Permanent
+		return &e
+	case p.giveUp:
+		return reason.GivenUp
+	}
+	return nil
+}
+
+// stopFor describes where one routed recipient goes.
+func (d *Dispatcher) stopFor(p *pass, n uint32, found *route.Route) *stop {
+	r := &p.c.env.Recipients[n]
+	to := deliver.Recipient{N: int(n), To: r.To, Final: found.Final, From: expandVERP(p.c.env.From, r.To), Folder: found.Folder}
+	s := &stop{kind: local, ns: []uint32{n}, prep: &prep{}, domain: foldDomain(found.Final.Domain)}
+	switch found.Kind {
+	case route.Mailbox:
+		s.key = "mailbox"
+		to.Dest = strconv.FormatUint(found.Account.ID, 10)
+	case route.Forward:
+		s.key = "forward"
+		s.prep.targets = found.Targets
+	default:
+		s.kind = remote
+		s.key, s.domain = destKey(&found.Next)
+		next := found.Next
+		s.prep.next = &next
+	}
+	s.prep.recipients = []deliver.Recipient{to}
+	return s
+}
+
+// destKey names a next hop: jobs with the same key may share a connection and what is
+// known of the destination.
+func destKey(n *route.NextHop) (key, domain string) {
+	if n.Host == "" {
+		domain = foldDomain(n.Domain)
+		key = domain
+		if n.Port != 0 {
+			key += ":" + strconv.Itoa(n.Port)
+		}
+	} else {
+		domain = foldDomain(n.Host)
+		key = "relay " + domain + ":" + strconv.Itoa(n.Port)
+		if n.MX {
+			key += " mx"
+		}
+	}
+	if n.TLS != 0 {
+		key += " tls" + strconv.Itoa(int(n.TLS))
+	}
+	if n.User != "" {
+		key += " " + n.User
+	}
+	return key, domain
+}
+
+// assign turns stops into tasks. The first stop of the task's own lane stays with it.
+func (d *Dispatcher) assign(p *pass, stops []*stop) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := p.t
+	t.ns = t.ns[:0]
+	for _, r := range p.results {
+		t.ns = append(t.ns, r.n)
+	}
+	for _, s := range stops {
+		if d.park(p, s) {
+			continue
+		}
+		to := d.dest(s)
+		if t.prep == nil && p.lane.key.dest == to {
+			t.prep = s.prep
+			t.ns = append(t.ns, s.ns...)
+			continue
+		}
+		moved := &task{msg: p.m, ns: s.ns, next: p.started, prep: s.prep, force: t.force}
+		p.m.tasks = append(p.m.tasks, moved)
+		if p.m.held || p.m.gone {
+			moved.prep = nil
+			continue
+		}
+		setBusy(moved, true)
+		d.place(moved, d.lane(to, p.m.group))
+	}
+}
+
+// park takes recipients of paused domains out of the way.
+func (d *Dispatcher) park(p *pass, s *stop) bool {
+	if len(d.parked) == 0 {
+		return false
+	}
+	kept, recipients := s.ns[:0], s.prep.recipients[:0]
+	for i, n := range s.ns {
+		r := s.prep.recipients[i]
+		name := ""
+		for _, domain := range []string{foldDomain(r.Final.Domain), foldDomain(r.To.Domain)} {
+			if _, paused := d.parked[domain]; paused {
+				name = domain
+			}
+		}
+		if name == "" {
+			kept, recipients = append(kept, n), append(recipients, r)
+			continue
+		}
+		t := &task{msg: p.m, ns: []uint32{n}, next: p.started}
+		p.m.tasks = append(p.m.tasks, t)
+		d.parked[name] = append(d.parked[name], t)
+	}
+	s.ns, s.prep.recipients = kept, recipients
+	return len(kept) == 0
+}
+
+// dest returns the destination of a stop, made when it is new.
+func (d *Dispatcher) dest(s *stop) *dest {
+	to := d.dests[s.key]
+	if to == nil || to.kind != s.kind {
+		to = &dest{key: s.key, domain: s.domain, kind: s.kind, schedule: d.schedules.of(s.kind, s.domain), window: float64(d.opt.DestStart)}
+		if s.kind == local {
+			to.schedule, to.domain = d.schedules.local, ""
+			to.window = float64(d.opt.LocalParallel)
+		}
+		d.dests[s.key] = to
+	}
+	return to
+}
+
+// deliver asks the target of the task's lane and keeps its verdicts as results.
+func (d *Dispatcher) deliver(p *pass) {
+	pr := p.t.prep
+	var verdicts []deliver.Verdict
+	switch {
+	case p.dead != nil:
+		for _, r := range pr.recipients {
+			p.results = append(p.results, result{n: uint32(r.N), v: deliver.Verdict{Err: p.dead}, final: r.Final})
+		}
+		return
+	case pr.targets != nil:
+		d.forward(p)
+		return
+	}
+	p.attempt = d.deps.IDs.New()
+	job := &deliver.Job{
+		Attempt:    p.attempt,
+		Envelope:   p.c.env,
+		Recipients: pr.recipients,
+		Body:       func() (io.ReadCloser, error) { return d.body(d.work, p.m.id) },
+		Next:       pr.next,
+	}
+	d.event(p, trace.Attempt, uint32(pr.recipients[0].N), trace.Event{Count: int64(len(pr.recipients))})
+	ctx, target := d.work, d.deps.Remote
+	if p.lane.key.dest.kind == local {
+		target = d.deps.Mailbox
+		limited, cancel := context.WithTimeout(ctx, d.opt.LocalTimeout)
+		defer cancel()
+		ctx = limited
+	}
+	verdicts = target.Deliver(ctx, job)
+	interrupted := d.work.Err() != nil
+	for i := range pr.recipients {
+		v := deliver.Verdict{Err: reason.LocalError}
+		if i < len(verdicts) {
+			v = verdicts[i]
+		}
+		if interrupted && v.Err != nil && v.Err.Class == reason.Temporary {
+			continue // it was cut short by us: nothing was learnt
+		}
+		p.results = append(p.results, result{n: uint32(pr.recipients[i].N), v: v, attempted: true, final: pr.recipients[i].Final})
+	}
+	if !interrupted {
+		d.mu.Lock()
+		d.learn(p.lane.key.dest, verdicts, d.now())
+		d.mu.Unlock()
+	}
+}
+
+func (d *Dispatcher) body(ctx context.Context, message id.ID) (io.ReadCloser, error) {
+	b, err := d.deps.Store.Body(ctx, message)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// isVERP tells a sender that asks for one reverse-path per recipient: it ends in "-@[]"
+// (qmail reference 3.1).
+func isVERP(from mail.Address) bool {
+	return from.Domain == "[]" && len(from.Local) > 1 && from.Local[len(from.Local)-1] == '-'
+}
+
+// expandVERP returns the reverse-path for one recipient: owner-@host-@[] becomes
+// owner-box=rhost@host.
+func expandVERP(from, to mail.Address) mail.Address {
+	if !isVERP(from) {
+		return from
+	}
+	base := mail.ParseAddress(from.Local[:len(from.Local)-1])
+	base.Local += to.Local + "=" + to.Domain
+	return base
+}
+
+func routeText(r *route.Route) string {
+	switch r.Kind {
+	case route.Mailbox:
+		return "mailbox " + r.Account.Address.String()
+	case route.Forward:
+		return "forward to " + strconv.Itoa(len(r.Targets)) + " addresses"
+	}
+	if r.Next.Host != "" {
+		return "relay " + r.Next.Host
+	}
+	return "remote " + r.Next.Domain
+}
