@@ -1,0 +1,119 @@
+package mime
+
+import (
+	"encoding/base64"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
+)
+
+// DecodeWords replaces the encoded words of RFC 2047 in a field's value and returns
+// UTF-8. Adjacent words of one character set are joined before they are decoded, since writers split
+// characters. What cannot be decoded stays as it is; bytes that are not UTF-8 are read as the
+// writer's likely character set could not be known: each becomes U+FFFD.
+func DecodeWords(s string) string {
+	if !strings.Contains(s, "=?") {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	var b strings.Builder
+	var run word // the words not yet written
+	flush := func() {
+		if run.charset != "" {
+			b.WriteString(toUTF8(run.charset, run.text))
+		}
+		run = word{}
+	}
+	for s != "" {
+		start := strings.Index(s, "=?")
+		if start < 0 {
+			break
+		}
+		w, n, ok := readWord(s[start:])
+		if between := s[:start]; run.charset == "" || !ok || strings.Trim(between, " \t\r\n") != "" {
+			flush()
+			b.WriteString(between) // blanks between two encoded words are no text: RFC 2047 6.2
+		}
+		if !ok {
+			b.WriteString(s[start : start+2])
+			s = s[start+2:]
+			continue
+		}
+		if run.charset != w.charset {
+			flush()
+		}
+		run.charset = w.charset
+		run.text += w.text
+		s = s[start+n:]
+	}
+	flush()
+	b.WriteString(s)
+	return strings.ToValidUTF8(b.String(), "\uFFFD")
+}
+
+// word is an encoded word with its bytes decoded and its character set in lower case.
+type word struct{ charset, text string }
+
+// readWord reads the encoded word that s begins with; n is its length.
+func readWord(s string) (w word, n int, ok bool) {
+	parts := strings.SplitN(s[2:], "?", 3)
+	if len(parts) < 3 || len(parts[1]) != 1 || parts[0] == "" || strings.ContainsAny(parts[0], " \t\r\n") {
+		return w, 0, false
+	}
+	end := strings.Index(parts[2], "?=")
+	if end < 0 {
+		return w, 0, false
+	}
+	text := parts[2][:end]
+	switch parts[1] {
+	case "b", "B":
+		w.text, ok = decodeBase64(text)
+	case "q", "Q":
+		w.text, ok = decodeQ(text), true
+	}
+	charset, _, _ := strings.Cut(strings.ToLower(parts[0]), "*") // RFC 2231 5: a language
+	w.charset = charset
+	return w, 2 + len(parts[0]) + 3 + end + 2, ok
+}
+
+func decodeBase64(s string) (string, bool) {
+	s = strings.TrimRight(strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "").Replace(s), "=")
+	p, err := base64.RawStdEncoding.DecodeString(s)
+	if err != nil && len(s)%4 == 1 { // one character too many: take what is whole
+		p, err = base64.RawStdEncoding.DecodeString(s[:len(s)-1])
+	}
+	return string(p), err == nil
+}
+
+// decodeQ reads the Q encoding: "_" is a blank, "=" begins two hexadecimal digits.
+func decodeQ(s string) string {
+	return unescape(strings.ReplaceAll(s, "_", " "), '=')
+}
+
+// toUTF8 reads text in a character set; one that is not known is taken as UTF-8 where it
+// is valid, else as Windows-1252, where every byte means something.
+func toUTF8(charset, text string) string {
+	charset = strings.ToLower(charset)
+	switch charset {
+	case "", "utf-8", "utf8", "us-ascii", "ascii", "unknown-8bit", "unknown":
+		if utf8.ValidString(text) {
+			return text
+		}
+		charset = "windows-1252"
+	case "ks_c_5601-1987", "ksc5601", "cp949", "ks_c_5601":
+		charset = "euc-kr"
+	case "cp932", "ms932":
+		charset = "shift_jis"
+	case "iso-2022-jp-ms", "iso-2022-jp-1", "cp50221":
+		charset = "iso-2022-jp"
+	}
+	enc, err := htmlindex.Get(charset)
+	if err != nil {
+		return strings.ToValidUTF8(text, "\uFFFD")
+	}
+	out, err := enc.NewDecoder().String(text)
+	if err != nil {
+		return strings.ToValidUTF8(text, "\uFFFD")
+	}
+	return out
+}
