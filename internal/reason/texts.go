@@ -120,6 +120,9 @@ var (
 	ForwardLoop   = &Error{Permanent, 554, "5.4.6", "forward-loop", nil, "", nil}
 )
 
+// Logins. auth.Failed and auth.Blocked are declared beside their seam.
+var AuthBusy = &Error{Temporary, 454, "4.7.0", "auth-busy", nil, "", nil}
+
 // texts gives each reason's public text. A %s takes the next of the Error's Args.
 var texts = map[ID][3]string{
 	LocalError.Reason:       {English: "local error in processing", Korean: "서버 내부 오류", Japanese: "サーバー内部エラー"},
@@ -209,6 +212,11 @@ var texts = map[ID][3]string{
 	QueueLifetime.Reason: {"%[1]s. I'm not going to try again; this message has been in the queue too long.", "%[1]s. 메시지가 큐에 너무 오래 있어 더 이상 시도하지 않습니다.", "%[1]s。メッセージがキューに長く留まりすぎたため、これ以上試みません。"},
 	GivenUp.Reason:       {"the operator of this server gave this message up", "이 서버의 관리자가 이 메시지의 배달을 중단했습니다", "このサーバーの管理者がこのメッセージの配送を打ち切りました"},
 	ForwardLoop.Reason:   {"this message is looping: it already has my Delivered-To line for %[1]s", "메시지가 순환하고 있습니다. %[1]s의 Delivered-To 줄이 이미 있습니다", "メッセージがループしています。%[1]s の Delivered-To 行が既にあります"},
+
+	// Logins.
+	"auth-failed":   {English: "authentication failed: user name or password is wrong", Korean: "인증 실패: 사용자 이름 또는 비밀번호가 올바르지 않습니다", Japanese: "認証に失敗しました: ユーザー名またはパスワードが正しくありません"},
+	"auth-blocked":  {English: "too many failed logins, please wait %[1]s seconds", Korean: "로그인 실패가 너무 많습니다. %[1]s초 후에 다시 시도하십시오", Japanese: "ログインの失敗が多すぎます。%[1]s 秒後にもう一度お試しください"},
+	AuthBusy.Reason: {English: "too many logins at once, please try again later", Korean: "동시 로그인이 너무 많습니다. 나중에 다시 시도하십시오", Japanese: "同時ログインが多すぎます。後でもう一度お試しください"},
 }
 
 // Text returns the public text in the given language, without codes.
