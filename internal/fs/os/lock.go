@@ -89,8 +89,8 @@ func control(file *os.File, do func(fd int) error) error {
 			}
 		}
 	})
-	if err != nil {
-		return err
+	if err != nil { // Control fails for one reason only
+		return os.ErrClosed
 	}
 	return result
 }
