@@ -1,0 +1,173 @@
+package smtpd
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/smtp"
+)
+
+// data is DATA.
+func (s *session) data(arg string) {
+	switch {
+	case arg != "":
+		s.refuse(reason.CommandSyntax.With("want DATA alone"))
+		return
+	case s.tx == nil:
+		s.refuse(reason.CommandOrder.With("send MAIL first"))
+		return
+	case s.body != nil:
+		s.refuse(reason.CommandOrder.With("the message comes by BDAT"))
+		return
+	case s.tx.Recipients() == 0:
+		s.refuse(reason.NoRecipients)
+		return
+	case s.early():
+		// Content that did not wait for 354 was written by someone who cannot see our answers.
+		s.fatal(reason.EarlyPipelining.With("DATA"))
+		return
+	}
+	if err := s.tx.Open(s.ctx); err != nil {
+		s.reset()
+		s.refused(reason.As(err))
+		return
+	}
+	s.said(append(s.reply(), "354 go ahead, end with CRLF.CRLF\r\n"...))
+	s.c.SetState("message")
+	var body smtp.Decoder
+	start, left := time.Now(), 0
+	for done := false; !done; {
+		p, err := s.block(left, s.srv.o.DataTimeout)
+		if err == nil && s.expired(start) {
+			err = errSlow
+		}
+		if err != nil {
+			s.reset()
+			s.lost(err)
+			return
+		}
+		out, n, end := body.Data(p)
+		s.tx.Write(out)
+		s.r += n
+		left, done = len(p)-n, end
+	}
+	s.finish(&body)
+}
+
+// bdat is BDAT, RFC 3030.
+func (s *session) bdat(arg string) {
+	size, last, ok := parseChunk(arg)
+	if !ok {
+		// Where the next command begins cannot be known.
+		s.fatal(reason.CommandSyntax.With("want BDAT, a number of bytes, and LAST with the last chunk"))
+		return
+	}
+	var trouble *reason.Error
+	switch {
+	case s.tx == nil:
+		trouble = reason.CommandOrder.With("send MAIL first")
+	case s.tx.Recipients() == 0:
+		trouble = reason.NoRecipients
+	case s.body == nil:
+		s.body = new(smtp.Decoder)
+		if err := s.tx.Open(s.ctx); err != nil {
+			trouble = reason.As(err)
+		}
+	}
+	if trouble != nil {
+		s.reset()
+	}
+	if !s.chunk(size, trouble == nil) {
+		return
+	}
+	switch {
+	case trouble != nil:
+		s.refuse(trouble)
+	case last:
+		s.body.End()
+		s.finish(s.body)
+	case s.tx.Err() != nil:
+		// Nothing more of this message will be taken.
+		e := reason.As(s.tx.Err())
+		s.reset()
+		s.refused(e)
+	default:
+		s.say(250, "2.0.0", strconv.FormatInt(size, 10)+" bytes taken")
+	}
+}
+
+// parseChunk reads BDAT's argument.
+func parseChunk(arg string) (size int64, last, ok bool) {
+	number, word, more := strings.Cut(arg, " ")
+	n, err := strconv.ParseUint(number, 10, 63)
+	last = strings.EqualFold(strings.TrimSpace(word), "LAST")
+	return int64(n), last, err == nil && more == last
+}
+
+// chunk reads size bytes of content, and drops them unless take is set. It returns false when the
+// connection was lost.
+func (s *session) chunk(size int64, take bool) bool {
+	start := time.Now()
+	for size > 0 {
+		p, err := s.block(0, s.srv.o.DataTimeout)
+		if err == nil && s.expired(start) {
+			err = errSlow
+		}
+		if err != nil {
+			s.reset()
+			s.lost(err)
+			return false
+		}
+		p = p[:min(int64(len(p)), size)]
+		size -= int64(len(p))
+		s.r += len(p)
+		for take && len(p) > 0 {
+			out, n := s.body.Chunk(p)
+			s.tx.Write(out)
+			p = p[n:]
+		}
+	}
+	return true
+}
+
+// finish commits the message and answers: once, or for each recipient in LMTP (RFC 2033 4.2).
+func (s *session) finish(body *smtp.Decoder) {
+	tx := s.tx
+	s.tx, s.body, s.utf8 = nil, nil, false
+	n := tx.Recipients()
+	var verdicts []*reason.Error
+	var err error
+	if body.Bare && s.srv.o.BareNewline == "reject" {
+		tx.Abort()
+		err = reason.BareNewline
+		s.event(reason.BareNewline)
+	} else {
+		verdicts, err = tx.Commit(s.ctx)
+	}
+	s.c.SetState("")
+	if err == nil {
+		s.commands, s.idleCommands, s.errors = 0, 0, 0
+		s.messages++
+		s.recipients += n
+		s.bytes += tx.Size()
+	}
+	answers := 1
+	if s.srv.o.Mode == LMTP {
+		answers = n
+	}
+	for i := range answers {
+		e := reason.As(err)
+		if s.srv.o.Mode == LMTP && verdicts != nil {
+			e = verdicts[i]
+		}
+		if e != nil {
+			s.refused(e)
+			continue
+		}
+		b := append(s.reply(), "250 2.0.0 ok "...)
+		b = append(b, tx.ID().String()...)
+		s.said(append(b, '\r', '\n'))
+	}
+}

@@ -1,0 +1,320 @@
+package smtpd
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xdg-go/scram"
+
+	"github.com/postilion/postilion/internal/auth"
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/submit"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// fakeQueue keeps what was committed in memory.
+type fakeQueue struct {
+	mu       sync.Mutex
+	messages []fakeMessage
+	open     int // drafts neither committed nor aborted
+}
+
+type fakeMessage struct {
+	env  mail.Envelope
+	body string
+}
+
+func (q *fakeQueue) Begin(_ context.Context, env *mail.Envelope) (queue.Draft, error) {
+	if env.From.Local == "queue-down" {
+		return nil, reason.QueueUnavailable
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open++
+	return &fakeDraft{q: q, env: env}, nil
+}
+
+func (q *fakeQueue) take() []fakeMessage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	m := q.messages
+	q.messages = nil
+	return m
+}
+
+type fakeDraft struct {
+	q    *fakeQueue
+	env  *mail.Envelope
+	body bytes.Buffer
+	over bool
+}
+
+func (d *fakeDraft) Write(p []byte) (int, error) {
+	if d.env.From.Local == "write-fails" {
+		return 0, reason.DiskFull
+	}
+	return d.body.Write(p)
+}
+
+func (d *fakeDraft) Commit(context.Context) error {
+	d.Abort()
+	if d.env.From.Local == "commit-fails" {
+		return reason.QueueUnavailable
+	}
+	d.q.mu.Lock()
+	defer d.q.mu.Unlock()
+	env := *d.env
+	env.Recipients = append([]mail.Recipient(nil), env.Recipients...)
+	d.q.messages = append(d.q.messages, fakeMessage{env, d.body.String()})
+	return nil
+}
+
+func (d *fakeDraft) Abort() {
+	d.q.mu.Lock()
+	defer d.q.mu.Unlock()
+	if !d.over {
+		d.over = true
+		d.q.open--
+	}
+}
+
+// fakeRouter knows example.test with its alias domain alias.test, and small.test.
+type fakeRouter struct{}
+
+var accounts = map[string]*directory.Account{
+	"joe":        {ID: 1, Address: mail.Address{Local: "joe", Domain: "example.test"}},
+	"mute":       {ID: 2, Address: mail.Address{Local: "mute", Domain: "example.test"}, NoSend: true},
+	"tiny":       {ID: 3, Address: mail.Address{Local: "tiny", Domain: "example.test"}, MaxSize: 200, MaxRecipients: 2},
+	"full":       {ID: 4, Address: mail.Address{Local: "full", Domain: "example.test"}},
+	"postmaster": {ID: 5, Address: mail.Address{Local: "postmaster", Domain: "example.test"}},
+	"jörg":       {ID: 6, Address: mail.Address{Local: "jörg", Domain: "example.test"}},
+}
+
+func (fakeRouter) Route(_ context.Context, to mail.Address) (route.Route, error) {
+	switch strings.ToLower(to.Domain) {
+	case "example.test", "alias.test", "", "[127.0.0.1]", "localhost":
+	case "broken.test":
+		return route.Route{}, reason.DirectoryUnavailable
+	default:
+		return route.Route{Kind: route.Remote, Final: to, Next: route.NextHop{Domain: to.Domain}}, nil
+	}
+	r := route.Route{Local: true, Final: to, Domain: &directory.Domain{Name: "example.test"}}
+	local, _, _ := strings.Cut(strings.ToLower(to.Local), "+")
+	if a := accounts[local]; a != nil {
+		r.Kind, r.Account = route.Mailbox, a
+		return r, nil
+	}
+	switch local {
+	case "info":
+		r.Kind, r.Targets = route.Forward, []mail.Address{accounts["joe"].Address}
+	case "team":
+		r.Kind, r.Targets = route.Forward, []mail.Address{accounts["joe"].Address, accounts["tiny"].Address}
+	default:
+		r.Err = reason.MailboxUnknown.With(to.String())
+	}
+	return r, nil
+}
+
+// fakeAuth knows joe, mute, tiny with the password "secret".
+type fakeAuth struct{}
+
+func fakeIdentity(user string) (auth.Identity, bool) {
+	local, domain, _ := strings.Cut(user, "@")
+	a := accounts[local]
+	if a == nil || domain != "example.test" {
+		return auth.Identity{}, false
+	}
+	return auth.Identity{Account: a.ID, Address: a.Address.String()}, true
+}
+
+func (fakeAuth) Password(_ context.Context, _ auth.Attempt, user, password string) (auth.Identity, error) {
+	if who, ok := fakeIdentity(user); ok && password == "secret" {
+		return who, nil
+	}
+	if user == "blocked" {
+		return auth.Identity{}, auth.Blocked.With("60")
+	}
+	return auth.Identity{}, auth.Failed
+}
+
+func (fakeAuth) APOP(context.Context, auth.Attempt, string, string, string) (auth.Identity, error) {
+	return auth.Identity{}, auth.Failed
+}
+
+func (fakeAuth) Allowed(context.Context, netip.Addr) error { return nil }
+
+func (fakeAuth) SCRAM(_ context.Context, _ auth.Attempt, bindings []auth.ChannelBinding) (auth.Conversation, error) {
+	server, err := scram.SHA256.NewServer(func(user string) (scram.StoredCredentials, error) {
+		if _, ok := fakeIdentity(user); !ok {
+			return scram.StoredCredentials{}, auth.Failed
+		}
+		c, _ := scram.SHA256.NewClient(user, "secret", "")
+		return c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := &fakeConversation{}
+	if len(bindings) > 0 {
+		f.c = server.NewConversationWithChannelBinding(scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: bindings[0].Data})
+	} else {
+		f.c = server.NewConversation()
+	}
+	return f, nil
+}
+
+type fakeConversation struct{ c *scram.ServerConversation }
+
+func (f *fakeConversation) Step(_ context.Context, response []byte) ([]byte, bool, error) {
+	out, err := f.c.Step(string(response))
+	if err != nil {
+		return nil, false, auth.Failed.Because(err)
+	}
+	return []byte(out), f.c.Done(), nil
+}
+
+func (f *fakeConversation) Identity() auth.Identity {
+	who, _ := fakeIdentity(f.c.Username())
+	return who
+}
+
+func (f *fakeConversation) Close() error { return nil }
+
+// events keeps what was recorded.
+type events struct {
+	mu   sync.Mutex
+	list []trace.Event
+}
+
+func (e *events) Record(ev trace.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, ev)
+}
+
+func (e *events) take() []trace.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.list
+	e.list = nil
+	return l
+}
+
+// world is a server with fakes around it.
+type world struct {
+	queue   *fakeQueue
+	events  *events
+	options Options
+	policy  policy.Options
+	submit  submit.Options
+	deps    Deps
+	full    error
+	client  netip.Addr
+}
+
+// epoch is what the world's clock shows.
+var epoch = time.Date(2026, 11, 21, 19, 31, 43, 0, time.UTC)
+
+func newWorld() *world {
+	return &world{
+		queue: new(fakeQueue), events: new(events), client: netip.MustParseAddr("192.0.2.7"),
+		options: Options{Host: "mx.example.test"}, submit: submit.Options{Host: "mx.example.test"},
+	}
+}
+
+// server makes the server.
+func (w *world) server(t testing.TB) *Server {
+	t.Helper()
+	p, err := policy.New(w.policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := clock.NewFake(epoch)
+	w.deps.Events, w.deps.Clock = w.events, c
+	w.deps.Submit = submit.New(w.submit, submit.Deps{
+		Queue: w.queue, Router: fakeRouter{}, Policy: p, Events: w.events, Clock: c, IDs: id.Source{Clock: c},
+		Full: func() error { return w.full },
+		Quota: func(_ context.Context, a *directory.Account, _ int64) error {
+			if a.ID == 4 {
+				return reason.QuotaExceeded
+			}
+			return nil
+		},
+	})
+	s, err := New(w.options, w.deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// session starts a session of s over loopback and returns the client's end. It ends with the test.
+func (w *world) session(ctx context.Context, t testing.TB, s *Server) net.Conn {
+	t.Helper()
+	client, server := loopback(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer server.Close()
+		s.Serve(ctx, &serve.Conn{Conn: server, ID: id.Source{}.New(), Client: netip.AddrPortFrom(w.client, 4711), Started: epoch})
+	}()
+	t.Cleanup(func() {
+		client.Close()
+		<-done
+	})
+	return client
+}
+
+// loopback returns both ends of a TCP connection.
+func loopback(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// certificate is a self-signed one for mx.example.test.
+var certificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mx.example.test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+func serverTLS() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{certificate()}} }

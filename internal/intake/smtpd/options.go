@@ -1,0 +1,97 @@
+// Package smtpd speaks SMTP and LMTP to clients and hands what they bring to submit.
+//
+// A session is one goroutine that reads commands, never waits for anything but its client,
+// the queue's commit and the answers of route and auth, and answers in one write what came in
+// one piece. What a client sends is bounded in length, number and time before it is looked at.
+package smtpd
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/postilion/postilion/internal/smtp"
+)
+
+// Mode is what a listener is for.
+type Mode uint8
+
+const (
+	Receive    Mode = iota // mail from other hosts, port 25
+	Submission             // mail of this host's accounts, ports 587 and 465: AUTH before MAIL (RFC 6409)
+	LMTP                   // mail for this host's mailboxes from another server of the house, RFC 2033
+)
+
+// Options are one listener's. The zero value works once Host is set.
+type Options struct {
+	Greeting      string        `toml:"greeting" doc:"text after the host name in the greeting" example:"\"ESMTP\""`
+	MaxLine       int           `toml:"max_line" default:"2048" unit:"bytes" doc:"length of a command line" example:"4096"`
+	MaxCommands   int           `toml:"max_commands" default:"10000" doc:"commands between two messages; then the connection is closed" example:"1000"`
+	MaxIdle       int           `toml:"max_idle_commands" default:"200" doc:"commands that bring no message on (NOOP, RSET, VRFY, HELP, EHLO, ETRN) between two messages; then the connection is closed" example:"100"`
+	MaxErrors     int           `toml:"max_errors" default:"20" doc:"refused commands between two messages; then the connection is closed" example:"10"`
+	MaxMessages   int           `toml:"max_messages" default:"0" doc:"messages a connection; 0 is no limit" example:"100"`
+	IdleTimeout   time.Duration `toml:"idle_timeout" default:"5m" doc:"time for a command to come in whole, and for the client to take an answer" example:"20m"`
+	DataTimeout   time.Duration `toml:"data_timeout" default:"3m" doc:"time for the next block of a message" example:"20m"`
+	TotalTimeout  time.Duration `toml:"message_timeout" default:"2h" doc:"time for a whole message" example:"30m"`
+	TLSTimeout    time.Duration `toml:"tls_timeout" default:"30s" doc:"time for a TLS handshake" example:"10s"`
+	BareNewline   string        `toml:"bare_newline" default:"reject" doc:"what happens to a message with a bare CR or LF: reject, or normalise to proper line ends" example:"\"normalise\""`
+	NoPipelining  bool          `toml:"no_pipelining" default:"false" doc:"do not offer PIPELINING, and drop clients that pipeline" example:"true"`
+	Auth          bool          `toml:"auth" default:"false" doc:"offer AUTH on a listener for mail from other hosts; on submission it always is" example:"true"`
+	PlainLoopback bool          `toml:"plain_auth_on_loopback" default:"false" doc:"take passwords without TLS from this host itself" example:"true"`
+	RequireTLS    bool          `toml:"require_tls" default:"false" doc:"take no mail without TLS" example:"true"`
+
+	Mode Mode   `toml:"-"`
+	Host string `toml:"-"` // this host's name in greeting and replies
+	// MaxSize and MaxRecipients are told by the SIZE and LIMITS extensions; submit enforces its own.
+}
+
+func (o *Options) fill() error {
+	if o.Host == "" {
+		return errors.New("smtp: want a host name")
+	}
+	if err := smtp.CheckDomain(o.Host); err != nil {
+		return fmt.Errorf("smtp: host name %q: %w", o.Host, err)
+	}
+	if o.Greeting == "" {
+		o.Greeting = "ESMTP Postilion"
+		if o.Mode == LMTP {
+			o.Greeting = "LMTP Postilion"
+		}
+	}
+	if smtp.Text(o.Greeting, 200) != o.Greeting {
+		return fmt.Errorf("greeting: %q: want at most 200 printable ASCII characters", o.Greeting)
+	}
+	for name, v := range map[string]*int{"max_line": &o.MaxLine, "max_commands": &o.MaxCommands, "max_idle_commands": &o.MaxIdle, "max_errors": &o.MaxErrors, "max_messages": &o.MaxMessages} {
+		if *v < 0 {
+			return fmt.Errorf("%s: %d: want a number that is not negative", name, *v)
+		}
+	}
+	for name, v := range map[string]*time.Duration{"idle_timeout": &o.IdleTimeout, "data_timeout": &o.DataTimeout, "message_timeout": &o.TotalTimeout, "tls_timeout": &o.TLSTimeout} {
+		if *v < 0 {
+			return fmt.Errorf("%s: %v: want a duration that is not negative", name, *v)
+		}
+	}
+	setDefault(&o.MaxLine, smtp.MaxCommandLine)
+	setDefault(&o.MaxCommands, 10000)
+	setDefault(&o.MaxIdle, 200)
+	setDefault(&o.MaxErrors, 20)
+	setDefault(&o.IdleTimeout, 5*time.Minute) // RFC 5321 4.5.3.2.7
+	setDefault(&o.DataTimeout, 3*time.Minute) // 4.5.3.2.5
+	setDefault(&o.TotalTimeout, 2*time.Hour)
+	setDefault(&o.TLSTimeout, 30*time.Second)
+	setDefault(&o.BareNewline, "reject")
+	if o.BareNewline != "reject" && o.BareNewline != "normalise" {
+		return fmt.Errorf("bare_newline: %q: want reject or normalise", o.BareNewline)
+	}
+	if o.MaxLine < 512 || o.MaxLine > 64<<10 {
+		return fmt.Errorf("max_line: %d: want 512 to 65536", o.MaxLine)
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

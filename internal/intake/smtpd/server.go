@@ -1,0 +1,83 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+
+	"github.com/postilion/postilion/internal/auth"
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/smtp"
+	"github.com/postilion/postilion/internal/submit"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// Deps are what a Server works with. Submit is needed.
+type Deps struct {
+	Submit *submit.Submitter
+	Auth   auth.Service // nil: AUTH is not offered
+	// TLS returns the configuration of STARTTLS for the next handshake, nil while there is none. A nil
+	// function: STARTTLS is not offered.
+	TLS    func() *tls.Config
+	Events trace.Recorder // nil forgets
+	Clock  clock.Clock    // nil is the system's
+	// Busy returns an error while the load is too high to serve; see policy.Floors. nil never does.
+	Busy func() error
+	// ETRN starts the delivery of what waits for a domain (RFC 1985). nil: not offered.
+	ETRN func(ctx context.Context, domain string) error
+}
+
+// Server speaks SMTP or LMTP on a listener's connections. It is a serve.Handler, safe for
+// concurrent use.
+type Server struct {
+	o    Options
+	d    Deps
+	role string
+
+	// Buffers that sessions hold only while they have something in them.
+	out, large, huge sync.Pool
+}
+
+// Sizes of buffers. A session at rest holds smallBuffer bytes; a message comes through
+// largeBuffer, and through hugeBuffer once it has filled that.
+const (
+	smallBuffer = 512
+	largeBuffer = 16 << 10
+	hugeBuffer  = 128 << 10
+	outBuffer   = 1 << 10
+)
+
+// New returns a Server. The error names the wrong option.
+func New(o Options, d Deps) (*Server, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	if d.Events == nil {
+		d.Events = trace.Discard
+	}
+	if d.Clock == nil {
+		d.Clock = clock.System{}
+	}
+	s := &Server{o: o, d: d, role: map[Mode]string{Receive: "smtp", Submission: "submission", LMTP: "lmtp"}[o.Mode]}
+	s.out.New = newBuffer(outBuffer)
+	s.large.New = newBuffer(largeBuffer)
+	s.huge.New = newBuffer(hugeBuffer)
+	return s, nil
+}
+
+func newBuffer(size int) func() any {
+	return func() any { b := make([]byte, size); return &b }
+}
+
+// Refuse answers a client over a limit: serve.Handler.
+func (s *Server) Refuse(c *serve.Conn, why string) {
+	e := reason.OverLimit.With(smtp.Text(why, 200))
+	c.Write(smtp.AppendReply(nil, e.Code, e.Enhanced, s.o.Host+" "+e.Text(reason.English)))
+}
+
+// Serve talks with one client: serve.Handler.
+func (s *Server) Serve(ctx context.Context, c *serve.Conn) {
+	newSession(s, ctx, c).serve(ctx)
+}

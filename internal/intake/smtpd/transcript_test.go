@@ -1,0 +1,307 @@
+package smtpd
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// A transcript is a dialogue that must happen as written. Its lines:
+//
+//	# …              a comment
+//	! option VALUE   sets up the world, before the dialogue: see setUp
+//	c: text          the client sends text and CRLF; lines without an answer between them go in one write
+//	c~ "text"        the client sends a Go string as it is; also: c~ N "text" for N times
+//	s: text          the server sends this line; * stands for anything
+//	s! closed        the server has closed the connection
+//	s! tls           the client takes its side of a TLS handshake
+//	q: from to…      the queue has one new message with this envelope, in angle brackets
+//	q? key=value …   of the message q: showed: envid, ret, orcpt, notify, body, utf8, tlsonly, protocol, refused
+//	q| text          and this next line of content; * stands for anything
+//	q- …             there is no new message in the queue
+type transcript struct {
+	t     *testing.T
+	w     *world
+	conn  net.Conn
+	in    *bufio.Reader
+	send  strings.Builder
+	last  fakeMessage
+	lines []string
+}
+
+func TestDialoguesHappenAsWritten(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := &transcript{t: t, w: newWorld()}
+			for n, line := range strings.Split(string(text), "\n") {
+				if err := x.step(line); err != nil {
+					t.Fatalf("%s:%d: %s\n%v", file, n+1, line, err)
+				}
+			}
+			x.flush()
+			if x.conn != nil {
+				x.conn.Close()
+			}
+			if m := x.w.queue.take(); len(m) > 0 {
+				t.Errorf("%d messages are left that the transcript does not name", len(m))
+			}
+		})
+	}
+}
+
+func (x *transcript) step(line string) error {
+	if line == "" || line[0] == '#' {
+		return nil
+	}
+	if len(line) < 2 {
+		return errors.New("want a line of the kinds above")
+	}
+	kind, rest := line[:2], strings.TrimPrefix(line[2:], " ")
+	if kind[0] != '!' && x.conn == nil {
+		x.conn = x.w.session(context.Background(), x.t, x.w.server(x.t))
+		x.conn.SetDeadline(time.Now().Add(20 * time.Second))
+		x.in = bufio.NewReader(x.conn)
+	}
+	switch kind {
+	case "! ":
+		return x.setUp(line[2:])
+	case "c:":
+		x.send.WriteString(rest + "\r\n")
+		return nil
+	case "c~":
+		return x.raw(rest)
+	}
+	if err := x.flush(); err != nil {
+		return err
+	}
+	switch line {
+	case "s! closed":
+		return x.closed()
+	case "s! tls":
+		c := tls.Client(x.conn, &tls.Config{InsecureSkipVerify: true})
+		if err := c.Handshake(); err != nil {
+			return err
+		}
+		x.conn, x.in = c, bufio.NewReader(c)
+		return nil
+	}
+	switch kind {
+	case "s:":
+		got, err := x.in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if !strings.HasSuffix(got, "\r\n") || !glob(rest, strings.TrimSuffix(got, "\r\n")) {
+			return fmt.Errorf("the server said %q", got)
+		}
+		return nil
+	case "q:":
+		return x.queued(rest)
+	case "q?":
+		return x.envelope(rest)
+	case "q|":
+		if len(x.lines) == 0 {
+			return errors.New("the message has ended")
+		}
+		got := x.lines[0]
+		x.lines = x.lines[1:]
+		if !glob(rest, got) {
+			return fmt.Errorf("the message has %q", got)
+		}
+		return nil
+	case "q-":
+		if m := x.w.queue.take(); len(m) > 0 {
+			return fmt.Errorf("there is a message: %q", m[0].body)
+		}
+		return nil
+	}
+	return errors.New("want a line of the kinds above")
+}
+
+// setUp changes the world: a key of Options, policy.Options or submit.Options with its value, or one
+// of the words below.
+func (x *transcript) setUp(line string) error {
+	key, value, _ := strings.Cut(line, " ")
+	w := x.w
+	switch key {
+	case "mode":
+		w.options.Mode = map[string]Mode{"submission": Submission, "lmtp": LMTP}[value]
+		w.deps.Auth = fakeAuth{}
+	case "tls":
+		w.deps.TLS = func() *tls.Config { return serverTLS() }
+	case "tls-gone":
+		w.deps.TLS = func() *tls.Config { return nil }
+	case "with-auth":
+		w.options.Auth = true
+		w.deps.Auth = fakeAuth{}
+	case "client":
+		w.client = netip.MustParseAddr(value)
+	case "full":
+		w.full = reason.DiskFull
+	case "busy":
+		w.deps.Busy = func() error { return reason.LoadTooHigh }
+	case "etrn":
+		w.deps.ETRN = func(_ context.Context, domain string) error {
+			if domain != "example.test" {
+				return &reason.Error{Class: reason.Permanent, Code: 459, Enhanced: "5.7.1", Reason: "etrn-unknown"}
+			}
+			return nil
+		}
+	default:
+		for _, o := range []any{&w.options, &w.policy, &w.submit} {
+			if ok, err := set(o, key, value); ok {
+				return err
+			}
+		}
+		return errors.New("no such option")
+	}
+	return nil
+}
+
+func set(options any, key, value string) (bool, error) {
+	v := reflect.ValueOf(options).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("toml") != key {
+			continue
+		}
+		switch f := v.Field(i).Addr().Interface().(type) {
+		case *string:
+			*f = value
+		case *bool:
+			*f = true
+		case *[]string:
+			*f = strings.Fields(value)
+		case *time.Duration:
+			d, err := time.ParseDuration(value)
+			*f = d
+			return true, err
+		default:
+			n, err := strconv.ParseInt(value, 10, 64)
+			v.Field(i).SetInt(n)
+			return true, err
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+func (x *transcript) raw(s string) error {
+	times := 1
+	if n, rest, ok := strings.Cut(s, " \""); ok && n != "" && n[0] != '"' {
+		var err error
+		if times, err = strconv.Atoi(n); err != nil {
+			return err
+		}
+		s = `"` + rest
+	}
+	text, err := strconv.Unquote(s)
+	x.send.WriteString(strings.Repeat(text, times))
+	return err
+}
+
+func (x *transcript) flush() error {
+	if x.send.Len() == 0 {
+		return nil
+	}
+	_, err := io.WriteString(x.conn, x.send.String())
+	x.send.Reset()
+	return err
+}
+
+func (x *transcript) closed() error {
+	if b, err := x.in.ReadByte(); err == nil {
+		rest, _ := x.in.Peek(x.in.Buffered())
+		return fmt.Errorf("the server said %q", string(b)+string(rest))
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+func (x *transcript) queued(want string) error {
+	m := x.w.queue.take()
+	if len(m) != 1 {
+		return fmt.Errorf("%d messages in the queue", len(m))
+	}
+	x.last = m[0]
+	x.lines = strings.Split(strings.TrimSuffix(x.last.body, "\n"), "\n")
+	got := "<" + x.last.env.From.Quoted() + ">"
+	for _, r := range x.last.env.Recipients {
+		got += " <" + r.To.Quoted() + ">"
+	}
+	if got != want {
+		return fmt.Errorf("the envelope is %s", got)
+	}
+	body := []byte(x.last.body)
+	lines := int64(strings.Count(x.last.body, "\n"))
+	if x.last.env.Size != int64(len(body)) || x.last.env.CRLFSize != int64(len(body))+lines {
+		return fmt.Errorf("sizes %d, %d of %d bytes in %d lines", x.last.env.Size, x.last.env.CRLFSize, len(body), lines)
+	}
+	return nil
+}
+
+func (x *transcript) envelope(want string) error {
+	e := x.last.env
+	r := e.Recipients[0]
+	got := map[string]string{
+		"envid": e.EnvID, "ret": strconv.Itoa(int(e.Ret)), "orcpt": r.ORcpt, "notify": strconv.Itoa(int(r.Notify)),
+		"body": map[mail.BodyType]string{mail.Body8Bit: "8"}[e.Body], "utf8": strconv.FormatBool(e.UTF8), "tlsonly": strconv.FormatBool(e.TLSOnly),
+		"protocol": e.Protocol, "helo": e.HELO, "account": e.Account, "client": e.Client.String(), "eight": strconv.FormatBool(e.Eight),
+	}
+	for _, r := range e.Recipients {
+		if r.Refused != nil {
+			got["refused"] += string(r.Refused.Reason) + ";"
+		}
+	}
+	for pair := range strings.FieldsSeq(want) {
+		if k, v, _ := strings.Cut(pair, "="); got[k] != v {
+			return fmt.Errorf("%s is %q", k, got[k])
+		}
+	}
+	return nil
+}
+
+// glob matches with * for anything.
+func glob(pattern, s string) bool {
+	parts := strings.Split(pattern, "*")
+	if !strings.HasPrefix(s, parts[0]) {
+		return false
+	}
+	s = s[len(parts[0]):]
+	for i, p := range parts[1:] {
+		if i == len(parts)-2 {
+			return strings.HasSuffix(s, p)
+		}
+		at := strings.Index(s, p)
+		if at < 0 {
+			return false
+		}
+		s = s[at+len(p):]
+	}
+	return s == ""
+}

@@ -1,0 +1,204 @@
+// Package policy decides who may send what to whom: relay control, lists of unwanted
+// senders and recipients, and the limits of a message. Its decisions are pure: they
+// are made from what is passed in, without I/O and without waiting.
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/smtp"
+)
+
+// Options are the rules. The zero value takes mail for this host's own domains from anyone,
+// and mail for others from accounts that logged in.
+type Options struct {
+	RelayNetworks []string `toml:"relay_networks" doc:"clients that may send to other hosts without logging in: addresses and ranges" example:"[\"192.0.2.0/24\", \"2001:db8::/32\"]"`
+	BadSenders    []string `toml:"bad_senders" doc:"reverse-paths that are refused: user@host, or @host for all of a host (qmail's badmailfrom)" example:"[\"@spam.example\", \"joe@bad.example\"]"`
+	BadRecipients []string `toml:"bad_recipients" doc:"recipients that are refused: user@host, or @host for all of a host" example:"[\"former@example.test\"]"`
+	ReceiveOnly   bool     `toml:"receive_only" default:"false" doc:"take mail for this host's own domains only, whoever sends it" example:"true"`
+	AnySender     bool     `toml:"any_sender" default:"false" doc:"let accounts send with any reverse-path, not only with their own addresses" example:"true"`
+	MaxSize       int64    `toml:"max_size" default:"50MiB" unit:"bytes" doc:"size of a message from other hosts, with CRLF line ends" example:"\"25MiB\""`
+	MaxSendSize   int64    `toml:"max_send_size" default:"50MiB" unit:"bytes" doc:"size of a message that an account or a relay network sends; an account's or its domain's own limit goes before it" example:"\"25MiB\""`
+	MaxRecipients int      `toml:"max_recipients" default:"1000" doc:"recipients of a message; further ones get a temporary answer" example:"100"`
+	MaxHops       int      `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
+}
+
+const (
+	defaultMaxSize       = 50 << 20
+	defaultMaxRecipients = 1000 // RFC 5321 4.5.3.1.8 asks for 100
+	defaultMaxHops       = 100  // qmail reference 4.5; RFC 5321 6.3
+)
+
+// Policy is compiled Options. It is safe for concurrent use.
+type Policy struct {
+	o                    Options
+	relay                []netip.Prefix
+	senders, recipients  list
+	maxSize, maxSendSize int64
+}
+
+// New checks and compiles the options. The error names the wrong value and what was expected.
+func New(o Options) (*Policy, error) {
+	p := &Policy{o: o, maxSize: o.MaxSize, maxSendSize: o.MaxSendSize}
+	var err error
+	if p.relay, err = serve.ParsePrefixes(o.RelayNetworks); err != nil {
+		return nil, fmt.Errorf("relay_networks: %w", err)
+	}
+	for _, r := range p.relay {
+		if r.Bits() == 0 {
+			return nil, fmt.Errorf("relay_networks: %q would let everyone relay: want a range of your own", r)
+		}
+	}
+	if p.senders, err = newList(o.BadSenders); err != nil {
+		return nil, fmt.Errorf("bad_senders: %w", err)
+	}
+	if p.recipients, err = newList(o.BadRecipients); err != nil {
+		return nil, fmt.Errorf("bad_recipients: %w", err)
+	}
+	for name, v := range map[string]int64{
+		"max_size": o.MaxSize, "max_send_size": o.MaxSendSize,
+		"max_recipients": int64(o.MaxRecipients), "max_hops": int64(o.MaxHops),
+	} {
+		if v < 0 {
+			return nil, fmt.Errorf("%s: %d: want a number that is not negative", name, v)
+		}
+	}
+	if p.maxSize == 0 {
+		p.maxSize = defaultMaxSize
+	}
+	if p.maxSendSize == 0 {
+		p.maxSendSize = defaultMaxSize
+	}
+	if p.o.MaxRecipients == 0 {
+		p.o.MaxRecipients = defaultMaxRecipients
+	}
+	if p.o.MaxHops == 0 {
+		p.o.MaxHops = defaultMaxHops
+	}
+	return p, nil
+}
+
+// Client is who hands in a message.
+type Client struct {
+	Addr    netip.Addr         // invalid for this host's own programs
+	Local   bool               // a user of this host, by its kernel's word
+	Account *directory.Account // logged in; nil otherwise
+	Domain  *directory.Domain  // the account's; nil without
+}
+
+// MayRelay reports whether c may send to other hosts.
+func (p *Policy) MayRelay(c Client) bool {
+	if p.o.ReceiveOnly {
+		return false
+	}
+	if c.Local || c.Account != nil {
+		return true
+	}
+	a := c.Addr.Unmap().WithZone("")
+	for _, n := range p.relay {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// CheckSender reports whether an account's reverse-path must be one of its own addresses.
+func (p *Policy) CheckSender() bool { return !p.o.AnySender }
+
+// Sender decides about a reverse-path. The null one is never listed.
+func (p *Policy) Sender(c Client, from mail.Address) *reason.Error {
+	if c.Account != nil && c.Account.NoSend {
+		return reason.SendingForbidden.With(smtp.Text(c.Account.Address.String(), 200))
+	}
+	if !from.IsZero() && p.senders.has(from) {
+		return reason.SenderRefused.With(smtp.Text(from.String(), 200))
+	}
+	return nil
+}
+
+// Owns decides whether an account may send as from, given from's route: the address is its own,
+// a sub-address or one in an alias domain, or an alias that leads to it alone. Everyone may send
+// with the null reverse-path, as for receipts.
+func (p *Policy) Owns(account *directory.Account, from mail.Address, r *route.Route) *reason.Error {
+	switch {
+	case from.IsZero(), p.o.AnySender:
+		return nil
+	case r.Kind == route.Mailbox && r.Account != nil && r.Account.ID == account.ID:
+		return nil
+	case r.Kind == route.Forward && len(r.Targets) == 1 && same(r.Targets[0], account.Address):
+		return nil
+	}
+	return reason.SenderNotYours.With(smtp.Text(from.String(), 200))
+}
+
+func same(a, b mail.Address) bool {
+	return strings.EqualFold(a.Local, b.Local) && smtp.DomainKey(a.Domain) == smtp.DomainKey(b.Domain)
+}
+
+// Recipient decides about a recipient by its route. size is the declared size of the message, 0 when
+// none was.
+func (p *Policy) Recipient(c Client, to mail.Address, r *route.Route, size int64) *reason.Error {
+	if p.recipients.has(to) {
+		return reason.RecipientRefused.With(smtp.Text(to.String(), 200))
+	}
+	switch r.Kind {
+	case route.Refused:
+		return r.Err
+	case route.Remote:
+		switch {
+		case p.o.ReceiveOnly:
+			return reason.ReceiveOnly
+		case !p.MayRelay(c):
+			return reason.RelayDenied.With(smtp.Text(to.Domain, 200))
+		}
+	}
+	if most := RecipientMaxSize(r); most > 0 && size > most {
+		return reason.MessageTooBig.With(strconv.FormatInt(most, 10))
+	}
+	return nil
+}
+
+// RecipientMaxSize returns the size of the largest message that a recipient takes, 0 when it has no
+// limit of its own.
+func RecipientMaxSize(r *route.Route) int64 {
+	switch {
+	case r.Kind == route.Mailbox && r.Account != nil && r.Account.MaxSize > 0:
+		return r.Account.MaxSize
+	case r.Local && r.Domain != nil:
+		return r.Domain.MaxSize
+	}
+	return 0
+}
+
+// MaxSize returns the size of the largest message that c may hand in, in bytes with CRLF.
+func (p *Policy) MaxSize(c Client) int64 {
+	switch {
+	case c.Account != nil && c.Account.MaxSize > 0:
+		return c.Account.MaxSize
+	case c.Domain != nil && c.Domain.MaxSize > 0:
+		return c.Domain.MaxSize
+	case p.MayRelay(c):
+		return p.maxSendSize
+	}
+	return p.maxSize
+}
+
+// MaxRecipients returns how many recipients a message of c may have.
+func (p *Policy) MaxRecipients(c Client) int {
+	if c.Account != nil && c.Account.MaxRecipients > 0 {
+		return c.Account.MaxRecipients
+	}
+	return p.o.MaxRecipients
+}
+
+// MaxHops returns how many Received and Delivered-To fields a message may have.
+func (p *Policy) MaxHops() int { return p.o.MaxHops }

@@ -1,0 +1,178 @@
+package submit
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/smtp"
+)
+
+func word(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
+
+// headerScanner looks at the names of a message's header fields as they pass by.
+type headerScanner struct {
+	complete  bool // Date and Message-ID are to be added where missing
+	begun     bool
+	over      bool // the empty line has been met
+	hops      int  // fields that begin with Received or Delivered
+	date, mid bool // those fields are there
+
+	line [16]byte // the start of the line at hand
+	n    int      // how much of line is known
+}
+
+// scan looks at the next part of the content and returns where the header ends in it: the place of
+// the empty line, or len(p).
+func (h *headerScanner) scan(p []byte) int {
+	h.begun = true
+	for at := 0; at < len(p); {
+		i := bytes.IndexByte(p[at:], '\n')
+		part := p[at:]
+		if i >= 0 {
+			part = p[at : at+i]
+		}
+		h.n += copy(h.line[h.n:], part)
+		if i < 0 {
+			return len(p)
+		}
+		if h.n == 0 {
+			h.over = true
+			return at
+		}
+		h.field()
+		h.n = 0
+		at += i + 1
+	}
+	return len(p)
+}
+
+// field notes the name of one line. Hops are counted as qmail does, by the first bytes alone (qmail
+// reference 4.5).
+func (h *headerScanner) field() {
+	line := bytes.ToLower(h.line[:h.n])
+	switch {
+	case bytes.HasPrefix(line, []byte("received")), bytes.HasPrefix(line, []byte("delivered")):
+		h.hops++
+	case isField(line, "date"):
+		h.date = true
+	case isField(line, "message-id"):
+		h.mid = true
+	}
+}
+
+func isField(line []byte, name string) bool {
+	rest, ok := bytes.CutPrefix(line, []byte(name))
+	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte(":"))
+}
+
+// maybeField reports whether content may begin with a header field (RFC 5322 2.2): what certainly
+// does not is a body without a header.
+func maybeField(p []byte) bool {
+	for i, c := range p {
+		switch {
+		case c == ':':
+			return i > 0
+		case c == '\n':
+			return i == 0 // an empty header
+		case c <= ' ' || c >= 0x7f:
+			return false
+		}
+	}
+	return true
+}
+
+// missing appends the fields that RFC 6409 8.2 and 8.3 let a submission server add.
+func (t *Transaction) missing(b []byte) []byte {
+	if !t.header.date {
+		b = append(b, "Date: "...)
+		b = appendDate(b, t.s.d.Clock.Now())
+		b = append(b, '\n')
+	}
+	if !t.header.mid {
+		b = append(b, "Message-ID: <"...)
+		b = append(b, t.env.ID.String()...)
+		b = append(b, '@')
+		b = append(b, t.s.o.Host...)
+		b = append(b, ">\n"...)
+	}
+	return b
+}
+
+// appendDate writes RFC 5322 3.3 in UTC.
+func appendDate(b []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(b, "Mon, 02 Jan 2006 15:04:05 -0700")
+}
+
+// received appends the Received field: RFC 5321 4.4, the "with" words of RFC 3848 and 6531, folded
+// between clauses. What the peer said goes through safe.
+func (t *Transaction) received(b []byte) []byte {
+	src, o := t.src, &t.s.o
+	b = append(b, "Received: "...)
+	switch {
+	case !src.Client.IsValid() && src.HELO == "":
+		b = append(b, "(by a program of this host)"...)
+	case t.client.Account != nil && o.HideClient:
+		b = append(b, "from [127.0.0.1] (client hidden)"...)
+	default:
+		b = append(b, "from "...)
+		b = appendSafe(b, orUnknown(src.HELO), 255)
+		if src.Client.IsValid() {
+			b = append(b, " ("...)
+			b = append(b, netx.FormatLiteral(src.Client)...)
+			b = append(b, ')')
+		}
+	}
+	if src.TLS != "" {
+		b = append(b, "\n\t("...)
+		b = append(b, smtp.Text(src.TLS, 100)...)
+		b = append(b, ')')
+	}
+	if t.client.Account != nil && o.TellAccount {
+		b = append(b, "\n\t(authenticated as "...)
+		b = appendSafe(b, src.Account, 255)
+		b = append(b, ')')
+	}
+	b = append(b, "\n\tby "...)
+	b = append(b, o.Host...)
+	if src.Protocol != "" {
+		b = append(b, " with "...)
+		b = append(b, src.Protocol...)
+	}
+	b = append(b, " id "...)
+	b = append(b, t.env.ID.String()...)
+	if r := t.env.Recipients; len(r) == 1 {
+		// Only for a single one: more would tell them of each other.
+		if to := r[0].To; to.IsASCII() || t.env.UTF8 {
+			b = append(b, "\n\tfor "...)
+			b = smtp.AppendPath(b, to)
+		}
+	}
+	b = append(b, "; "...)
+	b = appendDate(b, t.s.d.Clock.Now())
+	return append(b, '\n')
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// appendSafe writes what a peer said: bytes outside qmail's safe set become "?" (qmail reference 3.5).
+func appendSafe(b []byte, s string, most int) []byte {
+	if len(s) > most {
+		s = s[:most]
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(".@%+/=:-[]_", c) >= 0) {
+			c = '?'
+		}
+		b = append(b, c)
+	}
+	return b
+}

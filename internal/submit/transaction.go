@@ -1,0 +1,274 @@
+package submit
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/smtp"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// Transaction is one message on its way in: Begin, Rcpt for each recipient, Open, Write for the
+// body, Commit. It is used by one goroutine and ends with Commit or Abort.
+type Transaction struct {
+	s        *Submitter
+	src      *Source
+	client   policy.Client
+	env      mail.Envelope
+	limits   []int64 // the largest message that each recipient takes, 0 without limit; nil while all are 0
+	declared int64   // SIZE
+	maxSize  int64
+
+	draft  queue.Draft
+	header headerScanner
+	err    *reason.Error // the first trouble with the body
+	lines  int64         // LFs written
+	ended  bool          // the last byte written was LF
+	traced int64         // bytes of the trace fields with CRLF, which no limit counts
+}
+
+// ID returns the message's identifier.
+func (t *Transaction) ID() id.ID { return t.env.ID }
+
+// Size returns the size of the message in bytes with LF, once Commit has returned.
+func (t *Transaction) Size() int64 { return t.env.Size }
+
+// Recipients returns how many recipients were taken.
+func (t *Transaction) Recipients() int { return len(t.env.Recipients) }
+
+// Rcpt adds a recipient, or returns the *reason.Error that refuses it.
+func (t *Transaction) Rcpt(ctx context.Context, r smtp.Rcpt) error {
+	limit, err := t.rcpt(ctx, r)
+	if err != nil {
+		t.refused(err, t.env.From, r.To)
+		return err
+	}
+	if limit > 0 || t.limits != nil {
+		for len(t.limits) < len(t.env.Recipients) {
+			t.limits = append(t.limits, 0)
+		}
+		t.limits = append(t.limits, limit)
+	}
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{To: r.To, ORcpt: r.ORcpt, Notify: r.Notify})
+	return nil
+}
+
+// rcpt decides about a recipient and returns the largest message it takes.
+func (t *Transaction) rcpt(ctx context.Context, r smtp.Rcpt) (int64, *reason.Error) {
+	if most := t.s.d.Policy.MaxRecipients(t.client); len(t.env.Recipients) >= most {
+		return 0, reason.TooManyRecipients.With(strconv.Itoa(most))
+	}
+	rt, err := t.s.d.Router.Route(ctx, r.To)
+	if err != nil {
+		return 0, reason.As(err)
+	}
+	if t.src.LocalOnly && rt.Kind == route.Remote {
+		return 0, reason.RelayDenied.With(smtp.Text(r.To.Domain, 200))
+	}
+	if err := t.s.d.Policy.Recipient(t.client, r.To, &rt, t.declared); err != nil {
+		return 0, err
+	}
+	if rt.Kind == route.Mailbox && t.s.d.Quota != nil {
+		if err := t.s.d.Quota(ctx, rt.Account, t.declared); err != nil {
+			return 0, reason.As(err)
+		}
+	}
+	return policy.RecipientMaxSize(&rt), nil
+}
+
+// Open begins the body. Without recipients it is an error. After an error the transaction goes on.
+func (t *Transaction) Open(ctx context.Context) error {
+	if len(t.env.Recipients) == 0 {
+		return reason.NoRecipients
+	}
+	draft, err := t.s.d.Queue.Begin(ctx, &t.env)
+	if err != nil {
+		return reason.As(err)
+	}
+	t.draft = draft
+	t.header = headerScanner{complete: t.src.Complete}
+	var buf [1024]byte
+	t.append(t.received(buf[:0]))
+	t.traced = t.env.Size + t.lines
+	return nil
+}
+
+// Write appends content with LF line ends. It always takes all of p: trouble is told by Commit, and
+// by Err for those who can stop early.
+func (t *Transaction) Write(p []byte) (int, error) {
+	n := len(p)
+	if n == 0 || t.err != nil {
+		return n, nil
+	}
+	if !t.header.over {
+		p = t.writeHeader(p)
+	}
+	t.append(p)
+	return n, nil
+}
+
+// writeHeader writes what of p belongs to the header and returns the rest.
+func (t *Transaction) writeHeader(p []byte) []byte {
+	if t.header.complete && !t.header.begun && !maybeField(p) {
+		t.append(t.missing(nil))
+		t.append([]byte{'\n'})
+		t.header.over = true
+		return p
+	}
+	end := t.header.scan(p)
+	if t.header.over && t.header.complete {
+		t.append(p[:end])
+		t.append(t.missing(nil))
+		p = p[end:]
+	}
+	if most := t.s.d.Policy.MaxHops(); t.header.hops > most {
+		t.fail(reason.TooManyHops)
+	}
+	return p
+}
+
+// append writes to the queue and keeps count.
+func (t *Transaction) append(p []byte) {
+	if len(p) == 0 || t.err != nil {
+		return
+	}
+	if _, err := t.draft.Write(p); err != nil {
+		t.fail(reason.As(err))
+		return
+	}
+	t.env.Size += int64(len(p))
+	t.lines += int64(bytes.Count(p, []byte{'\n'}))
+	t.ended = p[len(p)-1] == '\n'
+	t.env.Eight = t.env.Eight || hasEight(p)
+	if t.env.Size+t.lines-t.traced > t.maxSize && t.traced > 0 {
+		t.fail(reason.MessageTooBig.With(strconv.FormatInt(t.maxSize, 10)))
+	}
+}
+
+// fail remembers the first trouble and lets go of what was written.
+func (t *Transaction) fail(err *reason.Error) {
+	t.err = err
+	t.draft.Abort()
+}
+
+// Err returns the trouble that Commit is going to tell, nil while there is none.
+func (t *Transaction) Err() error {
+	if t.err == nil {
+		return nil
+	}
+	return t.err
+}
+
+// Commit ends the body. With a nil error the message is durable for all recipients whose verdict is
+// nil; verdicts is nil when there is none to tell. After an error nothing was taken: verdicts then
+// holds the error of each recipient, or is nil when all have the same.
+func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err error) {
+	if t.err == nil && !t.header.over && t.header.complete {
+		t.append(t.missing(nil))
+	}
+	if t.err == nil && !t.ended {
+		t.append([]byte{'\n'})
+	}
+	t.env.Accepted = t.s.d.Clock.Now()
+	t.env.CRLFSize = t.env.Size + t.lines
+	if t.err == nil {
+		verdicts = t.judge()
+	}
+	if t.err == nil {
+		if err := t.draft.Commit(ctx); err != nil {
+			t.err, verdicts = reason.As(err), nil
+		}
+	} else {
+		t.draft.Abort()
+	}
+	if t.err != nil {
+		t.refused(t.err, t.env.From, mail.Address{})
+		return verdicts, t.err
+	}
+	t.accepted()
+	return verdicts, nil
+}
+
+// judge finds the recipients whose own limit the message exceeds. When all are refused so is the
+// message.
+func (t *Transaction) judge() []*reason.Error {
+	var verdicts []*reason.Error
+	refused := 0
+	for i, most := range t.limits {
+		if most == 0 || t.env.CRLFSize-t.traced <= most {
+			continue
+		}
+		if verdicts == nil {
+			verdicts = make([]*reason.Error, len(t.env.Recipients))
+		}
+		verdicts[i] = reason.MessageTooBig.With(strconv.FormatInt(most, 10))
+		t.env.Recipients[i].Refused = verdicts[i]
+		t.refused(verdicts[i], t.env.From, t.env.Recipients[i].To)
+		refused++
+	}
+	if refused == len(t.env.Recipients) {
+		t.err = verdicts[0]
+	}
+	return verdicts
+}
+
+// Abort drops the message. After Commit it does nothing.
+func (t *Transaction) Abort() {
+	if t.draft != nil {
+		t.draft.Abort()
+	}
+}
+
+func (t *Transaction) event(kind trace.Kind) trace.Event {
+	e := trace.Event{
+		Time: t.s.d.Clock.Now(), Kind: kind, Role: t.src.Role, Session: t.src.Session, Message: t.env.ID, Tenant: t.env.Tenant,
+		Account: t.src.Account, Helo: t.src.HELO, TLS: t.src.TLS,
+	}
+	if t.src.Client.IsValid() {
+		e.Client = t.src.Client.String()
+	}
+	return e
+}
+
+func (t *Transaction) refused(err *reason.Error, from, to mail.Address) {
+	e := t.event(trace.Refused)
+	e.From, e.To = from.String(), to.String()
+	e.Code, e.Status, e.Reason = err.Code, err.Enhanced, string(err.Reason)
+	e.Text = err.Text(reason.English)
+	if err.Cause != nil {
+		e.Text += ": " + err.Cause.Error()
+	}
+	t.s.d.Events.Record(e)
+}
+
+func (t *Transaction) accepted() {
+	e := t.event(trace.Accepted)
+	e.Time = t.env.Accepted
+	e.From, e.To = t.env.From.String(), t.env.Recipients[0].To.String()
+	e.Count, e.Size = int64(len(t.env.Recipients)), t.env.Size
+	t.s.d.Events.Record(e)
+}
+
+// hasEight reports whether p holds a byte above 127, eight bytes at a time.
+func hasEight(p []byte) bool {
+	const high = 0x8080808080808080
+	for len(p) >= 32 {
+		if (word(p)|word(p[8:])|word(p[16:])|word(p[24:]))&high != 0 {
+			return true
+		}
+		p = p[32:]
+	}
+	for _, c := range p {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
+}
