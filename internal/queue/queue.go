@@ -111,6 +111,10 @@ const (
 	Done                   // finished: delivered or bounced or discarded
 )
 
+// Final reports whether nothing is left to do for a recipient in this state: a
+// message goes once all of its recipients are final.
+func (s State) Final() bool { return s == Delivered || s == Done }
+
 // RecipientState is what is known of one recipient's delivery.
 type RecipientState struct {
 	N        int

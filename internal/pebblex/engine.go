@@ -1,0 +1,226 @@
+package pebblex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Format is the version of Pebble's files that every store of the program is
+// pinned to: the first with value separation.
+const Format = pebble.FormatValueSeparation
+
+// Options configure an Engine.
+type Options struct {
+	FS  vfs.FS
+	Dir string // the folder in FS that Pebble has for itself; its parent must exist
+	Log *slog.Logger
+
+	CacheBytes int64                 // of blocks read; 0 means 8 MiB
+	Tune       func(*pebble.Options) // changes Pebble's own options at each opening; may be nil
+
+	// Settle runs on each newly opened database before anybody uses it, first says whether
+	// it is the first of this Engine. It commits with pebble.Sync what must be true.
+	Settle func(db *pebble.DB, first bool) error
+	// Lazy adds to b what may become durable later; it is called before each group
+	// of commits and soon after Nudge. synced is called when that is durable; it is not
+	// called when the database froze before. May be nil.
+	Lazy func(b *pebble.Batch) (synced func())
+	// Broken is told once why a database froze, Probe is asked before it is opened again: it
+	// writes to the disk and returns nil when that works. Both may be nil.
+	Broken func(cause error)
+	Probe  func() error
+
+	// RetryMin and RetryMax bound the back-off between openings after a failure.
+	// 0 means 100 ms and 30 s.
+	RetryMin, RetryMax time.Duration
+}
+
+// Errors of an Engine, tested for with errors.Is.
+var (
+	// ErrDown tells that there is no database at present; nothing was written.
+	ErrDown = errors.New("the database is not open")
+	// ErrInDoubt tells that the disk failed under a commit: it may or may not be found when
+	// the database is opened again. Settle then decides.
+	ErrInDoubt = errors.New("the database failed during the commit")
+)
+
+// Engine is a Pebble database that outlives the failures of its disk: it freezes
+// the broken one (see gate), probes the disk, and opens it again. Commits at the
+// same time share a sync. It is safe for concurrent use.
+type Engine struct {
+	opts  Options
+	cache *pebble.Cache
+
+	life sync.RWMutex // held for reading by every use of a database; Close takes it
+	gen  atomic.Pointer[generation]
+
+	mu      sync.Mutex
+	cause   error // why gen is nil
+	opened  time.Time
+	wait    time.Duration // the present back-off
+	closed  bool
+	stop    chan struct{}
+	revival sync.WaitGroup
+}
+
+// Open opens or makes the database.
+func Open(opts Options) (*Engine, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.CacheBytes == 0 {
+		opts.CacheBytes = 8 << 20
+	}
+	if opts.RetryMin == 0 {
+		opts.RetryMin = 100 * time.Millisecond
+	}
+	if opts.RetryMax == 0 {
+		opts.RetryMax = 30 * time.Second
+	}
+	e := &Engine{opts: opts, cache: pebble.NewCache(opts.CacheBytes), stop: make(chan struct{}), wait: opts.RetryMin}
+	if err := e.open(true); err != nil {
+		e.cache.Unref()
+		return nil, err
+	}
+	return e, nil
+}
+
+// View lets f read the database. f must not call the Engine.
+func (e *Engine) View(f func(db *pebble.DB) error) error {
+	e.life.RLock()
+	defer e.life.RUnlock()
+	g, err := e.current()
+	if err != nil {
+		return err
+	}
+	return f(g.db)
+}
+
+// Up returns nil while the database is open, or an error that wraps ErrDown.
+func (e *Engine) Up() error {
+	_, err := e.current()
+	return err
+}
+
+func (e *Engine) current() (*generation, error) {
+	if g := e.gen.Load(); g != nil {
+		return g, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return nil, fmt.Errorf("%w: %w", ErrDown, e.cause)
+}
+
+// Batch is a set of changes for one opening of the database.
+type Batch struct {
+	*pebble.Batch
+	// OnDurable, if not nil, is told on the way to Commit's caller that the batch is durable, never when
+	// Commit returns an error. All are called by one goroutine, in the order of the commits.
+	OnDurable interface{ Durable() }
+	g         *generation
+}
+
+// NewBatch returns an empty batch with room for size bytes. It ends with Commit or Close.
+func (e *Engine) NewBatch(size int) (Batch, error) {
+	e.life.RLock()
+	defer e.life.RUnlock()
+	g, err := e.current()
+	if err != nil {
+		return Batch{}, err
+	}
+	return Batch{Batch: g.db.NewBatchWithSize(size), g: g}, nil
+}
+
+// Commit applies b and returns when it is durable. The error wraps ErrDown or
+// ErrInDoubt. b must not be used afterwards.
+func (e *Engine) Commit(b Batch) error {
+	e.life.RLock()
+	defer e.life.RUnlock()
+	select {
+	case <-b.g.dead:
+		return fmt.Errorf("%w: %w", ErrDown, b.g.err)
+	default:
+	}
+	r := requests.Get().(*request)
+	r.batch, r.onDurable = b.Batch, b.OnDurable
+	select {
+	case b.g.queue <- r:
+	case <-b.g.dead:
+		return fmt.Errorf("%w: %w", ErrDown, b.g.err)
+	}
+	select {
+	case <-r.done:
+		requests.Put(r)
+		return nil
+	case <-b.g.dead:
+	}
+	// A group may be on its way out at this moment; after it there is no other.
+	b.g.telling.Lock()
+	defer b.g.telling.Unlock()
+	select {
+	case <-r.done:
+		return nil
+	default:
+		// r stays with the frozen database.
+		return fmt.Errorf("%w: %w", ErrInDoubt, b.g.err)
+	}
+}
+
+// Nudge lets Lazy be called soon, even if nothing is committed.
+func (e *Engine) Nudge() {
+	if g := e.gen.Load(); g != nil {
+		g.nudge()
+	}
+}
+
+// Checkpoint writes a copy of the database into the folder dir of FS, which must not exist.
+func (e *Engine) Checkpoint(ctx context.Context, dir string) error {
+	e.life.RLock()
+	defer e.life.RUnlock()
+	g, err := e.current()
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- g.db.Checkpoint(dir, pebble.WithFlushedWAL()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-g.dead:
+		return fmt.Errorf("%w: %w", ErrDown, g.err)
+	}
+}
+
+// Close ends the Engine when the calls under way have returned.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	close(e.stop)
+	e.mu.Unlock()
+	e.revival.Wait()
+
+	e.life.Lock()
+	defer e.life.Unlock()
+	e.mu.Lock()
+	g := e.gen.Swap(nil)
+	e.cause = errors.New("closed")
+	e.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	err := g.close()
+	e.cache.Unref()
+	return err
+}

@@ -1,0 +1,174 @@
+package pebblex
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A gate stands between one opened Pebble and the disk. At the first write, sync,
+// create, rename or remove that fails, it freezes: it tells its owner and never
+// returns to Pebble from that call or any later one.
+//
+// Pebble v2 cannot be handed such an error: a failed commit ends in Fatalf, a log
+// that cannot be created panics with a mutex in a state that kills the process,
+// a flush that fails is tried again at once, for ever. A frozen Pebble does none of this, and
+// its background work can no longer touch files that the next one has opened. What it
+// holds in memory is not given back before the process ends; the owner
+// backs off between openings, which bounds that.
+type gate struct {
+	vfs.FS
+	dir    string // only failures below it freeze: a backup's disk may be full
+	froze  func(error)
+	frozen atomic.Bool
+	// flying is held for reading by every operation under way: freeze waits for them.
+	flying sync.RWMutex
+}
+
+// freeze stops all later operations and returns when none is under way.
+func (g *gate) freeze() {
+	g.frozen.Store(true)
+	g.flying.Lock()
+	g.flying.Unlock() //nolint:staticcheck // an empty section: it only waits
+}
+
+// do runs an operation that changes the disk.
+func (g *gate) do(name string, op func() error) error {
+	g.flying.RLock()
+	if g.frozen.Load() {
+		g.flying.RUnlock()
+		park()
+	}
+	err := op()
+	if err == nil || errors.Is(err, os.ErrNotExist) || !g.inside(name) {
+		g.flying.RUnlock()
+		return err
+	}
+	g.frozen.Store(true)
+	g.flying.RUnlock()
+	g.froze(err)
+	park()
+	return err
+}
+
+func (g *gate) inside(name string) bool {
+	return g.dir == "" || g.dir == "." || name == g.dir || strings.HasPrefix(name, g.dir) && os.IsPathSeparator(name[len(g.dir)])
+}
+
+// park keeps the goroutine for ever. It may hold Pebble's locks: unwinding it is
+// worse, see gate.
+func park() { select {} }
+
+func (g *gate) open(name string, op func() (vfs.File, error)) (f vfs.File, err error) {
+	err = g.do(name, func() (err error) {
+		f, err = op()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &gatedFile{f, g, name}, nil
+}
+
+func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return g.open(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
+}
+
+func (g *gate) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return g.open(name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
+}
+
+func (g *gate) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return g.open(newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+// OpenDir opens a folder: its Sync is a change.
+func (g *gate) OpenDir(name string) (vfs.File, error) {
+	f, err := g.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &gatedFile{f, g, name}, nil
+}
+
+func (g *gate) Link(oldname, newname string) error {
+	return g.do(newname, func() error { return g.FS.Link(oldname, newname) })
+}
+
+func (g *gate) Remove(name string) error {
+	return g.do(name, func() error { return g.FS.Remove(name) })
+}
+
+func (g *gate) RemoveAll(name string) error {
+	return g.do(name, func() error { return g.FS.RemoveAll(name) })
+}
+
+func (g *gate) Rename(oldname, newname string) error {
+	return g.do(newname, func() error { return g.FS.Rename(oldname, newname) })
+}
+
+func (g *gate) MkdirAll(dir string, perm os.FileMode) error {
+	return g.do(dir, func() error { return g.FS.MkdirAll(dir, perm) })
+}
+
+// GetDiskUsage tells Pebble only how eagerly to compact: a failure is no reason to stop.
+func (g *gate) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	u, err := g.FS.GetDiskUsage(path)
+	if err != nil {
+		return u, vfs.ErrUnsupported
+	}
+	return u, nil
+}
+
+// Lock takes no lock: the owner holds one of its own over all openings.
+func (g *gate) Lock(string) (io.Closer, error) { return noLock{}, nil }
+
+// Unwrap returns nil, so that nothing reaches around the gate.
+func (g *gate) Unwrap() vfs.FS { return nil }
+
+type noLock struct{}
+
+func (noLock) Close() error { return nil }
+
+// gatedFile is an open file whose changes pass the gate.
+type gatedFile struct {
+	vfs.File
+	g    *gate
+	name string
+}
+
+func (f *gatedFile) Write(p []byte) (n int, err error) {
+	err = f.g.do(f.name, func() (err error) {
+		n, err = f.File.Write(p)
+		return err
+	})
+	return n, err
+}
+
+func (f *gatedFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.g.do(f.name, func() (err error) {
+		n, err = f.File.WriteAt(p, off)
+		return err
+	})
+	return n, err
+}
+
+func (f *gatedFile) Preallocate(off, length int64) error {
+	return f.g.do(f.name, func() error { return f.File.Preallocate(off, length) })
+}
+
+func (f *gatedFile) Sync() error     { return f.g.do(f.name, f.File.Sync) }
+func (f *gatedFile) SyncData() error { return f.g.do(f.name, f.File.SyncData) }
+
+func (f *gatedFile) SyncTo(length int64) (full bool, err error) {
+	err = f.g.do(f.name, func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}

@@ -1,0 +1,59 @@
+package pebblex
+
+import (
+	"fmt"
+	"time"
+)
+
+// healthy is how long a database must have lived for its next failure to be met
+// with the shortest back-off again.
+const healthy = 10 * time.Minute
+
+// broken takes a failed generation out of use and brings up the next.
+func (e *Engine) broken(g *generation) {
+	e.mu.Lock()
+	if !g.live || e.closed {
+		e.mu.Unlock()
+		g.gate.freeze()
+		return
+	}
+	e.cause = g.err
+	e.gen.CompareAndSwap(g, nil)
+	if time.Since(e.opened) > healthy {
+		e.wait = e.opts.RetryMin
+	}
+	e.revival.Add(1)
+	e.mu.Unlock()
+	defer e.revival.Done()
+
+	e.opts.Log.Error("the database is closed until the disk works again", "folder", e.opts.Dir, "err", g.err)
+	if e.opts.Broken != nil {
+		e.opts.Broken(g.err)
+	}
+	g.gate.freeze()
+	g.telling.Lock()   // whoever is being told of success has been
+	g.telling.Unlock() //nolint:staticcheck // an empty section: it only waits
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-time.After(e.wait):
+		}
+		e.wait = min(2*e.wait, e.opts.RetryMax)
+		err := e.reopen()
+		if err == nil {
+			e.opts.Log.Info("the database is open again", "folder", e.opts.Dir)
+			return
+		}
+		e.opts.Log.Warn("the database cannot be opened yet", "folder", e.opts.Dir, "err", err, "again", e.wait)
+	}
+}
+
+func (e *Engine) reopen() error {
+	if e.opts.Probe != nil {
+		if err := e.opts.Probe(); err != nil {
+			return fmt.Errorf("probe of the disk: %w", err)
+		}
+	}
+	return e.open(false)
+}

@@ -1,0 +1,201 @@
+package pebblestore
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/postilion/postilion/internal/pebblex"
+)
+
+// commit is one atomic change on its way to the disk: new messages, states of a message,
+// or both. Until it is durable nobody is told of it; if the disk fails under it,
+// it is undone when the database is open again, so that a failure reported is a failure.
+type commit struct {
+	s      *Store
+	drafts []*draft
+	before []row // what rows were before; nil values did not exist
+	after  []row // of an update: what they become
+	hot    *hot  // whose states change
+	finals []int // recipients of hot that become final
+	one    [1]*draft
+}
+
+type row struct{ key, value []byte }
+
+// run commits b, which holds c's changes.
+func (c *commit) run(b pebblex.Batch) error {
+	s := c.s
+	b.OnDurable = c
+	s.mu.Lock()
+	s.pending[c] = struct{}{}
+	for _, d := range c.drafts {
+		s.hidden[d.id] = struct{}{}
+		d.submitted = true
+	}
+	s.mu.Unlock()
+	err := s.eng.Commit(b)
+	if errors.Is(err, pebblex.ErrDown) {
+		s.mu.Lock()
+		if _, mine := s.pending[c]; mine {
+			s.dropped(c)
+		}
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// Durable implements pebblex.Batch's OnDurable.
+func (c *commit) Durable() {
+	s := c.s
+	nudge := false
+	s.mu.Lock()
+	delete(s.pending, c)
+	for _, d := range c.drafts {
+		delete(s.hidden, d.id)
+		s.arrived(d)
+	}
+	for _, n := range c.finals {
+		if h := c.hot; h.state[n]&stateFinal == 0 {
+			h.state[n] |= stateFinal
+			h.left--
+		}
+	}
+	if c.hot != nil && c.hot.left == 0 {
+		nudge = s.remove(c.hot)
+	}
+	s.mu.Unlock()
+	if nudge {
+		s.eng.Nudge()
+	}
+}
+
+// arrived hands a durable message to dispatch. s.mu is held.
+func (s *Store) arrived(d *draft) {
+	if d.file != nil {
+		s.spool.committed(d.file.number)
+	}
+	h := &hot{id: d.id, head: d.head, left: d.head.count, state: make([]uint8, d.head.count), body: d.buf}
+	d.buf = nil
+	s.hot.add(h)
+	if s.claim != nil {
+		e := *d.env
+		e.Recipients = slices.Clone(e.Recipients)
+		s.claim.arrived(&e)
+	}
+	if h.left == 0 { // a message to nobody is finished
+		s.remove(h)
+	}
+}
+
+// remove queues a finished message's rows for deletion. s.mu is held.
+func (s *Store) remove(h *hot) bool {
+	if _, twice := s.removing[h.id]; twice {
+		return false
+	}
+	s.hot.drop(h.id)
+	s.removing[h.id] = h
+	s.removals = append(s.removals, h)
+	return true
+}
+
+// lazy deletes the rows of finished messages; their spool files become free when
+// that is durable.
+func (s *Store) lazy(b *pebble.Batch) (synced func()) {
+	s.mu.Lock()
+	list := s.removals
+	s.removals = nil
+	s.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	for _, h := range list {
+		deleteRows(b, h)
+	}
+	return func() {
+		s.mu.Lock()
+		for _, h := range list {
+			delete(s.removing, h.id)
+		}
+		s.mu.Unlock()
+		for _, h := range list {
+			if h.head.spool != 0 {
+				s.spool.release(h.head.spool)
+			}
+		}
+	}
+}
+
+// deleteRows deletes all rows of a message. A row written once is deleted with a
+// SingleDelete, which meets its Set in the memtable or in the next compaction and vanishes with it: what
+// passes through the queue leaves no tombstones for scans to step over.
+func deleteRows(b *pebble.Batch, h *hot) {
+	del := func(key []byte, once bool) {
+		if once && !h.again {
+			b.SingleDelete(key, nil)
+		} else {
+			b.Delete(key, nil)
+		}
+	}
+	del(idKey(envelopePrefix, h.id), !h.head.twice)
+	if h.head.spool == 0 {
+		del(idKey(bodyPrefix, h.id), true)
+	}
+	for n, f := range h.state {
+		if f&stateWritten != 0 {
+			del(stateKey(h.id, n), f&stateTwice == 0)
+		}
+	}
+}
+
+// undo adds to b what takes c back.
+func (c *commit) undo(b *pebble.Batch) error {
+	for _, d := range c.drafts {
+		if err := errors.Join(b.Delete(idKey(envelopePrefix, d.id), nil), b.Delete(idKey(bodyPrefix, d.id), nil)); err != nil {
+			return err
+		}
+	}
+	for _, r := range c.before {
+		// A Delete below the Set lets a later SingleDelete meet one Set only.
+		err := b.Delete(r.key, nil)
+		if err == nil && r.value != nil {
+			err = b.Set(r.key, r.value, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropped forgets a commit that failed and has been undone. s.mu is held.
+func (s *Store) dropped(c *commit) {
+	delete(s.pending, c)
+	for _, d := range c.drafts {
+		delete(s.hidden, d.id)
+		if d.file != nil {
+			s.spool.release(d.file.number)
+		}
+	}
+	if c.hot != nil {
+		c.hot.again = true // its rows may have been written and deleted
+		s.hot.drop(c.hot.id)
+	}
+}
+
+// addTo adds a message's rows to b.
+func (d *draft) addTo(b pebblex.Batch) error {
+	d.scratch = appendRow(d.scratch[:0], &d.head, d.env)
+	if err := b.Set(idKey(envelopePrefix, d.id), d.scratch, nil); err != nil {
+		return err
+	}
+	if d.file != nil {
+		return nil
+	}
+	op := b.SetDeferred(idKeyLen, len(d.buf.data))
+	op.Key[0], op.Key[1] = bodyPrefix, '/'
+	copy(op.Key[2:], d.id[:])
+	copy(op.Value, d.buf.data)
+	return op.Finish()
+}

@@ -1,0 +1,232 @@
+package pebblestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/pebblex"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// draft is a message being handed in: in memory up to SpoolAbove, then in a spool file.
+type draft struct {
+	s      *Store
+	id     id.ID
+	env    *mail.Envelope
+	head   header
+	buf    *buffer    // the body, or what is not yet written to file
+	file   *spoolFile // nil for a small body
+	size   int64
+	lines  int64
+	eight  bool
+	sealed bool
+	ended  bool
+	// submitted: a commit has it, and gives its file back when it fails.
+	submitted bool
+	err       error // of a Write: Commit returns it
+	scratch   []byte
+	commit    commit
+}
+
+var errEnded = errors.New("the draft has ended")
+
+// spoolWrite is how much is gathered before it is written to a spool file.
+const spoolWrite = 64 << 10
+
+// Begin implements queue.Enqueuer.
+func (s *Store) Begin(ctx context.Context, env *mail.Envelope) (queue.Draft, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, reason.QueueUnavailable.Because(err)
+	}
+	if s.reserve.full() {
+		return nil, reason.DiskFull
+	}
+	if err := s.eng.Up(); err != nil {
+		return nil, failure(err)
+	}
+	return &draft{s: s, id: env.ID, env: env}, nil
+}
+
+// Write implements queue.Draft.
+func (d *draft) Write(p []byte) (int, error) {
+	if d.ended || d.sealed {
+		return 0, errEnded
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	if d.buf == nil {
+		d.buf = d.s.buffers.get(len(p))
+	}
+	d.size += int64(len(p))
+	d.lines += int64(bytes.Count(p, []byte{'\n'}))
+	d.eight = d.eight || hasEight(p)
+	if d.file == nil && d.size <= d.s.opts.SpoolAbove {
+		d.buf = d.s.buffers.append(d.buf, p)
+		return len(p), nil
+	}
+	if err := d.spoolOut(p); err != nil {
+		d.err = failure(err)
+		return 0, d.err
+	}
+	return len(p), nil
+}
+
+// spoolOut adds p to the spool file, which it starts if there is none.
+func (d *draft) spoolOut(p []byte) (err error) {
+	if d.file == nil {
+		if d.file, err = d.s.spool.create(d.id); err != nil {
+			return err
+		}
+	}
+	if len(d.buf.data)+len(p) <= spoolWrite {
+		d.buf = d.s.buffers.append(d.buf, p)
+		return nil
+	}
+	if err := d.flush(); err != nil {
+		return err
+	}
+	if len(p) < spoolWrite {
+		d.buf = d.s.buffers.append(d.buf, p)
+		return nil
+	}
+	_, err = d.file.Write(p)
+	return err
+}
+
+func (d *draft) flush() error {
+	if len(d.buf.data) == 0 {
+		return nil
+	}
+	_, err := d.file.Write(d.buf.data)
+	d.buf.data = d.buf.data[:0]
+	return err
+}
+
+// seal ends the body: a larger one is durable afterwards.
+func (d *draft) seal() error {
+	switch {
+	case d.ended || d.sealed:
+		return errEnded
+	case d.err != nil:
+		return d.err
+	}
+	d.sealed = true
+	if d.buf == nil {
+		d.buf = d.s.buffers.get(0)
+	}
+	if d.file != nil {
+		err := d.flush()
+		if err == nil {
+			err = d.s.spool.sync(d.file)
+		}
+		if err != nil {
+			d.err = failure(err)
+			return d.err
+		}
+		d.s.buffers.release(d.buf)
+		d.buf = nil
+		d.head.spool = d.file.number
+	}
+	e := d.env
+	if e.Accepted.IsZero() {
+		e.Accepted = d.s.opts.Clock.Now()
+	}
+	e.Size, e.CRLFSize, e.Eight = d.size, d.size+d.lines, d.eight
+	d.head.size, d.head.count, d.head.released = d.size, len(e.Recipients), d.s.restored
+	return nil
+}
+
+// Commit implements queue.Draft.
+func (d *draft) Commit(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		err = d.seal()
+	}
+	if err == nil {
+		d.commit.s = d.s
+		d.commit.one[0] = d
+		d.commit.drafts = d.commit.one[:]
+		err = d.s.enqueue(&d.commit)
+	}
+	d.end(err)
+	return failure(err)
+}
+
+func (s *Store) enqueue(c *commit) error {
+	b, err := s.eng.NewBatch(c.size())
+	if err != nil {
+		return err
+	}
+	if err := c.add(b); err != nil {
+		b.Close()
+		return err
+	}
+	return c.run(b)
+}
+
+// size guesses the bytes of c's batch.
+func (c *commit) size() int {
+	n := 64
+	for _, d := range c.drafts {
+		n += 512 + 64*len(d.env.Recipients)
+		if d.file == nil {
+			n += len(d.buf.data)
+		}
+	}
+	return n
+}
+
+// add puts the new messages' rows into b.
+func (c *commit) add(b pebblex.Batch) error {
+	for _, d := range c.drafts {
+		if err := d.addTo(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Abort implements queue.Draft.
+func (d *draft) Abort() {
+	if !d.ended {
+		d.end(errEnded)
+	}
+}
+
+// end gives back what the draft holds after it failed or, with nil, was committed.
+func (d *draft) end(err error) {
+	if d.ended {
+		return
+	}
+	d.ended = true
+	if err == nil {
+		return
+	}
+	d.s.buffers.release(d.buf)
+	d.buf = nil
+	if d.file != nil && !d.submitted { // else the commit gives it back
+		d.s.spool.discard(d.file)
+	}
+}
+
+// hasEight reports whether p has a byte above 127.
+func hasEight(p []byte) bool {
+	for len(p) >= 8 {
+		if binary.LittleEndian.Uint64(p)&0x8080808080808080 != 0 {
+			return true
+		}
+		p = p[8:]
+	}
+	for _, c := range p {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
+}

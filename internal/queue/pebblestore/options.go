@@ -1,0 +1,98 @@
+// Package pebblestore is the embedded queue: a Pebble database and spool files in
+// one folder, for one process.
+//
+// The folder holds
+//
+//	db/        Pebble: e/<id> envelope, r/<id><n> recipient with state, b/<id> small body
+//	spool/<n>  larger bodies; recycled, not unlinked
+//	reserve    room given up when the disk is full, so that mail can still leave
+//	lock       held by the process that has the queue open
+//	restored   only in a copy made by Backup: see Store.Backup
+//
+// What Commit and Finish acknowledge has been synced. docs/durability.md names the
+// windows in which a crash repeats a delivery.
+package pebblestore
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// Options configure a Store. FS must be given, the rest works as zero.
+type Options struct {
+	// FS is rooted at the queue's folder.
+	FS fs.FS
+	// VFS and Path, if VFS is given, are where Pebble finds the same folder by itself:
+	// vfs.Default and its path on the running system, which spares a layer on the hot way.
+	// Backup's folder is then a path of VFS, else one in FS.
+	VFS  vfs.FS
+	Path string
+
+	Clock clock.Clock  // nil means the system's
+	Log   *slog.Logger // nil means none
+
+	SpoolAbove   int64 `toml:"spool_above" default:"65536" unit:"bytes" doc:"bodies larger than this go to spool files" example:"131072"`
+	ReserveBytes int64 `toml:"reserve" default:"33554432" unit:"bytes" doc:"room kept back so that mail can leave when the disk is full; negative keeps none" example:"67108864"`
+	CacheBytes   int64 `toml:"cache" default:"33554432" unit:"bytes" doc:"bodies of new messages kept in memory for their first delivery" example:"134217728"`
+	BlockCache   int64 `toml:"block_cache" default:"8388608" unit:"bytes" doc:"cache of the queue's database for messages read back" example:"33554432"`
+	MemTable     int64 `toml:"memtable" default:"4194304" unit:"bytes" doc:"size after which the database writes its memory to disk and recycles a log file" example:"8388608"`
+	FreeFiles    int   `toml:"free_files" default:"64" doc:"spool files kept for reuse" example:"256"`
+	FreeBytes    int64 `toml:"free_bytes" default:"67108864" unit:"bytes" doc:"room that spool files kept for reuse may hold" example:"268435456"`
+
+	// RetryMin and RetryMax bound the back-off between openings after a failure of
+	// the disk.
+	RetryMin time.Duration `toml:"retry_min" default:"100ms" doc:"shortest wait before the queue is opened again after a failure of the disk" example:"1s"`
+	RetryMax time.Duration `toml:"retry_max" default:"30s" doc:"longest wait before the queue is opened again after a failure of the disk" example:"5m"`
+}
+
+func (o *Options) defaults() {
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	orElse(&o.SpoolAbove, 64<<10)
+	orElse(&o.ReserveBytes, 32<<20)
+	orElse(&o.CacheBytes, 32<<20)
+	orElse(&o.BlockCache, 8<<20)
+	orElse(&o.MemTable, 4<<20)
+	orElse(&o.FreeFiles, 64)
+	orElse(&o.FreeBytes, 64<<20)
+}
+
+func orElse[T int | int64](p *T, value T) {
+	if *p == 0 {
+		*p = value
+	}
+}
+
+// tune sets Pebble up for short-lived rows. Small memtables are flushed and their log files
+// recycled early: syncing blocks written before costs a fraction of a sync into new ones.
+// Bodies are separated from the keys, so that compactions move only handles.
+func (o *Options) tune(p *pebble.Options) {
+	p.MemTableSize = uint64(o.MemTable)
+	p.MemTableStopWritesThreshold = 8 // also bounds the log files kept for reuse: one more than this
+	p.L0CompactionThreshold = 4
+	p.L0StopWritesThreshold = 32
+	p.MaxOpenFiles = 256
+	p.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled: true, MinimumSize: 512, MaxBlobReferenceDepth: 8,
+			RewriteMinimumAge: time.Minute, TargetGarbageRatio: 0.3,
+		}
+	}
+	p.Experimental.SpanPolicyFunc = func(start []byte) (pebble.SpanPolicy, []byte, error) {
+		if len(start) == 0 || start[0] <= bodyPrefix {
+			return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, []byte{bodyPrefix + 1}, nil
+		}
+		// Envelopes and states stay with their keys: the scan at start reads them all.
+		return pebble.SpanPolicy{ValueStoragePolicy: pebble.ValueStorageLowReadLatency}, nil, nil
+	}
+}

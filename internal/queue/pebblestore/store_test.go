@@ -1,0 +1,56 @@
+package pebblestore_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/queue/pebblestore"
+	"github.com/postilion/postilion/internal/queue/queuetest"
+)
+
+const limit = 64 << 10
+
+// open opens a store in the folder, as the running program does.
+func open(t testing.TB, dir string) *pebblestore.Store {
+	t.Helper()
+	fsys, err := osfs.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := pebblestore.Open(context.Background(), pebblestore.Options{
+		FS: fsys, VFS: vfs.Default, Path: dir, ReserveBytes: 1 << 20, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// located is a store that knows its folder.
+type located struct {
+	*pebblestore.Store
+	dir string
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	queuetest.Run(t, queuetest.Maker{
+		Open: func(t *testing.T) queue.Store {
+			dir := t.TempDir()
+			return located{open(t, dir), dir}
+		},
+		Reopen: func(t *testing.T, s queue.Store) queue.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			dir := s.(located).dir
+			return located{open(t, dir), dir}
+		},
+		Limit: limit,
+	})
+}
