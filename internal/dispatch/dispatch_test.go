@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,10 +239,10 @@ func TestTheStoreFailingLosesNoResultAndMakesNoSecondBounce(t *testing.T) {
 				return deliver.Verdict{Err: noMailbox}
 			})})
 			stop := h.start()
-			n := 0
+			var n atomic.Int32
 			fail := func(what string) error {
 				if what == "finish" {
-					if n++; n <= 5 && !late || n == 1 {
+					if n := n.Add(1); n <= 5 && !late || n == 1 {
 						return errors.New("disk on fire")
 					}
 				}

@@ -51,7 +51,7 @@ func (d *Dispatcher) forward(p *pass) {
 // forwardEnvelope addresses the copy. The wishes for notices go along, but for success
 // where one address becomes several: then we tell of it (RFC 3461 5.2.7.3).
 func (d *Dispatcher) forwardEnvelope(p *pass, r *deliver.Recipient, targets []mail.Address) *mail.Envelope {
-	old := p.c.env
+	old := p.env
 	was := &old.Recipients[r.N]
 	env := *old
 	env.ID, env.Parent, env.Accepted = d.deps.IDs.New(), old.ID, d.deps.Clock.Now().UTC()

@@ -35,7 +35,7 @@ func (d *Dispatcher) delayed(p *pass, s *queue.RecipientState) bool {
 // success describes a delivered recipient whose sender asked to be told, unless the next
 // host has taken that over.
 func (d *Dispatcher) success(p *pass, r *result) (bounce.Outcome, bool) {
-	env := p.c.env
+	env := p.env
 	if env.Recipients[r.n].Notify&mail.NotifySuccess == 0 || r.v.Relayed || env.From.IsZero() || env.From == bounce.DoubleSender {
 		return bounce.Outcome{}, false
 	}
@@ -77,17 +77,17 @@ func hostText(v *deliver.Verdict) string {
 
 // event records a step of a pass that is not a result.
 func (d *Dispatcher) event(p *pass, k trace.Kind, n uint32, e trace.Event) {
-	r := &p.c.env.Recipients[n]
+	r := &p.env.Recipients[n]
 	e.Time, e.Kind, e.Role = d.deps.Clock.Now().UTC(), k, "queue"
-	e.Message, e.Parent, e.Attempt, e.Session = p.m.id, p.c.env.Parent, p.attempt, p.c.env.Session
-	e.Tenant, e.Account = p.c.env.Tenant, p.c.env.Account
-	e.From, e.To, e.N, e.Size = p.c.env.From.String(), r.To.String(), int(n), p.c.env.Size
+	e.Message, e.Parent, e.Attempt, e.Session = p.m.id, p.env.Parent, p.attempt, p.env.Session
+	e.Tenant, e.Account = p.env.Tenant, p.env.Account
+	e.From, e.To, e.N, e.Size = p.env.From.String(), r.To.String(), int(n), p.env.Size
 	d.deps.Recorder.Record(e)
 }
 
 // resultEvent describes a result; it is recorded once the store has the state.
 func (d *Dispatcher) resultEvent(p *pass, k trace.Kind, s *queue.RecipientState, r *result) trace.Event {
-	env := p.c.env
+	env := p.env
 	e := trace.Event{
 		Time: p.wall, Kind: k, Role: "queue",
 		Message: p.m.id, Parent: env.Parent, Attempt: p.attempt, Session: env.Session,

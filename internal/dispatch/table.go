@@ -71,6 +71,7 @@ const (
 	waiting              // in lane.wait until its time
 	ready                // in lane.ready, due
 	running              // in a goroutine's hands
+	dropped              // its recipients are finished, or in other tasks
 )
 
 // task is a message's recipients that are worked on together.

@@ -25,7 +25,8 @@ type pass struct {
 	t       *task
 	m       *message
 	c       *content
-	lane    *lane // whose slot it holds
+	env     *mail.Envelope // of c, as it was when the pass began
+	lane    *lane          // whose slot it holds
 	started instant
 	age     time.Duration
 	wall    time.Time
@@ -99,6 +100,7 @@ func (d *Dispatcher) load(p *pass) bool {
 		return false
 	}
 	p.c = p.m.content
+	p.env = p.c.env
 	p.started = d.now()
 	p.age = timeOf(p.started - p.m.birth)
 	p.wall = d.deps.Clock.Now().UTC()
@@ -138,6 +140,7 @@ func (d *Dispatcher) detach(t *task) {
 // drop takes a task out of its lane and its message.
 func (d *Dispatcher) drop(t *task) {
 	d.detach(t)
+	t.where = dropped
 	tasks := t.msg.tasks
 	if i := slices.Index(tasks, t); i >= 0 {
 		last := len(tasks) - 1
@@ -162,7 +165,7 @@ func (d *Dispatcher) routeAll(p *pass) {
 	var stops []*stop
 	byKey := make(map[string]*stop, 1)
 	for _, n := range p.t.ns {
-		r := &p.c.env.Recipients[n]
+		r := &p.env.Recipients[n]
 		if err := p.refusal(r); err != nil {
 			p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: err}, final: r.To})
 			continue
@@ -181,7 +184,7 @@ func (d *Dispatcher) routeAll(p *pass) {
 		}
 		d.event(p, trace.Routed, n, trace.Event{Text: routeText(&found), Host: found.Next.Host})
 		s := d.stopFor(p, n, &found)
-		if old := byKey[s.key]; old != nil && s.kind != routing && !isVERP(p.c.env.From) && s.prep.targets == nil {
+		if old := byKey[s.key]; old != nil && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
 			old.ns = append(old.ns, n)
 			old.prep.recipients = append(old.prep.recipients, s.prep.recipients...)
 			continue
@@ -207,8 +210,8 @@ func (p *pass) refusal(r *mail.Recipient) *reason.Error {
 
 // stopFor describes where one routed recipient goes.
 func (d *Dispatcher) stopFor(p *pass, n uint32, found *route.Route) *stop {
-	r := &p.c.env.Recipients[n]
-	to := deliver.Recipient{N: int(n), To: r.To, Final: found.Final, From: expandVERP(p.c.env.From, r.To), Folder: found.Folder}
+	r := &p.env.Recipients[n]
+	to := deliver.Recipient{N: int(n), To: r.To, Final: found.Final, From: expandVERP(p.env.From, r.To), Folder: found.Folder}
 	s := &stop{kind: local, ns: []uint32{n}, prep: &prep{}, domain: foldDomain(found.Final.Domain)}
 	switch found.Kind {
 	case route.Mailbox:
@@ -339,7 +342,7 @@ func (d *Dispatcher) deliver(p *pass) {
 	p.attempt = d.deps.IDs.New()
 	job := &deliver.Job{
 		Attempt:    p.attempt,
-		Envelope:   p.c.env,
+		Envelope:   p.env,
 		Recipients: pr.recipients,
 		Body:       func() (io.ReadCloser, error) { return d.body(d.work, p.m.id) },
 		Next:       pr.next,

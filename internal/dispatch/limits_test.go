@@ -1,0 +1,359 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+// gauge is a target that counts what runs at once, in all and per domain.
+type gauge struct {
+	mu           sync.Mutex
+	now, most    int
+	per, mostPer map[string]int
+	done         map[string]int
+	take         func(r deliver.Recipient) (time.Duration, deliver.Verdict)
+}
+
+func newGauge(take func(r deliver.Recipient) (time.Duration, deliver.Verdict)) *gauge {
+	return &gauge{per: map[string]int{}, mostPer: map[string]int{}, done: map[string]int{}, take: take}
+}
+
+func (g *gauge) Deliver(_ context.Context, job *deliver.Job) []deliver.Verdict {
+	domain := job.Recipients[0].Final.Domain
+	g.mu.Lock()
+	g.now++
+	g.per[domain]++
+	g.most, g.mostPer[domain] = max(g.most, g.now), max(g.mostPer[domain], g.per[domain])
+	g.mu.Unlock()
+	out := make([]deliver.Verdict, len(job.Recipients))
+	for i, r := range job.Recipients {
+		var wait time.Duration
+		wait, out[i] = g.take(r)
+		time.Sleep(wait)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now--
+	g.per[domain]--
+	g.done[domain] += len(out)
+	return out
+}
+
+func TestASlowDestinationNeverDelaysAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGauge(func(r deliver.Recipient) (time.Duration, deliver.Verdict) {
+			if r.To.Domain == "slow.test" {
+				return time.Hour, deliver.Verdict{}
+			}
+			return time.Second, deliver.Verdict{}
+		})
+		h := build(t, plan{remote: g, options: Options{RemoteParallel: 100}})
+		stop := h.start()
+		for i := range 1000 {
+			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@slow.test", i)))
+		}
+		begin := time.Now()
+		for i := range 50 {
+			h.send(t, letter("joe@a.test", fmt.Sprintf("u@fast%d.test", i)))
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := len(g.done); n != 50 {
+			t.Errorf("%d of 50 fast destinations served after %v", n, time.Since(begin))
+		}
+		if g.mostPer["slow.test"] > 20 {
+			t.Errorf("%d at once to one destination", g.mostPer["slow.test"])
+		}
+		h.opt.StopWait = 30 * time.Hour
+		stop()
+	})
+}
+
+func TestLimitsAreNeverExceededAndWindowsGrowToTheirs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGauge(func(deliver.Recipient) (time.Duration, deliver.Verdict) { return time.Second, deliver.Verdict{} })
+		h := build(t, plan{remote: g, mailbox: newGauge(g.take), options: Options{RemoteParallel: 30, DestParallel: 12, DestStart: 3}})
+		stop := h.start()
+		for i := range 400 {
+			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@d%d.test", i, i%4)))
+		}
+		synctest.Wait()
+		if g.most != 12 { // four destinations at three each
+			t.Errorf("%d at once at first", g.most)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if g.most != 30 || g.mostPer["d0.test"] > 12 || h.store.left() != 0 {
+			t.Errorf("%d at once, %v per destination, %d left", g.most, g.mostPer, h.store.left())
+		}
+		stop()
+	})
+}
+
+func TestADeadDestinationIsLeftAloneAndOthersAreNot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var up atomic.Bool
+		g := newGauge(func(r deliver.Recipient) (time.Duration, deliver.Verdict) {
+			if r.To.Domain == "dead.test" && !up.Load() {
+				return time.Minute, deliver.Verdict{Err: noConnect}
+			}
+			return 0, deliver.Verdict{}
+		})
+		h := build(t, plan{remote: g})
+		stop := h.start()
+		for i := range 500 {
+			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@dead.test", i)))
+		}
+		h.send(t, letter("joe@a.test", "u@live.test"))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if g.done["live.test"] != 1 {
+			t.Error("the living destination was not served")
+		}
+		if n := g.done["dead.test"]; n > 40 {
+			t.Errorf("%d connections to the dead destination in ten minutes", n)
+		}
+		s := h.Stats(1)
+		if len(s.Top) != 1 || s.Top[0].Name != "dead.test" || s.Top[0].Error == "" {
+			t.Errorf("top destinations %+v", s.Top)
+		}
+		time.Sleep(6 * time.Hour)
+		synctest.Wait()
+		if n := g.done["dead.test"]; n > 60 {
+			t.Errorf("%d connections to the dead destination in six hours", n)
+		}
+		up.Store(true)
+		h.Flush()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if h.store.left() != 0 {
+			t.Errorf("%d left after the flush", h.store.left())
+		}
+		stop()
+	})
+}
+
+func TestHighPriorityGoesFirstAndLowIsNotStarved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var order []int8
+		var mu sync.Mutex
+		h := build(t, plan{remote: target(func(j *deliver.Job, _ deliver.Recipient) deliver.Verdict {
+			time.Sleep(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, j.Envelope.Priority)
+			return deliver.Verdict{}
+		}), options: Options{RemoteParallel: 1}})
+		stop := h.start()
+		for i := range 100 {
+			env := letter("joe@a.test", fmt.Sprintf("u@d%d.test", i))
+			env.Priority = int8(i%2)*2 - 1
+			h.send(t, env)
+		}
+		time.Sleep(50 * time.Second)
+		synctest.Wait()
+		high := 0
+		for _, p := range order {
+			if p > 0 {
+				high++
+			}
+		}
+		if high < 40 || high > len(order)-3 {
+			t.Errorf("%d of the first %d were urgent", high, len(order))
+		}
+		stop()
+	})
+}
+
+func TestGroupsHaveTheirOwnLimitAndPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGauge(func(deliver.Recipient) (time.Duration, deliver.Verdict) { return time.Second, deliver.Verdict{} })
+		h := build(t, plan{remote: g, options: Options{Groups: []string{"bulk 2"}}})
+		stop := h.start()
+		h.Pause(Scope{Group: "bulk"})
+		for i := range 10 {
+			env := letter("joe@a.test", fmt.Sprintf("u@d%d.test", i))
+			env.Group = "bulk"
+			h.send(t, env)
+		}
+		h.send(t, letter("joe@a.test", "u@other.test"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if h.store.left() != 10 || g.done["other.test"] != 1 {
+			t.Errorf("%d left while the group is paused", h.store.left())
+		}
+		h.Continue(Scope{Group: "bulk"})
+		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
+		if h.store.left() != 4 || g.most != 2 {
+			t.Errorf("%d left, %d at once", h.store.left(), g.most)
+		}
+		stop()
+	})
+}
+
+func TestQueueOnlyKeepsMailWithoutDelivering(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var loaded atomic.Bool
+		loaded.Store(true)
+		h := build(t, plan{queueOnly: loaded.Load})
+		stop := h.start()
+		h.send(t, letter("joe@a.test", "x@here.test"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if h.store.left() != 1 || !h.Stats(0).HeldBack {
+			t.Error("mail was delivered under load")
+		}
+		loaded.Store(false)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if h.store.left() != 0 {
+			t.Error("mail was not delivered after the load")
+		}
+		stop()
+	})
+}
+
+// jumping is a clock that a test moves against the monotonic one.
+type jumping struct{ by atomic.Int64 }
+
+func (j *jumping) Now() time.Time { return time.Now().Add(time.Duration(j.by.Load())) }
+
+func TestClockJumpsMoveNothing(t *testing.T) {
+	t.Parallel()
+	for _, jump := range []time.Duration{-1000 * time.Hour, 1000 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var ages []time.Duration
+			begin := time.Now()
+			h := build(t, plan{remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
+				ages = append(ages, time.Since(begin))
+				return deliver.Verdict{Err: greylist}
+			}), options: Options{DestParallel: 1}})
+			clock := &jumping{}
+			h.deps.Clock = clock
+			stop := h.start()
+			h.send(t, letter("joe@a.test", "x@far.test"))
+			time.Sleep(500 * time.Second)
+			clock.by.Store(int64(jump))
+			time.Sleep(2000 * time.Second)
+			synctest.Wait()
+			stop()
+			if len(ages) != 3 || ages[2] != 1600*time.Second || h.store.left() != 1 {
+				t.Errorf("jump %v: attempts at %v, %d left", jump, ages, h.store.left())
+			}
+		})
+	}
+}
+
+func TestAStopWaitsForDeliveriesAndARestartRepeatsNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGauge(func(deliver.Recipient) (time.Duration, deliver.Verdict) { return 10 * time.Second, deliver.Verdict{} })
+		h := build(t, plan{remote: g, options: Options{DestStart: 1, DestParallel: 1}})
+		stop := h.start()
+		h.send(t, letter("joe@a.test", "x@far.test"))
+		h.send(t, letter("joe@a.test", "y@far.test"))
+		time.Sleep(time.Second)
+		stop()
+		if h.store.left() != 1 || g.done["far.test"] != 1 {
+			t.Errorf("%d left, %d delivered at the stop", h.store.left(), g.done["far.test"])
+		}
+		again := build(t, plan{remote: g, store: h.store})
+		stop = again.start()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		stop()
+		if h.store.left() != 0 || g.done["far.test"] != 2 {
+			t.Errorf("%d left, %d delivered after the restart", h.store.left(), g.done["far.test"])
+		}
+	})
+}
+
+func TestFailuresRecordedBeforeACrashAreBouncedAfterIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		env := letter("joe@here.test", "x@far.test")
+		d, _ := s.Begin(t.Context(), env)
+		d.Commit(t.Context())
+		s.messages[env.ID].states[0] = queue.RecipientState{State: queue.Failed, Attempts: 3, Err: noMailbox}
+		h := build(t, plan{store: s})
+		stop := h.start()
+		synctest.Wait()
+		stop()
+		if len(h.mailed) != 1 || s.left() != 0 || h.events.of(trace.Bounced) != 1 {
+			t.Errorf("%d bounces, %d left", len(h.mailed), s.left())
+		}
+	})
+}
+
+// TestAMillionDeferredFitIn400BytesEach measures 200,000; the cost of one is the same.
+func TestADeferredRecipientCostsUnder400Bytes(t *testing.T) {
+	const n = 200_000
+	s := newStore()
+	h := build(t, plan{store: s})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	now := time.Now()
+	for i := range n {
+		env := &mail.Envelope{ID: id.Source{}.New(), Accepted: now.Add(-time.Hour), Recipients: []mail.Recipient{{To: mail.Address{Local: "u", Domain: "far.test"}}}}
+		h.take(queue.Claimed{Message: &queue.Message{
+			Envelope: env, States: []queue.RecipientState{{Next: now.Add(time.Duration(i) * time.Millisecond * 10).Add(time.Minute)}},
+		}, Lease: queue.Lease{Message: env.ID}})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	per := int(after.HeapAlloc-before.HeapAlloc) / n
+	t.Logf("%d bytes a recipient", per)
+	if per > 400 {
+		t.Errorf("%d bytes a recipient", per)
+	}
+	runtime.KeepAlive(h)
+}
+
+// BenchmarkDispatch delivers messages of one mailbox recipient each, with a store and a
+// target that cost nothing to speak of.
+func BenchmarkDispatch(b *testing.B) {
+	for _, deferred := range []int{0, 1_000_000} {
+		b.Run(fmt.Sprintf("deferred=%d", deferred), func(b *testing.B) {
+			s := newStore()
+			s.history = nil
+			h := build(b, plan{store: s, mailbox: target(delivered)})
+			h.deps.Recorder = trace.Discard
+			now := time.Now()
+			for i := range deferred {
+				env := &mail.Envelope{ID: id.Source{}.New(), Accepted: now, Recipients: []mail.Recipient{{To: mail.Address{Local: "u", Domain: fmt.Sprintf("d%d.test", i%1000)}}}}
+				h.take(queue.Claimed{Message: &queue.Message{Envelope: env, States: []queue.RecipientState{{Next: now.Add(time.Hour)}}}, Lease: queue.Lease{Message: env.ID}})
+			}
+			stop := h.start()
+			b.ResetTimer()
+			for range b.N {
+				h.send(b, letter("joe@a.test", "x@here.test"))
+			}
+			for s.left() > 0 {
+				runtime.Gosched()
+			}
+			b.StopTimer()
+			stop()
+		})
+	}
+}
