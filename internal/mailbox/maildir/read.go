@@ -19,6 +19,8 @@ type Entry struct {
 	Size    int64  // bytes with LF line ends; -1 when the name does not tell
 	Wire    int64  // bytes with CRLF line ends; -1 when the name does not tell
 	Arrived int64  // Unix seconds, by the name
+	UID     uint32 // by a uidlist; 0 when none tells, see Identify
+	UIDL    string // POP3's unique id, see Identify
 }
 
 // Seen reports whether the message has the flag S.
@@ -114,15 +116,23 @@ func (s *Store) Apply(mailbox string, c Change) (removed []*Entry, err error) {
 	var failed error
 	var bytes, messages int64
 	for _, e := range c.Remove {
-		err := s.at(mailbox, e, s.fs.Remove)
+		size := e.Size
+		err := s.at(mailbox, e, func(path string) error {
+			if size < 0 {
+				if info, err := s.fs.Stat(path); err == nil {
+					size = info.Size()
+				}
+			}
+			return s.fs.Remove(path)
+		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = errors.Join(failed, err)
 			continue
 		}
 		touch(e)
 		removed = append(removed, e)
-		if err == nil && e.Size >= 0 {
-			bytes += e.Size
+		if err == nil {
+			bytes += max(size, 0)
 			messages++
 		}
 	}

@@ -1,0 +1,138 @@
+package maildir
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// sizesFile caches the wire sizes of files whose names do not tell them, as lines
+// "<size> <wire size> <unique name>" below a line with the version. It may be removed at any time.
+const (
+	sizesFile    = "postilion-sizes"
+	sizesVersion = "1"
+)
+
+// Measure fills the wire sizes that neither names nor lists tell, reading each such message once
+// and for all. Messages that are gone meanwhile are left out of the returned list.
+func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) ([]Entry, error) {
+	var unknown []*Entry
+	for i := range list {
+		if e := &list[i]; e.Wire < 0 {
+			unknown = append(unknown, e)
+		}
+	}
+	if len(unknown) == 0 {
+		return list, nil
+	}
+	if err := s.readSizes(mailbox, unknown); err != nil {
+		return nil, err
+	}
+	var counted, gone bool
+	for _, e := range unknown {
+		if e.Wire >= 0 {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		err := s.count(mailbox, e)
+		if errors.Is(err, fs.ErrNotExist) {
+			gone = true
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		counted = true
+	}
+	if counted {
+		s.writeSizes(mailbox, unknown) // a cache: without room for it the sizes are counted again
+	}
+	if gone {
+		kept := list[:0]
+		for _, e := range list {
+			if e.Wire >= 0 {
+				kept = append(kept, e)
+			}
+		}
+		list = kept
+	}
+	return list, nil
+}
+
+// count reads a message for its sizes.
+func (s *Store) count(mailbox string, e *Entry) error {
+	f, err := s.Open(mailbox, e)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	pooled := buffers.Get().(*[]byte)
+	defer buffers.Put(pooled)
+	buf := *pooled
+	size, lines, lastCR := int64(0), int64(0), false
+	for {
+		n, err := f.Read(buf)
+		if n > 0 {
+			size += int64(n)
+			lines += bareLF(buf[:n], lastCR)
+			lastCR = buf[n-1] == '\r'
+		}
+		if err == io.EOF {
+			e.Size, e.Wire = size, size+lines
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) readSizes(mailbox string, unknown []*Entry) error {
+	f, err := s.fs.OpenFile(mailbox+"/"+sizesFile, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	at := make(map[string]*Entry, len(unknown))
+	for _, e := range unknown {
+		at[e.Unique] = e
+	}
+	valid := false
+	return eachLine(f, func(n int, line string) {
+		if n == 0 {
+			valid = line == sizesVersion
+			return
+		}
+		a, rest, _ := strings.Cut(line, " ")
+		b, unique, ok := strings.Cut(rest, " ")
+		size, err1 := strconv.ParseInt(a, 10, 64)
+		wire, err2 := strconv.ParseInt(b, 10, 64)
+		e := at[unique]
+		if valid && ok && e != nil && err1 == nil && err2 == nil && size >= 0 && wire >= size {
+			e.Size, e.Wire = size, wire
+		}
+	})
+}
+
+func (s *Store) writeSizes(mailbox string, known []*Entry) error {
+	var b bytes.Buffer
+	b.WriteString(sizesVersion + "\n")
+	for _, e := range known {
+		if e.Wire >= 0 && e.Size >= 0 && !strings.Contains(e.Unique, "\n") {
+			fmt.Fprintf(&b, "%d %d %s\n", e.Size, e.Wire, e.Unique)
+		}
+	}
+	return s.replace(mailbox, sizesFile, b.Bytes(), true)
+}
