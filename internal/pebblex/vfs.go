@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -14,8 +15,8 @@ import (
 )
 
 // VFS lets Pebble run on fsys. Names are fsys's: relative to its root, so a store
-// in its root folder is opened as ".". Nothing is kept back and nothing is added:
-// each sync of Pebble's is one of fsys's, in the same order.
+// in its root folder is opened as ".". Each sync of Pebble's is one of fsys's, in the
+// same order; nothing is kept back, and markers are synced more, see settleMarker.
 func VFS(fsys fs.FS) vfs.FS { return &pebbleFS{fsys} }
 
 type pebbleFS struct{ fs fs.FS }
@@ -23,6 +24,9 @@ type pebbleFS struct{ fs fs.FS }
 // Create implements vfs.FS. As vfs asks, an old file of this name is removed and
 // not truncated: it may have other names, in a checkpoint for instance.
 func (p *pebbleFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := p.settleMarker(name); err != nil {
+		return nil, err
+	}
 	for {
 		f, err := p.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if !errors.Is(err, fs.ErrExist) {
@@ -78,10 +82,30 @@ func (p *pebbleFS) ReuseForWrite(
 }
 
 func (p *pebbleFS) Link(oldname, newname string) error   { return p.fs.Link(oldname, newname) }
-func (p *pebbleFS) Remove(name string) error             { return p.fs.Remove(name) }
 func (p *pebbleFS) RemoveAll(name string) error          { return p.fs.RemoveAll(name) }
 func (p *pebbleFS) Rename(oldname, newname string) error { return p.fs.Rename(oldname, newname) }
 func (p *pebbleFS) Lock(name string) (io.Closer, error)  { return p.fs.Lock(name) }
+
+// Remove implements vfs.FS.
+func (p *pebbleFS) Remove(name string) error {
+	if err := p.settleMarker(name); err != nil {
+		return err
+	}
+	return p.fs.Remove(name)
+}
+
+// settleMarker syncs the folder before a marker file is made or removed. Pebble makes
+// a manifest, then the marker that names it, then removes the old marker, and syncs
+// the folder only then (atomicfs.Marker.Move). POSIX lets any of the three reach the
+// disk alone: a marker without its manifest is a store that does not open, and no
+// marker is taken for a new store, which begins empty. Markers move once in many
+// megabytes, so the syncs cost nothing that counts.
+func (p *pebbleFS) settleMarker(name string) error {
+	if !strings.HasPrefix(path.Base(name), "marker.") {
+		return nil
+	}
+	return p.fs.SyncDir(path.Dir(name))
+}
 
 // MkdirAll implements vfs.FS.
 func (p *pebbleFS) MkdirAll(dir string, perm os.FileMode) error { return p.fs.MkdirAll(dir, perm) }
