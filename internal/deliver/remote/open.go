@@ -1,0 +1,274 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/smtp"
+)
+
+// open connects to one of a host's addresses and brings the session to where MAIL can be
+// sent. The addresses that were tried are taken off the host.
+func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
+	t := a.t
+	awake, rest := t.awake(h.addrs)
+	if len(awake) == 0 {
+		h.addrs = nil
+		return nil, failure{err: reason.HostResting.With(h.name), host: h.name, retryAfter: rest}
+	}
+	conn, to, failures, err := netx.HappyEyeballs(ctx, awake, t.deps.Dial)
+	for _, f := range failures {
+		t.dead.note(f.To.Addr(), f.Err)
+	}
+	if conn == nil {
+		h.addrs = nil
+		if err != nil {
+			return nil, failure{err: reason.AttemptInterrupted.Because(err), host: h.name}
+		}
+		return nil, failure{err: connectFailed(h, failures), host: h.name, addr: failures[len(failures)-1].To.Addr().String()}
+	}
+	t.dead.note(to.Addr(), nil)
+	h.addrs = slices.DeleteFunc(awake, func(x netip.AddrPort) bool {
+		return x == to || slices.ContainsFunc(failures, func(f netx.Failure) bool { return f.To == x })
+	})
+	s := t.newSession(a.key, conn, h, to)
+	f, ok := s.begin(ctx, h, a.key.tls)
+	var broken *tlsError
+	if !ok && a.key.tls == route.TLSOpportunistic && !a.key.required && errors.As(f.err, &broken) && ctx.Err() == nil {
+		// RFC 7435: rather in plain text than not at all, on a connection of its own.
+		if conn, err = t.deps.Dial(ctx, to); err == nil {
+			s = t.newSession(a.key, conn, h, to)
+			s.plain = "STARTTLS failed: " + smtp.Text(broken.Error(), 200)
+			f, ok = s.begin(ctx, h, route.TLSNone)
+		}
+	}
+	if !ok {
+		return nil, f
+	}
+	return s, failure{}
+}
+
+// awake returns the addresses that are not left alone for now, and how long the first of the
+// others is.
+func (t *Target) awake(addrs []netip.AddrPort) (awake []netip.AddrPort, rest time.Duration) {
+	for _, a := range addrs {
+		r := t.dead.resting(a.Addr())
+		if r == 0 {
+			awake = append(awake, a)
+		} else if rest == 0 || r < rest {
+			rest = r
+		}
+	}
+	return awake, rest
+}
+
+func connectFailed(h *host, failures []netx.Failure) *reason.Error {
+	errs := make([]error, len(failures))
+	for i, f := range failures {
+		errs[i] = f.Err
+	}
+	return reason.ConnectFailed.With(h.name).Because(errors.Join(errs...))
+}
+
+// tlsError is a handshake that failed.
+type tlsError struct{ cause error }
+
+func (e *tlsError) Error() string { return e.cause.Error() }
+func (e *tlsError) Unwrap() error { return e.cause }
+
+// begin takes the session from the connection to MAIL. After a failure the connection is closed.
+func (s *session) begin(ctx context.Context, h *host, policy route.TLSPolicy) (f failure, ok bool) {
+	defer s.watch(ctx)()
+	defer func() {
+		if !ok {
+			s.close()
+		}
+	}()
+	if s.key.required && policy != route.TLSImplicit {
+		policy = route.TLSVerify
+	}
+	if policy == route.TLSImplicit {
+		if e := s.handshake(ctx, s.t.verified); e != nil {
+			return s.failed(e, ""), false
+		}
+	}
+	r, err := s.reply(s.t.o.GreetingTimeout)
+	if err != nil {
+		return s.failed(lost(err, s.who()), ""), false
+	}
+	if r.Code != 220 {
+		e := refusal(reason.RemoteGreeting, r, s.who())
+		if r.Code != 521 && r.Code != 556 { // RFC 7504: this host never takes mail
+			e = passing(e)
+		}
+		s.farewell(r)
+		return s.failed(e, ""), false
+	}
+	if f, ok = s.ehlo(); !ok {
+		return f, false
+	}
+	if f, ok = s.startTLS(ctx, policy); !ok {
+		return f, false
+	}
+	if s.key.required && (!s.offer.RequireTLS || !h.secure) {
+		s.quit()
+		return s.failed(reason.RequireTLS.With(s.who()), "EHLO "+s.t.o.Helo), false
+	}
+	return s.login()
+}
+
+// farewell ends a session that the other side does not want, unless it hung up itself.
+func (s *session) farewell(r smtp.Reply) {
+	if r.Code != 421 {
+		s.quit()
+	}
+}
+
+// helo is this host's name, or the literal of the connection's address without one.
+func (s *session) helo() string {
+	if s.t.o.Helo != "" {
+		return s.t.o.Helo
+	}
+	if a, err := netip.ParseAddrPort(s.conn.LocalAddr().String()); err == nil {
+		return netx.FormatLiteral(a.Addr())
+	}
+	return "localhost"
+}
+
+// ehlo greets, with HELO where EHLO is not known.
+func (s *session) ehlo() (failure, bool) {
+	command := "EHLO " + s.helo()
+	r, err := s.command(s.t.o.EhloTimeout, command)
+	if err == nil && r.Class() == 5 {
+		command = "HELO " + s.helo()
+		r, err = s.command(s.t.o.EhloTimeout, command)
+		r.Lines = r.Lines[:min(len(r.Lines), 1)] // HELO offers nothing
+	}
+	switch {
+	case err != nil:
+		return s.failed(lost(err, s.who()), command), false
+	case r.Class() != 2:
+		s.farewell(r)
+		return s.failed(passing(refusal(reason.RemoteHelo, r, s.who())), command), false
+	}
+	s.offer = smtp.ParseOffer(r)
+	return failure{}, true
+}
+
+// startTLS protects the session as the policy asks.
+func (s *session) startTLS(ctx context.Context, policy route.TLSPolicy) (failure, bool) {
+	if policy == route.TLSNone || policy == route.TLSImplicit {
+		return failure{}, true
+	}
+	must := policy != route.TLSOpportunistic
+	if !s.offer.StartTLS {
+		if !must {
+			return failure{}, true
+		}
+		s.quit()
+		if s.key.required {
+			return s.failed(reason.RequireTLS.With(s.who()), "EHLO "+s.helo()), false
+		}
+		return s.failed(reason.TLSNotOffered.With(s.who()), "EHLO "+s.helo()), false
+	}
+	r, err := s.command(s.t.o.EhloTimeout, "STARTTLS")
+	switch {
+	case err != nil:
+		return s.failed(lost(err, s.who()), "STARTTLS"), false
+	case r.Code != 220 && must, r.Code == 421:
+		s.farewell(r)
+		e := reason.TLSFailed.With(s.who(), "STARTTLS was refused")
+		e.Remote = r.Verbatim(maxRemote)
+		return s.failed(e, "STARTTLS"), false
+	case r.Code != 220:
+		s.plain = "STARTTLS was refused: " + smtp.Text(r.String(), 200)
+		return failure{}, true
+	}
+	config := s.t.any
+	if policy == route.TLSVerify {
+		config = s.t.verified
+	}
+	if e := s.handshake(ctx, config); e != nil {
+		if s.key.required {
+			e = reason.RequireTLS.With(s.who()).Because(e)
+		}
+		return s.failed(e, "STARTTLS"), false
+	}
+	return s.ehlo()
+}
+
+// handshake switches the connection to TLS. What came in plain text behind the reply to
+// STARTTLS is dropped unread: it may be an attacker's (RFC 3207 6).
+func (s *session) handshake(ctx context.Context, base *tls.Config) *reason.Error {
+	config := base.Clone()
+	config.ServerName = strings.Trim(s.host, "[]")
+	if a, ok := netx.Literal(s.host); ok {
+		config.ServerName = a.String()
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.t.o.EhloTimeout)
+	defer cancel()
+	s.arm(s.t.o.EhloTimeout)
+	c := tls.Client(s.conn, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return reason.TLSFailed.With(s.who(), smtp.Text(err.Error(), 200)).Because(&tlsError{err})
+	}
+	s.conn = c
+	s.in.Reset(c)
+	state := c.ConnectionState()
+	s.tls = strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + " " + tls.CipherSuiteName(state.CipherSuite)
+	if config.InsecureSkipVerify {
+		s.tls += " unverified"
+	} else {
+		s.tls += " verified"
+	}
+	return nil
+}
+
+// login authenticates where the route has credentials. They are sent over TLS only, or to this
+// machine. A refusal is the operator's to mend, so the mail waits.
+func (s *session) login() (failure, bool) {
+	if s.key.user == "" {
+		return failure{}, true
+	}
+	if s.tls == "" && !s.addr.Addr().IsLoopback() {
+		s.quit()
+		return s.failed(reason.AuthNotPossible.With(s.who(), "the connection is not encrypted"), ""), false
+	}
+	var r smtp.Reply
+	var err error
+	mechanism := ""
+	encode := base64.StdEncoding.EncodeToString
+	switch {
+	case slices.Contains(s.offer.Auth, "PLAIN"):
+		mechanism = "AUTH PLAIN"
+		r, err = s.command(s.t.o.EhloTimeout, mechanism+" "+encode([]byte("\x00"+s.key.user+"\x00"+s.key.password)))
+	case slices.Contains(s.offer.Auth, "LOGIN"):
+		mechanism = "AUTH LOGIN"
+		r, err = s.command(s.t.o.EhloTimeout, mechanism)
+		for _, answer := range []string{s.key.user, s.key.password} {
+			if err == nil && r.Code == 334 {
+				r, err = s.command(s.t.o.EhloTimeout, encode([]byte(answer)))
+			}
+		}
+	default:
+		s.quit()
+		return s.failed(reason.AuthNotPossible.With(s.who(), "neither PLAIN nor LOGIN is offered"), "EHLO "+s.helo()), false
+	}
+	switch {
+	case err != nil:
+		return s.failed(lost(err, s.who()), mechanism), false
+	case r.Class() != 2:
+		s.farewell(r)
+		return s.failed(passing(refusal(reason.RemoteAuth, r, s.who())), mechanism), false
+	}
+	return failure{}, true
+}
