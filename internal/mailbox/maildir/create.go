@@ -20,20 +20,24 @@ func (s *Store) Create(mailbox, folder string) error {
 	if sub != "" {
 		dir += "/" + sub
 	}
-	s.known.forget(dir)
-	for _, name := range []string{"/cur", "/new", "/tmp"} { // tmp last: it is what deliveries look for
-		if err := s.fs.MkdirAll(dir+name, 0o700); err != nil {
-			return err
-		}
-	}
-	if sub == "" {
-		return nil
+	if err := s.createDirs(dir); err != nil || sub == "" {
+		return err
 	}
 	f, err := s.fs.OpenFile(dir+"/maildirfolder", os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	return f.Close()
+}
+
+func (s *Store) createDirs(dir string) error {
+	s.known.forget(dir)
+	for _, name := range []string{"/cur", "/new", "/tmp"} { // tmp last: it is what deliveries look for
+		if err := s.fs.MkdirAll(dir+name, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CreateDurable is Create that returns when the folder survives a power cut.

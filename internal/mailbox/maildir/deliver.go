@@ -304,6 +304,12 @@ func (b *batch) publish(ctx context.Context) {
 			it.Path = it.dir + "/new/" + withSizes(it.name, it.size, it.wire)
 			err = b.s.move(it.tmp, it.Path)
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			// A power cut may have left a mailbox with tmp/ and without new/.
+			if err = b.s.createDirs(it.dir); err == nil {
+				err = b.s.move(it.tmp, it.Path)
+			}
+		}
 		it.file = nil
 		if err != nil {
 			it.Err = err

@@ -21,6 +21,7 @@ type Entry struct {
 	Arrived int64  // Unix seconds, by the name
 	UID     uint32 // by a uidlist; 0 when none tells, see Identify
 	UIDL    string // POP3's unique id, see Identify
+	twin    string // its name in new/ too, when it is in both
 }
 
 // Seen reports whether the message has the flag S.
@@ -58,8 +59,26 @@ func (s *Store) Scan(mailbox string) ([]Entry, error) {
 		}
 	}
 	slices.SortFunc(list, byArrival)
-	// The same message in both was moved in between: the later listing is right.
-	return slices.CompactFunc(list, func(a, b Entry) bool { return a.Unique == b.Unique }), nil
+	return mergeTwins(list), nil
+}
+
+// mergeTwins lists a message in new/ and cur/ once, as the one in cur/: it was moved during
+// the scan, or a power cut kept both names of a move.
+func mergeTwins(list []Entry) []Entry {
+	kept := list[:0]
+	for _, e := range list {
+		if n := len(kept); n > 0 && kept[n-1].Unique == e.Unique {
+			if kept[n-1].New {
+				kept[n-1], e = e, kept[n-1]
+			}
+			if e.New {
+				kept[n-1].twin = e.Name
+			}
+			continue
+		}
+		kept = append(kept, e)
+	}
+	return kept
 }
 
 // Open opens a message for reading. One that another session gave other flags since
@@ -114,6 +133,10 @@ func (s *Store) Apply(mailbox string, c Change) (removed []*Entry, err error) {
 		}
 	}
 	var failed error
+	if len(c.Seen) > 0 && !s.known.has(mailbox) {
+		failed = s.createDirs(mailbox)
+		dirs = ancestors(mailbox)
+	}
 	var bytes, messages int64
 	for _, e := range c.Remove {
 		size := e.Size
@@ -125,6 +148,9 @@ func (s *Store) Apply(mailbox string, c Change) (removed []*Entry, err error) {
 			}
 			return s.fs.Remove(path)
 		})
+		if e.twin != "" && s.fs.Remove(mailbox+"/new/"+e.twin) == nil {
+			touch(&Entry{New: true})
+		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = errors.Join(failed, err)
 			continue
@@ -151,6 +177,9 @@ func (s *Store) Apply(mailbox string, c Change) (removed []*Entry, err error) {
 	if len(dirs) > 0 {
 		if err := s.barrier.Dirs(dirs...); err != nil {
 			return nil, errors.Join(failed, err)
+		}
+		if len(c.Seen) > 0 && failed == nil {
+			s.known.add(mailbox)
 		}
 	}
 	if messages > 0 {
