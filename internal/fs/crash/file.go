@@ -1,6 +1,7 @@
 package crashfs
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path"
@@ -188,7 +189,7 @@ func (h *handle) Write(p []byte) (n int, err error) {
 func (h *handle) WriteAt(p []byte, off int64) (n int, err error) {
 	err = h.do("write", Call{Kind: OpWrite, Offset: off, Len: int64(len(p))}, func(o *op) error {
 		if h.flag&os.O_APPEND != 0 { // as package os
-			return fs.ErrInvalid
+			return errors.New("WriteAt on a file opened with O_APPEND")
 		}
 		if err := h.mayWrite(); err != nil {
 			return err

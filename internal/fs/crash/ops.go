@@ -110,11 +110,11 @@ func (f *FS) Rename(oldname, newname string) error {
 		if err != nil {
 			return err
 		}
-		id, err := fromDir.lookup(fromLast)
+		toDir, toLast, err := f.parent(to)
 		if err != nil {
 			return err
 		}
-		toDir, toLast, err := f.parent(to)
+		id, err := fromDir.lookup(fromLast)
 		if err != nil {
 			return err
 		}
