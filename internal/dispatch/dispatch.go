@@ -241,6 +241,9 @@ func (d *Dispatcher) shed(m *message) {
 		t.prep = nil
 		setBusy(t, false)
 	}
+	if m.busy > 0 {
+		return // its bounce is being made
+	}
 	m.content = nil
 	d.contents--
 }

@@ -51,6 +51,29 @@ func (g *gauge) Deliver(_ context.Context, job *deliver.Job) []deliver.Verdict {
 	return out
 }
 
+// served returns how many recipients of a domain were settled.
+func (g *gauge) served(domain string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.done[domain]
+}
+
+func (g *gauge) domains() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.done)
+}
+
+// peak returns the most that ran at once for a domain, or in all.
+func (g *gauge) peak(domain string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if domain == "" {
+		return g.most
+	}
+	return g.mostPer[domain]
+}
+
 func TestASlowDestinationNeverDelaysAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +83,7 @@ func TestASlowDestinationNeverDelaysAnother(t *testing.T) {
 			}
 			return time.Second, deliver.Verdict{}
 		})
-		h := build(t, plan{remote: g, options: Options{RemoteParallel: 100}})
+		h := build(t, plan{remote: g, options: Options{RemoteParallel: 100, StopWait: 30 * time.Hour}})
 		stop := h.start()
 		for i := range 1000 {
 			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@slow.test", i)))
@@ -71,13 +94,12 @@ func TestASlowDestinationNeverDelaysAnother(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if n := len(g.done); n != 50 {
+		if n := g.domains(); n != 50 {
 			t.Errorf("%d of 50 fast destinations served after %v", n, time.Since(begin))
 		}
-		if g.mostPer["slow.test"] > 20 {
-			t.Errorf("%d at once to one destination", g.mostPer["slow.test"])
+		if g.peak("slow.test") > 20 {
+			t.Errorf("%d at once to one destination", g.peak("slow.test"))
 		}
-		h.opt.StopWait = 30 * time.Hour
 		stop()
 	})
 }
@@ -92,13 +114,13 @@ func TestLimitsAreNeverExceededAndWindowsGrowToTheirs(t *testing.T) {
 			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@d%d.test", i, i%4)))
 		}
 		synctest.Wait()
-		if g.most != 12 { // four destinations at three each
-			t.Errorf("%d at once at first", g.most)
+		if g.peak("") != 12 { // four destinations at three each
+			t.Errorf("%d at once at first", g.peak(""))
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if g.most != 30 || g.mostPer["d0.test"] > 12 || h.store.left() != 0 {
-			t.Errorf("%d at once, %v per destination, %d left", g.most, g.mostPer, h.store.left())
+		if g.peak("") != 30 || g.peak("d0.test") > 12 || h.store.left() != 0 {
+			t.Errorf("%d at once, %d to one destination, %d left", g.peak(""), g.peak("d0.test"), h.store.left())
 		}
 		stop()
 	})
@@ -122,10 +144,10 @@ func TestADeadDestinationIsLeftAloneAndOthersAreNot(t *testing.T) {
 		h.send(t, letter("joe@a.test", "u@live.test"))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if g.done["live.test"] != 1 {
+		if g.served("live.test") != 1 {
 			t.Error("the living destination was not served")
 		}
-		if n := g.done["dead.test"]; n > 40 {
+		if n := g.served("dead.test"); n > 40 {
 			t.Errorf("%d connections to the dead destination in ten minutes", n)
 		}
 		s := h.Stats(1)
@@ -134,7 +156,7 @@ func TestADeadDestinationIsLeftAloneAndOthersAreNot(t *testing.T) {
 		}
 		time.Sleep(6 * time.Hour)
 		synctest.Wait()
-		if n := g.done["dead.test"]; n > 60 {
+		if n := g.served("dead.test"); n > 60 {
 			t.Errorf("%d connections to the dead destination in six hours", n)
 		}
 		up.Store(true)
@@ -161,6 +183,7 @@ func TestHighPriorityGoesFirstAndLowIsNotStarved(t *testing.T) {
 			return deliver.Verdict{}
 		}), options: Options{RemoteParallel: 1}})
 		stop := h.start()
+		defer stop()
 		for i := range 100 {
 			env := letter("joe@a.test", fmt.Sprintf("u@d%d.test", i))
 			env.Priority = int8(i%2)*2 - 1
@@ -168,6 +191,8 @@ func TestHighPriorityGoesFirstAndLowIsNotStarved(t *testing.T) {
 		}
 		time.Sleep(50 * time.Second)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		high := 0
 		for _, p := range order {
 			if p > 0 {
@@ -177,7 +202,6 @@ func TestHighPriorityGoesFirstAndLowIsNotStarved(t *testing.T) {
 		if high < 40 || high > len(order)-3 {
 			t.Errorf("%d of the first %d were urgent", high, len(order))
 		}
-		stop()
 	})
 }
 
@@ -196,14 +220,14 @@ func TestGroupsHaveTheirOwnLimitAndPause(t *testing.T) {
 		h.send(t, letter("joe@a.test", "u@other.test"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if h.store.left() != 10 || g.done["other.test"] != 1 {
+		if h.store.left() != 10 || g.served("other.test") != 1 {
 			t.Errorf("%d left while the group is paused", h.store.left())
 		}
 		h.Continue(Scope{Group: "bulk"})
 		time.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
-		if h.store.left() != 4 || g.most != 2 {
-			t.Errorf("%d left, %d at once", h.store.left(), g.most)
+		if h.store.left() != 4 || g.peak("") != 2 {
+			t.Errorf("%d left, %d at once", h.store.left(), g.peak(""))
 		}
 		stop()
 	})
@@ -273,16 +297,16 @@ func TestAStopWaitsForDeliveriesAndARestartRepeatsNone(t *testing.T) {
 		h.send(t, letter("joe@a.test", "y@far.test"))
 		time.Sleep(time.Second)
 		stop()
-		if h.store.left() != 1 || g.done["far.test"] != 1 {
-			t.Errorf("%d left, %d delivered at the stop", h.store.left(), g.done["far.test"])
+		if h.store.left() != 1 || g.served("far.test") != 1 {
+			t.Errorf("%d left, %d delivered at the stop", h.store.left(), g.served("far.test"))
 		}
 		again := build(t, plan{remote: g, store: h.store})
 		stop = again.start()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		stop()
-		if h.store.left() != 0 || g.done["far.test"] != 2 {
-			t.Errorf("%d left, %d delivered after the restart", h.store.left(), g.done["far.test"])
+		if h.store.left() != 0 || g.served("far.test") != 2 {
+			t.Errorf("%d left, %d delivered after the restart", h.store.left(), g.served("far.test"))
 		}
 	})
 }

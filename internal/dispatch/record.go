@@ -239,16 +239,13 @@ func (d *Dispatcher) notices(o *outcome, told, waiting []bounce.Outcome) {
 // The pauses between tries to record an outcome.
 const firstStoreRetry = 100 * time.Millisecond
 
-// finish records o, trying until the store takes it. False: the message is no longer
-// ours, or the dispatcher was stopped first; then the delivery may be repeated
-// after the next start.
+// finish records o, trying until the store takes it. Before each new try it asks whether the
+// one before reached the disk after all; until that is known nothing is tried. False: the
+// message is no longer ours, or the dispatcher was stopped first; then the
+// delivery may be repeated after the next start.
 func (d *Dispatcher) finish(o *outcome) bool {
-	pause := firstStoreRetry
-	for try := 0; ; try++ {
-		err := d.finishOnce(d.records, o)
-		if err == nil {
-			return true
-		}
+	err := d.finishOnce(d.records, o)
+	for pause := firstStoreRetry; err != nil; pause = min(2*pause, d.opt.StoreRetryAtMost) {
 		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrLeaseLost) {
 			d.mu.Lock()
 			d.forget(o.m)
@@ -264,32 +261,38 @@ func (d *Dispatcher) finish(o *outcome) bool {
 			return false
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, d.opt.StoreRetryAtMost)
-		if d.recorded(o) {
+		done, unknown := d.recorded(o)
+		switch {
+		case done:
 			return true
+		case unknown != nil:
+			err = unknown
+		default:
+			err = d.finishOnce(d.records, o)
 		}
 	}
+	return true
 }
 
 // recorded reports whether an earlier try of o, told as failed, reached the disk.
-func (d *Dispatcher) recorded(o *outcome) bool {
+func (d *Dispatcher) recorded(o *outcome) (bool, error) {
 	m, err := d.deps.Store.Load(d.records, o.m.id)
 	if errors.Is(err, queue.ErrNotFound) {
-		return true
+		return true, nil
 	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	for i := range o.states {
 		want := &o.states[i]
 		if want.N >= len(m.States) {
-			return false
+			return false, nil
 		}
 		if have := &m.States[want.N]; have.State != want.State || have.Attempts != want.Attempts || !have.Last.Equal(want.Last) {
-			return false
+			return false, nil
 		}
 	}
-	return true
+	return len(o.states) > 0, nil
 }
 
 // finishOnce makes the drafts and records o with them.

@@ -1,0 +1,205 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/queue"
+)
+
+// stuck is a house whose remote deliveries are deferred until open is set.
+func stuck(t *testing.T) (h *house, open *atomic.Bool, stop func()) {
+	open = new(atomic.Bool)
+	h = build(t, plan{remote: target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
+		if open.Load() {
+			return deliver.Verdict{}
+		}
+		return deliver.Verdict{Err: greylist}
+	})})
+	return h, open, h.start()
+}
+
+func TestFiltersCountWhatActionsThenChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _, stop := stuck(t)
+		defer stop()
+		ctx := context.Background()
+		one := letter("joe@here.test", "a@far.test", "b@far.test", "c@near.test")
+		one.Account = "joe@here.test"
+		h.send(t, one)
+		time.Sleep(time.Hour)
+		two := letter("", "a@far.test")
+		two.Group = "bulk"
+		h.send(t, two)
+		synctest.Wait()
+		for _, c := range []struct {
+			f                    Filter
+			messages, recipients int
+		}{
+			{Filter{}, 2, 4},
+			{Filter{IDs: []id.ID{one.ID}}, 1, 3},
+			{Filter{From: "<>"}, 1, 1},
+			{Filter{From: "*@HERE.test"}, 1, 3},
+			{Filter{To: "a@far.test"}, 2, 2},
+			{Filter{To: "*@far.test"}, 2, 3},
+			{Filter{Domain: "near.test"}, 1, 1},
+			{Filter{Reason: "greylisted"}, 2, 4},
+			{Filter{Reason: "other"}, 0, 0},
+			{Filter{Older: 30 * time.Minute}, 1, 3},
+			{Filter{Group: "bulk"}, 1, 1},
+			{Filter{Group: "default"}, 1, 3},
+			{Filter{Account: "joe@here.test", State: "waiting"}, 1, 3},
+			{Filter{State: "held"}, 0, 0},
+		} {
+			m, r, err := h.Count(ctx, c.f)
+			if err != nil || m != c.messages || r != c.recipients {
+				t.Errorf("%+v: %d messages, %d recipients, %v; want %d, %d", c.f, m, r, err, c.messages, c.recipients)
+			}
+		}
+		if _, _, err := h.Count(ctx, Filter{State: "odd"}); err == nil {
+			t.Error("an unknown state is taken")
+		}
+		if _, err := h.Act(ctx, Filter{}, Action{Verb: "explode"}); err == nil {
+			t.Error("an unknown verb is taken")
+		}
+		list, next, err := h.List(ctx, Filter{}, 1, "")
+		if err != nil || len(list) != 1 || list[0].ID != one.ID || next == "" {
+			t.Fatalf("first page %v, next %q, %v", list, next, err)
+		}
+		if _, err := json.Marshal(list); err != nil {
+			t.Error(err)
+		}
+		if list, next, _ = h.List(ctx, Filter{}, 1, next); len(list) != 1 || list[0].ID != two.ID || next != "" {
+			t.Errorf("second page %v, next %q", list, next)
+		}
+		r := list[0].Recipients[0]
+		if r.State != "waiting" || r.Attempts != 1 || r.Status != "4.7.1" || r.Destination != "far.test" || r.Next.Sub(time.Now()) != 400*time.Second {
+			t.Errorf("shown %+v", r)
+		}
+	})
+}
+
+func TestActionsChangeWhatTheyName(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for _, c := range []struct {
+		verb Verb
+		then func(t *testing.T, h *house, open *atomic.Bool, env *mail.Envelope)
+	}{
+		{Retry, func(t *testing.T, h *house, open *atomic.Bool, env *mail.Envelope) {
+			if h.store.left() != 0 {
+				t.Error("not tried again")
+			}
+		}},
+		{Hold, func(t *testing.T, h *house, open *atomic.Bool, env *mail.Envelope) {
+			time.Sleep(time.Hour)
+			if n, _ := h.Act(ctx, Filter{}, Action{Verb: Retry}); n != 0 || h.store.left() != 1 {
+				t.Error("a held message was tried")
+			}
+			if n, err := h.Act(ctx, Filter{State: "held"}, Action{Verb: Release}); n != 1 || err != nil {
+				t.Errorf("released %d, %v", n, err)
+			}
+			synctest.Wait()
+			if h.store.left() != 0 {
+				t.Error("not delivered after the release")
+			}
+		}},
+		{Bounce, func(t *testing.T, h *house, open *atomic.Bool, env *mail.Envelope) {
+			if len(h.mailed) != 1 || h.store.left() != 0 {
+				t.Errorf("%d bounces, %d left", len(h.mailed), h.store.left())
+			}
+		}},
+		{Delete, func(t *testing.T, h *house, open *atomic.Bool, env *mail.Envelope) {
+			if len(h.mailed) != 0 || h.store.left() != 0 || h.Stats(0).Messages != 0 {
+				t.Errorf("%d bounces, %d left", len(h.mailed), h.store.left())
+			}
+		}},
+		{Group, func(t *testing.T, h *house, open *atomic.Bool, env *mail.Envelope) {
+			if x, err := h.Show(ctx, env.ID); err != nil || x.Group != "bulk" {
+				t.Errorf("shown %+v, %v", x, err)
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if h.store.left() != 0 {
+				t.Error("not delivered in its new group")
+			}
+		}},
+	} {
+		t.Run(string(c.verb), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h, open, stop := stuck(t)
+				defer stop()
+				env := letter("joe@here.test", "a@far.test", "b@near.test")
+				h.send(t, env)
+				time.Sleep(10 * time.Second)
+				open.Store(true)
+				if n, err := h.Act(ctx, Filter{From: "joe@here.test"}, Action{Verb: c.verb, Group: "bulk"}); n != 1 || err != nil {
+					t.Fatalf("changed %d, %v", n, err)
+				}
+				synctest.Wait()
+				c.then(t, h, open, env)
+			})
+		})
+	}
+}
+
+func TestAnEditedRecipientGoesToItsNewAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _, stop := stuck(t)
+		defer stop()
+		ctx := context.Background()
+		v := h.send(t, letter("joe@a.test", "a@far.test", "typo@far.test"))
+		synctest.Wait()
+		if err := h.Edit(ctx, v, 1, mail.ParseAddress("right@here.test")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(h.mailed) != 1 || h.store.state(v, 1).State != queue.Delivered || h.store.state(v, 0).State != queue.Waiting {
+			t.Errorf("mailbox got %d, states %+v %+v", len(h.mailed), h.store.state(v, 0), h.store.state(v, 1))
+		}
+		if err := h.Edit(ctx, v, 1, mail.ParseAddress("again@here.test")); err == nil {
+			t.Error("a delivered recipient was edited")
+		}
+		if err := h.Edit(ctx, id.ID{1}, 0, mail.Address{}); !errors.Is(err, queue.ErrNotFound) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestAPausedDomainWaitsAndOthersDoNot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, plan{})
+		stop := h.start()
+		defer stop()
+		h.Pause(Scope{Domain: "Far.test"})
+		for i := range 5 {
+			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@far.test", i), "ok@near.test"))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n, r, _ := h.Count(context.Background(), Filter{}); n != 5 || r != 5 {
+			t.Errorf("%d messages, %d recipients wait", n, r)
+		}
+		if n, err := h.Act(context.Background(), Filter{To: "u0@far.test"}, Action{Verb: Bounce}); n != 1 || err != nil {
+			t.Errorf("gave up %d, %v", n, err)
+		}
+		h.Continue(Scope{Domain: "far.test"})
+		synctest.Wait()
+		if h.store.left() != 0 {
+			t.Errorf("%d left", h.store.left())
+		}
+	})
+}
