@@ -225,6 +225,11 @@ func (w *world) local(t testing.TB) *client {
 	return w.dial(t, context.Background(), loopbackClient)
 }
 
+// reset makes conn the one to talk over.
+func (c *client) reset(conn net.Conn) {
+	c.Conn, c.r = conn, bufio.NewReader(conn)
+}
+
 func (c *client) send(line string) {
 	c.t.Helper()
 	c.raw(line + "\r\n")
