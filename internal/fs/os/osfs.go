@@ -22,7 +22,7 @@ import (
 // FS is the tree below one folder. Make it with New.
 type FS struct {
 	root    string
-	devices *devices // shared with every Sub: SyncAll speaks for all of them
+	devices *devices
 }
 
 var _ fs.FS = (*FS)(nil)
@@ -35,10 +35,22 @@ func New(root string) (fs.FS, error) {
 		return nil, &stdfs.PathError{Op: "open", Path: root, Err: err}
 	}
 	f := &FS{root: abs, devices: newDevices()}
-	if err := f.devices.holdFolder(abs); err != nil {
+	if err := f.holdRoot(); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// holdRoot takes note of the root's device and refuses a root that is no folder.
+func (f *FS) holdRoot() error {
+	info, err := os.Stat(f.root)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return &stdfs.PathError{Op: "open", Path: f.root, Err: syscall.ENOTDIR}
+	}
+	return f.devices.noteFolder(f.root)
 }
 
 // Sub returns the tree below the folder name.
@@ -47,10 +59,11 @@ func (f *FS) Sub(name string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.devices.holdFolder(path); err != nil {
+	sub := &FS{root: path, devices: f.devices.sub()}
+	if err := sub.holdRoot(); err != nil {
 		return nil, err
 	}
-	return &FS{root: path, devices: f.devices}, nil
+	return sub, nil
 }
 
 // path returns where name lies. A name with a zero byte is refused by package os.
@@ -87,7 +100,7 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) 
 		return nil, err
 	}
 	if flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0 {
-		if err := f.devices.noteFile(file, filepath.Dir(path)); err != nil {
+		if err := f.devices.noteFile(file); err != nil {
 			return nil, closeAfter(file, err)
 		}
 	}
@@ -211,8 +224,8 @@ func (f *FS) SyncDir(name string) error {
 	return nil
 }
 
-// SyncAll implements fs.FS. After it has once reported that data was lost it is
-// unsupported for the life of the process, see devices.
+// SyncAll implements fs.FS. After a device has once reported that data was lost it
+// is unsupported there for the life of the process, see device.
 func (f *FS) SyncAll() error {
 	if err := f.devices.sync(); err != nil {
 		return &stdfs.PathError{Op: "syncfs", Path: f.root, Err: err}

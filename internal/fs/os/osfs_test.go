@@ -74,9 +74,30 @@ func TestNoSyncAllAfterOneFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.devices.failed = true
-	if err := sub.SyncAll(); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("SyncAll after a failure: %v", err)
+	for _, device := range f.devices.all() {
+		device.failed = true
+	}
+	for _, tree := range []fs.FS{f, sub} {
+		if err := tree.SyncAll(); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("SyncAll after a failure: %v", err)
+		}
+	}
+}
+
+func TestSubsShareADescriptor(t *testing.T) {
+	t.Parallel()
+	f := newFS(t, t.TempDir()).(*FS)
+	for _, name := range []string{"a", "b", "c"} {
+		if err := f.Mkdir(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		sub, err := f.Sub(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sub.(*FS).devices.all()[0] != f.devices.all()[0] {
+			t.Errorf("the sub tree %s opened the device again", name)
+		}
 	}
 }
 
@@ -100,6 +121,19 @@ func TestSyncAllCoversWhatLiesOnOtherDevices(t *testing.T) {
 		},
 		"folder": func(f fs.FS) error { return f.Mkdir("other/folder", 0o700) },
 		"sub":    func(f fs.FS) error { _, err := f.Sub("other"); return err },
+		"below a sub": func(f fs.FS) error {
+			if err := f.Mkdir("below", 0o700); err != nil {
+				return err
+			}
+			sub, err := f.Sub("below")
+			if err != nil {
+				return err
+			}
+			if err := os.Symlink(other, filepath.Join(sub.(*FS).root, "other")); err != nil {
+				return err
+			}
+			return sub.Mkdir("other/folder below a sub", 0o700)
+		},
 	} {
 		dir := t.TempDir()
 		if err := os.Symlink(other, filepath.Join(dir, "other")); err != nil {
