@@ -49,7 +49,7 @@ func (s *Service) resolve(ctx context.Context, user string) (who, error) {
 		return w, nil
 	}
 	a := mail.ParseAddress(user)
-	if a.Domain == "" {
+	if !strings.Contains(user, "@") {
 		a.Domain = s.o.DefaultDomain
 	}
 	if a.Domain == "" || a.Local == "" {

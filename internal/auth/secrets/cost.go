@@ -42,7 +42,7 @@ func cost(id, s string) (memory int64, err error) {
 			return 0, tooCostly
 		}
 	case id == "sha1" || strings.HasPrefix(id, "pbkdf2"):
-		rounds, _, _ := strings.Cut(s[len(id)+2:], "$")
+		rounds, _, _ := strings.Cut(strings.TrimPrefix(s, "$"+id+"$"), "$")
 		if n, err := strconv.ParseInt(rounds, 10, 64); err != nil || n > maxRounds {
 			return 0, tooCostly
 		}

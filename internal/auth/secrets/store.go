@@ -141,7 +141,9 @@ func (st *store) loadApps(ctx context.Context, account uint64) ([]app, error) {
 		if err := rows.Scan(&a.Name, &a.sum, &protocols, &created, &used, &a.UsedClient, &a.UsedProtocol); err != nil {
 			return nil, err
 		}
-		a.Protocols = strings.Fields(protocols)
+		if protocols != "" {
+			a.Protocols = strings.Fields(protocols)
+		}
 		a.Created, a.Used = sqlx.FromTime(created), sqlx.FromTime(used)
 		all = append(all, a)
 	}
