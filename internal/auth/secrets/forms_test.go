@@ -31,13 +31,13 @@ var vectors = []struct{ form, password string }{
 	{"$2b$05$abcdefghijklmnopqrstuu9DbDHVC356APpr6ZQ6kX5cd2UsUBZyG", umlaut}, // [libxcrypt]
 	{"{BLF-CRYPT}$2a$04$abcdefghijklmnopqrstuuYNjWU/RmeD5NS1B0FKYY9AeTpWKaJf2", umlaut},
 	{"{CRYPT}$2y$04$abcdefghijklmnopqrstuuYNjWU/RmeD5NS1B0FKYY9AeTpWKaJf2", umlaut},
-	{"$y$j75$saltsalt$zkYnQgwrFtZNa6CIAC2ovEuE5pSloqsKnihQVsg3j17", umlaut},                             // [libxcrypt]
-	{"$sha1$40000$jtNX3nZ2$h4owRI15kxjZYJLfXVgYk718nzFn", umlaut},                                       // [libxcrypt]
+	{"$y$j75$saltsalt$zkYnQgwrFtZNa6CIAC2ovEuE5pSloqsKnihQVsg3j17", umlaut},                              // [libxcrypt]
+	{"$sha1$40000$jtNX3nZ2$h4owRI15kxjZYJLfXVgYk718nzFn", umlaut},                                        // [libxcrypt]
 	{"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "password"}, // [P-H-C]
 	{"{ARGON2ID}$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "password"},
 	{"{ARGON2I}$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8", "password"}, // [P-H-C]
-	{"$scrypt$ln=10,r=8,p=1$c2FsdFNBTFQ$ohg3r5v+yNOsAhD7AsU+Zj9TX0ubdsBdEGyz690lnrc", umlaut},                   // [hashlib]
-	{"$pbkdf2-sha256$6400$c2FsdFNBTFQ$8.juCNAaiLzxFTKl8uAJE40BO5iQ9/WnKTDM75wIUu4", umlaut},                     // [hashlib]
+	{"$scrypt$ln=10,r=8,p=1$c2FsdFNBTFQ$ohg3r5v+yNOsAhD7AsU+Zj9TX0ubdsBdEGyz690lnrc", umlaut},                    // [hashlib]
+	{"$pbkdf2-sha256$6400$c2FsdFNBTFQ$8.juCNAaiLzxFTKl8uAJE40BO5iQ9/WnKTDM75wIUu4", umlaut},                      // [hashlib]
 	{"{PBKDF2-SHA512}6400$c2FsdFNBTFQ$Wmww.swuMUlSUeDjVdJQIkSD6riT4Bfsm0QgVcJNWVSs9PIWI44fdWWk7.dXO6hZkfuZirRY.tA8jGGz4WpXsA", umlaut},
 	{"{PBKDF2}6400$c2FsdFNBTFQ$pHTYiSDyfavcMQ6UNz/wgobOBRc", umlaut},              // [hashlib]
 	{"{PBKDF2}$1$saltsalt$5000$127326293ad9dfcbe331d5f9804e409323b4d6d1", umlaut}, // [hashlib]
