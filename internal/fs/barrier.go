@@ -14,7 +14,7 @@ type Barrier struct {
 	// FS holds the files: they were opened in it, or in a Sub of it.
 	FS FS
 	// EachUpTo is the number of files and folders up to which each is synced by
-	// itself; above it SyncAll serves all. 0 means 4.
+	// itself; above it SyncAll serves all. 0 means 4, below 0 none.
 	EachUpTo int
 
 	mu      sync.Mutex

@@ -146,6 +146,10 @@ func TestBarrierSyncsEachOfFew(t *testing.T) {
 		if err := b.Files(); err != nil {
 			t.Errorf("nothing to sync: %v", err)
 		}
+		b = &fs.Barrier{FS: s, EachUpTo: -1}
+		if err := b.Files(slowFile{fs: s}); err != nil || s.all.Load() != 1 {
+			t.Errorf("one file above a limit below 0: %d syncs of all, %v", s.all.Load(), err)
+		}
 	})
 }
 

@@ -108,6 +108,52 @@ func Find[A any](s Scenario[A]) error {
 	return nil
 }
 
+// ExploreFaults runs a scenario again and again, each time with another operation
+// that fails with fault (nil is EIO), until each operation of an undisturbed run has
+// failed once. Run may return an error then, but what it acknowledged must survive a
+// cut at its end, and one cut earlier. Cuts is how many operations fail, spread
+// evenly; 0 is all of them.
+func ExploreFaults[A any](t testing.TB, s Scenario[A], fault error) {
+	t.Helper()
+	if err := FindFault(s, fault); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FindFault is ExploreFaults that returns what Find does.
+func FindFault[A any](s Scenario[A], fault error) error {
+	undisturbed, err := start(s)
+	if err != nil {
+		return err
+	}
+	failing := s.Cuts
+	if failing == 0 || failing > undisturbed.ops {
+		failing = undisturbed.ops
+	}
+	for i := range failing {
+		n := 1 + i*undisturbed.ops/failing
+		again := s
+		again.Inject = func(f *FS) {
+			if s.Inject != nil {
+				s.Inject(f)
+			}
+			f.FailAt(n, fault)
+		}
+		e, err := start(again)
+		if e == nil {
+			return err
+		}
+		for _, cut := range []int{e.ops, rand.New(rand.NewPCG(s.Seed, uint64(n))).IntN(e.ops + 1)} {
+			for survivor := range 4 {
+				if err := e.try(cut, survivor); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // explorer is a scenario after its run.
 type explorer[A any] struct {
 	Scenario[A]
@@ -117,6 +163,7 @@ type explorer[A any] struct {
 	ackAt []int // the length of the journal at each acknowledgement, ascending
 }
 
+// start runs the scenario. An error of Run comes with what was run until then.
 func start[A any](s Scenario[A]) (*explorer[A], error) {
 	e := &explorer[A]{Scenario: s, fs: NewWith(s.Seed, s.Options)}
 	if s.Prepare != nil {
@@ -141,10 +188,10 @@ func start[A any](s Scenario[A]) (*explorer[A], error) {
 		defer mu.Unlock()
 		e.acked, e.ackAt = append(e.acked, a), append(e.ackAt, e.fs.Ops())
 	})
-	if err != nil {
-		return nil, fmt.Errorf("running the scenario: %w", err)
-	}
 	e.ops = e.fs.Ops()
+	if err != nil {
+		return e, fmt.Errorf("running the scenario: %w", err)
+	}
 	return e, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/postilion/postilion/internal/fs"
@@ -84,8 +85,19 @@ func (t *toy) unless(b bug, do func() error) error {
 	return do()
 }
 
-// message makes the content of a message, which tells its number and whether it is whole.
+// messages keeps what makeMessage made.
+var messages sync.Map
+
+// message is the content of a message, which tells its number and whether it is whole.
 func message(id int) []byte {
+	m, ok := messages.Load(id)
+	if !ok {
+		m, _ = messages.LoadOrStore(id, makeMessage(id))
+	}
+	return m.([]byte)
+}
+
+func makeMessage(id int) []byte {
 	body := fmt.Sprintf("%d\n%s", id, strings.Repeat(fmt.Sprintf("line of %d\n", id), 1+id*97%1000))
 	return fmt.Appendf(nil, "%08x\n%s", crc32.ChecksumIEEE([]byte(body)), body)
 }
@@ -213,7 +225,10 @@ func (t *toy) finish(id int) error {
 		if t.bug == unlinkBeforeCommit {
 			return errors.Join(t.fs.Remove(body(id)), t.commit("del", id))
 		}
-		return errors.Join(t.commit("del", id), t.fs.Remove(body(id)))
+		if err := t.commit("del", id); err != nil {
+			return err
+		}
+		return t.fs.Remove(body(id))
 	}
 	if err := t.unless(reuseBeforeRemoval, func() error { return t.commit("del", id) }); err != nil {
 		return err
@@ -392,7 +407,7 @@ func TestEachPlantedBugIsFound(t *testing.T) {
 }
 
 // concurrentToy takes messages in by many at once, who share their syncs.
-func concurrentToy(wrap func(fs.FS) fs.FS) crashfs.Scenario[int] {
+func concurrentToy(eachUpTo int, wrap func(fs.FS) fs.FS) crashfs.Scenario[int] {
 	return crashfs.Scenario[int]{
 		Prepare: prepareToy,
 		Run: func(fsys fs.FS, ack func(int)) error {
@@ -400,6 +415,7 @@ func concurrentToy(wrap func(fs.FS) fs.FS) crashfs.Scenario[int] {
 			if err != nil {
 				return err
 			}
+			t.sync.EachUpTo = eachUpTo
 			errs := make([]error, 40)
 			var wg sync.WaitGroup
 			for id := range errs {
@@ -414,13 +430,51 @@ func concurrentToy(wrap func(fs.FS) fs.FS) crashfs.Scenario[int] {
 			return errors.Join(errs...)
 		},
 		Check: checkToy,
-		Cuts:  3000,
+		Cuts:  1500,
 		Wrap:  wrap,
 	}
 }
 
+// An error is no promise: what was acknowledged before is safe, whichever operation
+// fails, and a sync that failed is not asked again.
+func TestTheCorrectToyPassesAnErrorAtEachOperation(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
+		crashfs.ExploreFaults(t, toyScenario(none, 12, 0), err)
+	}
+}
+
+func TestAnErrorTakenForSuccessIsFound(t *testing.T) {
+	t.Parallel()
+	s := toyScenario(none, 12, 0)
+	s.Wrap = func(f fs.FS) fs.FS { return deaf{f} }
+	var found *crashfs.Failure
+	if err := crashfs.FindFault(s, nil); !errors.As(err, &found) {
+		t.Fatalf("a sync asked again until it succeeds is not found: %v", err)
+	}
+	t.Logf("cut %d of %d: %v", found.Cut, found.Ops, found.Err)
+}
+
+// deaf asks for each sync again when it failed, and takes the second answer.
+type deaf struct{ fs.FS }
+
+type deafFile struct{ fs.File }
+
+func (d deaf) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) {
+	f, err := d.FS.OpenFile(name, flag, perm)
+	return deafFile{f}, err
+}
+
+func (f deafFile) Sync() error {
+	if f.File.Sync() == nil {
+		return nil
+	}
+	return f.File.Sync()
+}
+
 func TestConcurrentHistoriesAreCutToo(t *testing.T) {
 	t.Parallel()
-	crashfs.Explore(t, concurrentToy(nil))
-	crashfs.MustFail(t, concurrentToy(func(f fs.FS) fs.FS { return plant.Wrap(f, plant.NoSyncAll) }))
+	crashfs.Explore(t, concurrentToy(0, nil))
+	crashfs.Explore(t, concurrentToy(-1, nil))
+	crashfs.MustFail(t, concurrentToy(-1, func(f fs.FS) fs.FS { return plant.Wrap(f, plant.NoSyncAll) }))
 }
