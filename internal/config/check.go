@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/route"
 )
@@ -25,10 +26,10 @@ func (f *File) check() (ps Problems) {
 	} else if _, err := netx.Name(c.Host); err != nil {
 		bad("host", "%s", err)
 	}
-	for _, l := range c.listeners() {
-		for _, a := range l.addrs {
+	for _, s := range c.Services() {
+		for _, a := range s.Listen {
 			if err := checkAddr(a); err != nil {
-				bad(l.key, "%s", err)
+				bad(s.Name+".listen", "%s", err)
 			}
 		}
 	}
@@ -37,16 +38,17 @@ func (f *File) check() (ps Problems) {
 	return ps
 }
 
-// listens is one key that lists addresses.
-type listens struct {
-	key   string
-	addrs []string
+// Service is one kind of listener.
+type Service struct {
+	Name   string // "smtp", as its group is called
+	Listen []string
 }
 
-func (c *Config) listeners() []listens {
-	return []listens{
-		{"smtp.listen", c.SMTP.Listen},
-		{"metrics.listen", c.Metrics.Listen},
+// Services lists what is listened for, whether on or off.
+func (c *Config) Services() []Service {
+	return []Service{
+		{"smtp", c.SMTP.Listen}, {"submission", c.Submission.Listen}, {"submissions", c.Submissions.Listen},
+		{"lmtp", c.LMTP.Listen}, {"pop3", c.POP3.Listen}, {"pop3s", c.POP3S.Listen}, {"metrics", c.Metrics.Listen},
 	}
 }
 
@@ -128,13 +130,20 @@ func (h *Hop) line() (string, error) {
 
 // fill derives what the parts want from other keys. It runs on a checked configuration.
 func (c *Config) fill() {
-	c.Route.Host, c.Submit.Host = c.Host, c.Host
+	c.Route.Host, c.Submit.Host, c.Remote.Host = c.Host, c.Host, c.Host
+	for _, s := range []*SMTP{&c.SMTP, &c.Submission, &c.Submissions, &c.LMTP} {
+		s.Host = c.Host
+	}
+	c.Submission.Mode, c.Submissions.Mode, c.LMTP.Mode = smtpd.Submission, smtpd.Submission, smtpd.LMTP
 	orHost := func(s *string) {
 		if *s == "" {
 			*s = c.Host
 		}
 	}
+	orHost(&c.POP3.Host)
+	orHost(&c.POP3S.Host)
 	orHost(&c.Local.Maildir.Host)
+	c.Auth.Path = filepath.Join(c.Data, "auth", "secrets.db")
 	orHost(&c.Bounce.Host)
 	orHost(&c.Bounce.DoubleHost)
 	for i := range c.Routes {

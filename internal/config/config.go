@@ -9,9 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postilion/postilion/internal/access/pop3d"
+	"github.com/postilion/postilion/internal/auth/secrets"
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/deliver/local"
+	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
@@ -30,28 +34,47 @@ type Config struct {
 	Host string `toml:"host" doc:"this server's name in greetings, Received fields and bounces; the only key that a working server needs" example:"mail.example.test"`
 	Data string `toml:"data" doc:"the data folder; empty is the folder of this file" example:"/var/lib/postilion"`
 
-	SMTP     Listener            `toml:"smtp" doc:"mail from other hosts"`
-	Policy   policy.Options      `toml:"policy" doc:"who may send what to whom"`
-	Floors   policy.FloorOptions `toml:"floors" doc:"when the host has too little room or too much load to take mail"`
-	Submit   submit.Options      `toml:"submit" doc:"what is written into messages on their way in"`
-	Queue    pebblestore.Options `toml:"queue" doc:"the queue's store"`
-	Dispatch dispatch.Options    `toml:"dispatch" doc:"when and how much is delivered"`
-	Route    route.Options       `toml:"route" doc:"where mail goes"`
-	Routes   []Hop               `toml:"routes" doc:"one fixed next hop, for one domain or all; may be given many times"`
-	Bounce   bounce.Options      `toml:"bounce" doc:"messages about what could not be delivered"`
-	Local    local.Options       `toml:"local" doc:"delivery into mailboxes here"`
-	DNS      netx.Options        `toml:"dns" doc:"the name servers that are asked"`
-	Log      logs.Options        `toml:"log" doc:"the log"`
-	Events   journal.Options     `toml:"events" doc:"the record of what happened to each message"`
-	TLS      TLS                 `toml:"tls" doc:"the certificate of all listeners"`
-	Metrics  Metrics             `toml:"metrics" doc:"counters and health for monitoring"`
-	Process  Process             `toml:"process" doc:"processes and their rights"`
+	SMTP        SMTP                `toml:"smtp" defaults:"listen=:25" doc:"mail from other hosts"`
+	Submission  SMTP                `toml:"submission" defaults:"listen=:587" doc:"mail that accounts send, with STARTTLS"`
+	Submissions SMTP                `toml:"submissions" defaults:"listen=:465" doc:"mail that accounts send, with TLS from the first byte"`
+	LMTP        SMTP                `toml:"lmtp" doc:"mail for mailboxes here from another server of the house"`
+	POP3        POP3                `toml:"pop3" defaults:"listen=:110" doc:"reading mail, with STLS"`
+	POP3S       POP3                `toml:"pop3s" defaults:"listen=:995" doc:"reading mail, with TLS from the first byte"`
+	Policy      policy.Options      `toml:"policy" doc:"who may send what to whom"`
+	Floors      policy.FloorOptions `toml:"floors" doc:"when the host has too little room or too much load to take mail"`
+	Submit      submit.Options      `toml:"submit" doc:"what is written into messages on their way in"`
+	Queue       pebblestore.Options `toml:"queue" doc:"the queue's store"`
+	Dispatch    dispatch.Options    `toml:"dispatch" doc:"when and how much is delivered"`
+	Route       route.Options       `toml:"route" doc:"where mail goes"`
+	Routes      []Hop               `toml:"routes" doc:"one fixed next hop, for one domain or all; may be given many times"`
+	Bounce      bounce.Options      `toml:"bounce" doc:"messages about what could not be delivered"`
+	Remote      remote.Options      `toml:"remote" doc:"delivery to other hosts"`
+	Auth        secrets.Options     `toml:"auth" doc:"passwords"`
+	Local       local.Options       `toml:"local" doc:"delivery into mailboxes here"`
+	DNS         netx.Options        `toml:"dns" doc:"the name servers that are asked"`
+	Log         logs.Options        `toml:"log" doc:"the log"`
+	Events      journal.Options     `toml:"events" doc:"the record of what happened to each message"`
+	TLS         TLS                 `toml:"tls" doc:"the certificate of all listeners"`
+	Metrics     Metrics             `toml:"metrics" doc:"counters and health for monitoring"`
+	Process     Process             `toml:"process" doc:"processes and their rights"`
 }
 
 // Listener is a service's addresses and the limits of its connections.
 type Listener struct {
 	Listen []string `toml:"listen" doc:"addresses to listen on, as address:port or :port; empty turns the service off" example:"192.0.2.1:25"`
 	serve.Options
+}
+
+// SMTP is one SMTP service.
+type SMTP struct {
+	Listener
+	smtpd.Options
+}
+
+// POP3 is one POP3 service.
+type POP3 struct {
+	Listener
+	pop3d.Options
 }
 
 // Hop is one [[routes]] table.
@@ -72,6 +95,7 @@ type Process struct {
 	MaxFiles    int64         `toml:"max_files" default:"0" doc:"descriptors that each role may open; 0 is the system's hard limit" example:"65536"`
 	MemoryLimit int64         `toml:"memory_limit" unit:"bytes" default:"0" doc:"heap size that each role keeps to by collecting harder; 0 is none" example:"512MiB"`
 	MaxMemory   int64         `toml:"max_memory" unit:"bytes" default:"0" doc:"address space that a role may not exceed: it dies and is restarted; 0 is none" example:"8GiB"`
+	QueueLoad   int           `toml:"queue_load" default:"8" unit:"load average a processor" doc:"1-minute load a processor above which mail is only queued (sendmail's QueueLA); -1 is no limit" example:"6"`
 	StopTimeout time.Duration `toml:"stop_timeout" default:"30s" doc:"time that a role is given to stop before it is killed" example:"1m"`
 }
 

@@ -6,27 +6,35 @@ import (
 	"strings"
 )
 
-// Explain writes what is known of the keys that name fits: one key, or all of a group. The
-// error names the nearest right name.
-func Explain(w io.Writer, name string) error {
+// Find returns the keys that name fits: one key, or all of a group. The error names the
+// nearest right name.
+func Find(name string) ([]Key, error) {
 	s, err := theSchema()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	found := false
-	for i := range s.keys {
-		if k := &s.keys[i]; k.Name == name || strings.HasPrefix(k.Name, name+".") {
-			if found {
-				fmt.Fprintln(w)
-			}
-			found = true
-			k.explain(w)
+	var found []Key
+	for _, k := range s.keys {
+		if k.Name == name || strings.HasPrefix(k.Name, name+".") {
+			found = append(found, k)
 		}
 	}
-	if !found {
-		return fmt.Errorf("there is no key %q%s", name, didYouMean(name, s.names()))
+	if found == nil {
+		return nil, fmt.Errorf("there is no key %q%s", name, didYouMean(name, s.names()))
 	}
-	return nil
+	return found, nil
+}
+
+// Explain writes what is known of the keys that Find finds.
+func Explain(w io.Writer, name string) error {
+	keys, err := Find(name)
+	for i := range keys {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		keys[i].explain(w)
+	}
+	return err
 }
 
 func (k *Key) explain(w io.Writer) {

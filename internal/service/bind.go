@@ -17,14 +17,14 @@ import (
 
 // socket is one thing that a role listens on.
 type socket struct {
-	Name  string `json:"name"` // of the service: "smtp"; of a role's seam: "queue"; of its admin socket: "queue-admin"
-	Role  Role   `json:"role"`
-	Addr  string `json:"addr,omitempty"`  // of TCP
-	Admin bool   `json:"admin,omitempty"` // a Unix socket that only root and the owner may use
+	Name    string `json:"name"` // of the service: "smtp"; of a role's seam: "queue"; of its admin socket: "queue-admin"
+	Role    Role   `json:"role"`
+	Address string `json:"addr,omitempty"`  // of TCP
+	Admin   bool   `json:"admin,omitempty"` // a Unix socket that only root and the owner may use
 }
 
 // unix reports whether the socket is one of the run folder's.
-func (s socket) unix() bool { return s.Addr == "" }
+func (s socket) unix() bool { return s.Address == "" }
 
 // listener is a bound socket.
 type listener struct {
@@ -73,7 +73,7 @@ func bind(data string, sockets []socket, ids *identities) (all bound, err error)
 		case len(inherited[s.Name]) > 0:
 			l, inherited[s.Name] = inherited[s.Name][0], inherited[s.Name][1:]
 		default:
-			l, err = net.Listen("tcp", s.Addr)
+			l, err = net.Listen("tcp", s.Address)
 			if err != nil {
 				err = explainBind(s, err)
 			}
@@ -118,14 +118,14 @@ func explainBind(s socket, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		who := "another program"
-		if pid, name := portHolder(s.Addr); pid != "" {
+		if pid, name := portHolder(s.Address); pid != "" {
 			who = fmt.Sprintf("process %s (%s)", pid, name)
 		}
-		return fmt.Errorf("%s: %s is in use by %s; stop it, or change %s.listen", s.Name, s.Addr, who, s.Name)
+		return fmt.Errorf("%s: %s is in use by %s; stop it, or change %s.listen", s.Name, s.Address, who, s.Name)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: %s: ports below 1024 need root, or systemd's socket activation; change %s.listen", s.Name, s.Addr, s.Name)
+		return fmt.Errorf("%s: %s: ports below 1024 need root, or systemd's socket activation; change %s.listen", s.Name, s.Address, s.Name)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s: %s is no address of this host; change %s.listen", s.Name, s.Addr, s.Name)
+		return fmt.Errorf("%s: %s is no address of this host; change %s.listen", s.Name, s.Address, s.Name)
 	}
 	return fmt.Errorf("%s: %w", s.Name, err)
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
-	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/id"
@@ -44,11 +43,7 @@ type process struct {
 	parts   map[Role]*part
 	started []*part // in order
 
-	// The parts that other roles of this process use directly; nil where they run elsewhere.
-	local struct {
-		directory directory.Admin
-		seams
-	}
+	here here // what this process's roles offer each other
 
 	failed chan error // a part's end that nobody asked for
 }
@@ -210,7 +205,7 @@ func (p *process) startEvents(part *part) error {
 
 // openCounters continues the role's counts and saves them now and then.
 func (p *process) openCounters(dir fs.FS, part *part) (*stats.Counters, error) {
-	const file, every = "counters.json", 5 * time.Second
+	const file, every = countersFile, 5 * time.Second
 	c, err := stats.Load(dir, file, p.clock)
 	if err != nil {
 		p.log.Warn("the counters begin at zero", "role", part.role, "error", err)
@@ -234,6 +229,12 @@ func (p *process) openCounters(dir fs.FS, part *part) (*stats.Counters, error) {
 	part.close = append(part.close, save)
 	return c, nil
 }
+
+// countersFile keeps a role's counts over restarts.
+const countersFile = "counters.json"
+
+// eventsFolder is where a role keeps its events and counts.
+func eventsFolder(data string, r Role) string { return filepath.Join(data, "events", string(r)) }
 
 // has reports whether this process runs the role.
 func (p *process) has(r Role) bool { return slices.Contains(p.roles, r) }

@@ -53,18 +53,22 @@ func (r Role) number() int {
 	return 0
 }
 
-// groups are the keys of the configuration that each role is given, besides those
-// outside of groups.
+// roleGroups are the groups of keys that each role is given, besides those of
+// everyGroup and the keys outside of groups.
 var roleGroups = map[Role][]string{
-	Directory: {"log"},
-	Auth:      {"log", "auth"},
-	Local:     {"log", "local", "maildir"},
-	Remote:    {"log", "remote", "dns"},
-	Queue:     {"log", "queue", "dispatch", "bounce", "route", "routes", "dns"},
-	SMTPD:     {"log", "smtp", "submission", "submissions", "lmtp", "policy", "submit", "tls", "auth.required", "route"},
-	Access:    {"log", "pop3", "pop3s", "maildir", "tls"},
-	Console:   {"log", "metrics"},
+	Auth:    {"auth"},
+	Local:   {"local"},
+	Remote:  {"remote", "dns"},
+	Queue:   {"queue", "dispatch", "bounce", "route"},
+	SMTPD:   {"smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "route", "tls"},
+	Access:  {"pop3", "pop3s", "local", "tls"},
+	Console: {"metrics"},
 }
+
+var everyGroup = []string{"log", "events", "process"}
+
+// groupsOf returns the groups that a role is given.
+func groupsOf(r Role) []string { return append(append([]string(nil), everyGroup...), roleGroups[r]...) }
 
 // Identity is a role's user and groups.
 type Identity struct {

@@ -47,15 +47,17 @@ type child struct {
 	gone     chan struct{} // closed when it is stopped for good
 }
 
-// run starts the roles in order, keeps them up until ctx ends, and stops them in the
-// opposite order.
-func (s *supervisor) run(ctx context.Context, roles []Role) {
-	s.mu.Lock()
+// prepare makes the roles known, so that status tells of them.
+func (s *supervisor) prepare(roles []Role) {
 	s.children = map[Role]*child{}
 	for _, r := range roles {
 		s.children[r] = &child{role: r, kick: make(chan struct{}, 1), gone: make(chan struct{}), since: time.Now()}
 	}
-	s.mu.Unlock()
+}
+
+// run starts the roles in order, keeps them up until ctx ends, and stops them in the
+// opposite order.
+func (s *supervisor) run(ctx context.Context, roles []Role) {
 	for _, r := range roles {
 		go s.keep(s.children[r])
 	}

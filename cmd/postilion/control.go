@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+type none struct{}
+
+// ask calls the running server's supervisor.
+func ask[Req, Resp any](ctx context.Context, a *app, method string, req Req) (Resp, error) {
+	cl := control.Client(a.data, control.Supervisor)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return rpc.Do[Req, Resp](ctx, cl, method, req)
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Tell how the server and each of its roles is", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := ask[none, control.Status](c.Context(), a, control.MethodStatus, none{})
+			if err != nil {
+				return err
+			}
+			return a.show(s, func(w io.Writer) { a.printStatus(w, s) })
+		},
+	}
+}
+
+func (a *app) printStatus(w io.Writer, s control.Status) {
+	fmt.Fprintf(w, "%s  version %s  pid %d  up %d seconds  load %.2f %.2f %.2f\n", escape(s.Host), s.Version, s.PID, s.Seconds, s.Load[0], s.Load[1], s.Load[2])
+	fmt.Fprintf(w, "data folder %s\n", escape(s.Data))
+	if s.Paused {
+		fmt.Fprintf(w, "%s: deliveries do not start; `postilion continue` lets them\n", a.colour("yellow", "paused"))
+	}
+	for _, n := range s.Notes {
+		fmt.Fprintf(w, "%s\n", a.colour("yellow", escape(n)))
+	}
+	fmt.Fprintln(w)
+	var rows [][]string
+	for _, r := range s.Roles {
+		state := r.State
+		user := strconv.Itoa(r.UID)
+		if r.User != "" {
+			user = r.User
+		}
+		rows = append(rows, []string{r.Name, state, strconv.Itoa(r.PID), user, strconv.FormatInt(r.Seconds, 10), strconv.Itoa(r.Restarts), facts(r.Facts)})
+	}
+	a.table(w, []string{"ROLE", "STATE", "PID", "USER", "SECONDS", "RESTARTS", "FACTS"}, rows)
+	fmt.Fprintln(w)
+	rows = nil
+	for _, l := range s.Listeners {
+		rows = append(rows, []string{l.Name, l.Addr})
+	}
+	a.table(w, []string{"LISTENER", "ADDRESS"}, rows)
+}
+
+// facts writes the simple ones in a line; lists are left to --json.
+func facts(m map[string]any) string {
+	var words []string
+	for k, v := range m {
+		switch v := v.(type) {
+		case string, bool:
+			words = append(words, fmt.Sprintf("%s=%v", k, v))
+		case float64:
+			words = append(words, fmt.Sprintf("%s=%s", k, strconv.FormatFloat(v, 'f', -1, 64)))
+		case []any:
+			words = append(words, fmt.Sprintf("%s=%d", k, len(v)))
+		}
+	}
+	sort.Strings(words)
+	return strings.Join(words, " ")
+}
+
+func (a *app) stopCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "stop", Short: "Stop the server; sessions end after their command", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := ask[none, none](c.Context(), a, control.MethodStop, none{}); err != nil {
+				return err
+			}
+			// It is down when the lock is free.
+			for {
+				lock, err := control.Lock(a.data)
+				if err == nil {
+					lock.Close()
+					return a.done("stopped")
+				}
+				select {
+				case <-c.Context().Done():
+					return fmt.Errorf("the server is still stopping: %w", err)
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		},
+	}
+}
+
+func (a *app) restartCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restart [ROLE]", Short: "Restart the server, or one role", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			role := strings.Join(args, "")
+			if _, err := ask[string, none](c.Context(), a, control.MethodRestart, role); err != nil {
+				return err
+			}
+			if role == "" {
+				role = "the server"
+			}
+			return a.done("restarting %s", role)
+		},
+	}
+}
+
+func (a *app) reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "reload", Short: "Bring a changed configuration into force; a mistake in it changes nothing", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			// The file is checked here first, so that mistakes come with their lines.
+			if _, err := a.readConfig(); err != nil {
+				return err
+			}
+			r, err := ask[none, control.Reloaded](c.Context(), a, control.MethodReload, none{})
+			if err != nil {
+				return err
+			}
+			return a.show(r, func(w io.Writer) {
+				if len(r.Changed)+len(r.NeedsRestart) == 0 {
+					fmt.Fprintln(w, "reloaded; no key has changed")
+				}
+				for _, k := range r.Changed {
+					fmt.Fprintf(w, "%s is in force\n", k)
+				}
+				for _, k := range r.NeedsRestart {
+					fmt.Fprintf(w, "%s has changed and needs `postilion restart`\n", k)
+				}
+			})
+		},
+	}
+}
+
+func (a *app) simple(use, short, method, done string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := ask[none, none](c.Context(), a, method, none{}); err != nil {
+				return err
+			}
+			return a.done("%s", done)
+		},
+	}
+}
+
+func (a *app) pauseCommand() *cobra.Command {
+	return a.simple("pause", "Start no more deliveries; mail is still taken in and read", control.MethodPause, "paused")
+}
+
+func (a *app) continueCommand() *cobra.Command {
+	return a.simple("continue", "Start deliveries again", control.MethodContinue, "continued")
+}
+
+func (a *app) flushCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "flush", Short: "Try every waiting message now", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			n, err := ask[none, int](c.Context(), a, control.MethodFlush, none{})
+			if err != nil {
+				return err
+			}
+			return a.done("%d recipients are tried now", n)
+		},
+	}
+}

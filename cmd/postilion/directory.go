@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/service"
+)
+
+// withStores opens the data folder's stores, through the server where one runs, for one verb.
+func (a *app) withStores(ctx context.Context, use func(s *service.Stores) error) error {
+	s, err := service.OpenStores(ctx, a.data)
+	if err != nil {
+		return err
+	}
+	if err := use(s); err != nil {
+		s.Close()
+		return err
+	}
+	return s.Close()
+}
+
+// parseAddress reads an address with a domain.
+func parseAddress(s string) (mail.Address, error) {
+	addr := mail.ParseAddress(s)
+	if addr.Local == "" || addr.Domain == "" {
+		return addr, usageError{fmt.Errorf("%q: want an address such as joe@example.test", s)}
+	}
+	return addr, nil
+}
+
+func (a *app) domainCommand() *cobra.Command {
+	group := &cobra.Command{Use: "domain", Short: "Manage the mail domains of this server"}
+	var f domainFlags
+	add := &cobra.Command{
+		Use: "add DOMAIN", Short: "Add a domain", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			d := directory.NewDomain(args[0])
+			return a.putDomain(c, &f, d, true)
+		},
+	}
+	f.register(add)
+	set := &cobra.Command{
+		Use: "set DOMAIN", Short: "Change a domain; what is not given stays", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := a.findDomain(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.putDomain(c, &f, d, false)
+		},
+	}
+	f.register(set)
+	list := &cobra.Command{
+		Use: "list", Short: "List the domains", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withStores(c.Context(), func(s *service.Stores) error {
+				domains, err := s.Directory.Domains(c.Context())
+				if err != nil {
+					return err
+				}
+				return a.show(orEmpty(domains), func(w io.Writer) { a.printDomains(w, domains) })
+			})
+		},
+	}
+	var all, yes bool
+	remove := &cobra.Command{
+		Use: "remove DOMAIN", Short: "Remove a domain", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withStores(c.Context(), func(s *service.Stores) error {
+				return a.removeDomain(c.Context(), s, args[0], all, yes)
+			})
+		},
+	}
+	remove.Flags().BoolVar(&all, "all", false, "with its accounts and aliases; their mail stays on disk")
+	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	group.AddCommand(add, set, list, remove)
+	return group
+}
+
+// domainFlags are the properties of a domain.
+type domainFlags struct {
+	aliasOf, catchAll, separators, maxSize string
+	caseSensitive, disabled                bool
+}
+
+func (f *domainFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.aliasOf, "alias-of", "", "every address here is the same local part of that domain")
+	c.Flags().StringVar(&f.catchAll, "catch-all", "", "the address that unknown local parts go to; empty refuses them")
+	c.Flags().StringVar(&f.separators, "separators", "+", "characters that begin a sub-address; empty turns them off")
+	c.Flags().BoolVar(&f.caseSensitive, "case-sensitive", false, "tell local parts apart by case")
+	c.Flags().BoolVar(&f.disabled, "disabled", false, "defer mail and refuse logins")
+	c.Flags().StringVar(&f.maxSize, "max-size", "", "size of a message, such as 25MiB; 0 is the server's limit")
+}
+
+func (f *domainFlags) apply(c *cobra.Command, d *directory.Domain) error {
+	changed := c.Flags().Changed
+	if changed("alias-of") {
+		d.AliasOf = f.aliasOf
+	}
+	if changed("catch-all") {
+		d.CatchAll = f.catchAll
+	}
+	if changed("separators") {
+		d.Separators = f.separators
+	}
+	if changed("case-sensitive") {
+		d.CaseSensitive = f.caseSensitive
+	}
+	if changed("disabled") {
+		d.Disabled = f.disabled
+	}
+	return applySize(c, "max-size", f.maxSize, &d.MaxSize)
+}
+
+// applySize reads a size flag, if it was given.
+func applySize(c *cobra.Command, flag, value string, to *int64) error {
+	if !c.Flags().Changed(flag) {
+		return nil
+	}
+	n, err := config.ParseSize(value)
+	if err != nil {
+		return usageError{fmt.Errorf("--%s: %w", flag, err)}
+	}
+	*to = n
+	return nil
+}
+
+func (a *app) putDomain(c *cobra.Command, f *domainFlags, d directory.Domain, create bool) error {
+	if err := f.apply(c, &d); err != nil {
+		return err
+	}
+	return a.withStores(c.Context(), func(s *service.Stores) error {
+		if err := s.Directory.PutDomain(c.Context(), d, create); err != nil {
+			return err
+		}
+		return a.done("domain %s is %s", d.Name, map[bool]string{true: "added", false: "changed"}[create])
+	})
+}
+
+func (a *app) findDomain(ctx context.Context, name string) (d directory.Domain, err error) {
+	key, err := directory.DomainKey(name)
+	if err != nil {
+		return d, err
+	}
+	err = a.withStores(ctx, func(s *service.Stores) error {
+		domains, err := s.Directory.Domains(ctx)
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, x := range domains {
+			if x.Name == key {
+				d = x
+				return nil
+			}
+			names = append(names, x.Name)
+		}
+		hint := ""
+		if near := config.Nearest(key, names); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		return fmt.Errorf("domain %s: %w%s", name, directory.ErrNotFound, hint)
+	})
+	return d, err
+}
+
+func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, all, yes bool) error {
+	accounts, err := s.Directory.Accounts(ctx, name)
+	if err != nil {
+		return err
+	}
+	if all {
+		if err := a.confirm(yes, "%d accounts of %s will be removed", len(accounts), name); err != nil {
+			return err
+		}
+	}
+	if err := s.Directory.RemoveDomain(ctx, name, all); err != nil {
+		return err
+	}
+	for _, x := range accounts {
+		if err := s.Auth.Remove(ctx, x.ID); err != nil {
+			return err
+		}
+	}
+	return a.done("domain %s is removed", name)
+}
+
+func (a *app) printDomains(w io.Writer, domains []directory.Domain) {
+	var rows [][]string
+	for _, d := range domains {
+		rows = append(rows, []string{d.Name, d.AliasOf, d.CatchAll, d.Separators, limit(d.MaxSize), marks("disabled", d.Disabled, "case-sensitive", d.CaseSensitive)})
+	}
+	a.table(w, []string{"DOMAIN", "ALIAS OF", "CATCH-ALL", "SEPARATORS", "MAX SIZE", ""}, rows)
+}
+
+// limit writes a size, or "-" for none.
+func limit(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return config.FormatSize(n)
+}
+
+// marks lists the words whose value, which follows them, is true.
+func marks(pairs ...any) string {
+	var words []string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1].(bool) {
+			words = append(words, pairs[i].(string))
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// orEmpty makes an empty list [] in JSON, not null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func (a *app) aliasCommand() *cobra.Command {
+	group := &cobra.Command{Use: "alias", Short: "Manage addresses that go on to others"}
+	put := func(use, short string, create bool) *cobra.Command {
+		return &cobra.Command{
+			Use: use + " ADDRESS TARGET...", Short: short, Args: cobra.MinimumNArgs(2),
+			RunE: func(c *cobra.Command, args []string) error {
+				alias := directory.Alias{}
+				for i, s := range args {
+					addr, err := parseAddress(s)
+					if err != nil {
+						return err
+					}
+					if i == 0 {
+						alias.Address = addr
+					} else {
+						alias.Targets = append(alias.Targets, addr)
+					}
+				}
+				return a.withStores(c.Context(), func(s *service.Stores) error {
+					if err := s.Directory.PutAlias(c.Context(), alias, create); err != nil {
+						return err
+					}
+					return a.done("%s goes on to %s", args[0], strings.Join(args[1:], ", "))
+				})
+			},
+		}
+	}
+	list := &cobra.Command{
+		Use: "list [DOMAIN]", Short: "List aliases", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withStores(c.Context(), func(s *service.Stores) error {
+				aliases, err := s.Directory.Aliases(c.Context(), strings.Join(args, ""))
+				if err != nil {
+					return err
+				}
+				return a.show(orEmpty(aliases), func(w io.Writer) {
+					var rows [][]string
+					for _, x := range aliases {
+						var targets []string
+						for _, t := range x.Targets {
+							targets = append(targets, t.String())
+						}
+						rows = append(rows, []string{x.Address.String(), strings.Join(targets, ", ")})
+					}
+					a.table(w, []string{"ALIAS", "TARGETS"}, rows)
+				})
+			})
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove ADDRESS", Short: "Remove an alias", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			addr, err := parseAddress(args[0])
+			if err != nil {
+				return err
+			}
+			return a.withStores(c.Context(), func(s *service.Stores) error {
+				if err := s.Directory.RemoveAlias(c.Context(), addr); err != nil {
+					return err
+				}
+				return a.done("alias %s is removed", args[0])
+			})
+		},
+	}
+	group.AddCommand(put("add", "Add an alias", true), put("set", "Change an alias's targets", false), list, remove)
+	return group
+}
+
+func number(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.FormatInt(n, 10)
+}

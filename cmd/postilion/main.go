@@ -1,0 +1,155 @@
+// Postilion is a whole mail system in one program. This package only wires: each file
+// holds one group of verbs, which call internal/service and print what it says.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/service"
+)
+
+// version is set by the linker for releases.
+var version = "0.1.0-dev"
+
+// Exit codes, as `postilion help exit-codes` tells them.
+const (
+	exitOK         = 0
+	exitFailure    = 1
+	exitUsage      = 2
+	exitNotRunning = 3
+	exitTemporary  = 4
+	exitConfig     = 5
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns the exit code.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	a := &app{in: in, out: out, err: errOut}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errSilent) {
+		fmt.Fprintf(errOut, "postilion: %s\n", escapeLines(err.Error()))
+	}
+	return exitCode(err)
+}
+
+// errSilent ends a command that has said already what is wrong.
+var errSilent = errors.New("failed")
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func exitCode(err error) int {
+	var usage usageError
+	var problems config.Problems
+	r, isReason := errors.AsType[*reason.Error](err)
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &problems):
+		return exitConfig
+	case errors.Is(err, control.ErrNotRunning):
+		return exitNotRunning
+	case isReason && r.Class == reason.Temporary:
+		return exitTemporary
+	}
+	return exitFailure
+}
+
+// root makes the whole tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "postilion",
+		Short: "A whole mail system in one program",
+		Long: "Postilion takes mail in over SMTP, keeps it safe, delivers it here and to other hosts,\n" +
+			"and lets people read it. `postilion quickstart DOMAIN` sets a server up and runs it.",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.locate() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.data, "data", os.Getenv("POSTILION_DATA"), "the data folder (default $POSTILION_DATA, or "+service.DefaultData()+")")
+	f.StringVar(&a.config, "config", "", "the configuration file (default postilion.toml in the data folder)")
+	f.StringArrayVar(&a.set, "set", nil, "set a key of the configuration, as `key=value`; goes before the file")
+	f.BoolVar(&a.json, "json", false, "print JSON")
+	root.AddCommand(
+		a.quickstartCommand(), a.serveCommand(), a.roleCommand(),
+		a.statusCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.pauseCommand(), a.continueCommand(), a.flushCommand(),
+		a.domainCommand(), a.accountCommand(), a.aliasCommand(), a.blockCommand(),
+		a.addressCommand(), a.configCommand(), a.statsCommand(),
+		a.versionCommand(), a.manCommand(), exitCodesTopic(),
+	)
+	strict(root)
+	return root
+}
+
+// strict makes groups of verbs refuse an unknown one with a hint, and turns wrong
+// arguments into usage errors.
+func strict(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usageError{fmt.Errorf("%w; usage: %s", err, c.UseLine())}
+			}
+			return nil
+		}
+	}
+	if c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			var names []string
+			for _, s := range c.Commands() {
+				names = append(names, s.Name())
+			}
+			hint := ""
+			if near := config.Nearest(args[0], names); near != "" {
+				hint = fmt.Sprintf("; did you mean %s?", near)
+			}
+			return usageError{fmt.Errorf("%s: there is no verb %q%s", c.CommandPath(), args[0], hint)}
+		}
+		c.Args = cobra.ArbitraryArgs
+	}
+	for _, s := range c.Commands() {
+		strict(s)
+	}
+}
+
+func exitCodesTopic() *cobra.Command {
+	return &cobra.Command{Use: "exit-codes", Short: "What the program's exit codes mean", Long: `Exit codes:
+  0  done
+  1  failed
+  2  the command line is wrong
+  3  no server runs on the data folder
+  4  failed for now: trying again later can help
+  5  the configuration is wrong`}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/service"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var single bool
+	var offset string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Long: "Run the server in the foreground. As root each role gets a process and a uid of its own; otherwise,\n" +
+			"and with --single, all roles share this process.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := a.serveOptions()
+			o.Single = single
+			if offset != "" {
+				d, err := config.ParseDuration(offset)
+				if err != nil {
+					return usageError{fmt.Errorf("--clock-offset: %w", err)}
+				}
+				o.ClockOffset = d
+			}
+			if _, err := a.readConfig(); err != nil {
+				return err
+			}
+			return a.serve(c, o)
+		},
+	}
+	c.Flags().BoolVar(&single, "single", false, "all roles in one process, also as root")
+	c.Flags().StringVar(&offset, "clock-offset", "", "move the program's clock, such as 5d; only in a folder made with --for-testing")
+	return c
+}
+
+func (a *app) serveOptions() service.Options {
+	return service.Options{Config: a.config, Flags: a.set, Version: version, Stderr: a.err}
+}
+
+// serve runs a server to its end; when it was asked to restart, this process becomes the new one.
+func (a *app) serve(c *cobra.Command, o service.Options) error {
+	node, err := service.Open(o)
+	if err != nil {
+		return err
+	}
+	err = node.Run(c.Context())
+	if errors.Is(err, service.ErrRestart) {
+		exe, eerr := os.Executable()
+		if eerr != nil {
+			return eerr
+		}
+		return syscall.Exec(exe, os.Args, os.Environ())
+	}
+	return err
+}
+
+// roleCommand is what the supervisor starts; it is of no use to anybody else.
+func (a *app) roleCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "role NAME", Hidden: true, Args: cobra.ExactArgs(1),
+		Short: "Run one role (started by serve)",
+		RunE: func(c *cobra.Command, args []string) error {
+			return service.RunRole(c.Context(), args[0], a.err)
+		},
+	}
+}
+
+func (a *app) quickstartCommand() *cobra.Command {
+	var o service.QuickstartOptions
+	c := &cobra.Command{
+		Use: "quickstart DOMAIN", Short: "Set up a mail server for a domain and run it", Args: cobra.ExactArgs(1),
+		Long: "Make a data folder with a configuration, the domain, an account with a password and a self-signed\n" +
+			"certificate, then serve on unprivileged ports of this host alone. A second start finds everything again.",
+		Example: "  postilion quickstart example.test",
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Domain, o.Data, o.Config, o.Flags = args[0], a.data, a.config, a.set
+			result, err := service.Quickstart(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			s := a.serveOptions()
+			s.Ready = func(list []control.ListenerStatus) { a.greet(result, list) }
+			return a.serve(c, s)
+		},
+	}
+	c.Flags().StringVar(&o.Host, "host", "", "the server's host name (default mail.DOMAIN)")
+	c.Flags().BoolVar(&o.ForTesting, "for-testing", false, "allow serve --clock-offset on this data folder")
+	return c
+}
+
+// greet tells how to use the new server, once it listens.
+func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) {
+	addrs := map[string]string{}
+	for _, l := range list {
+		if addrs[l.Name] == "" {
+			addrs[l.Name] = l.Addr
+		}
+	}
+	if a.json {
+		a.printJSON(map[string]any{"listeners": addrs, "account": q.Account, "password": q.Password, "data": q.Data,
+			"host": q.Host, "new": q.New, "certificate": q.Certificate})
+		return
+	}
+	w := a.out
+	if q.New {
+		fmt.Fprintf(w, "%s is set up in %s\n\n", a.colour("bold", q.Domain), escape(q.Data))
+	} else {
+		fmt.Fprintf(w, "%s was set up before in %s; everything is as it was\n\n", a.colour("bold", q.Domain), escape(q.Data))
+	}
+	for _, note := range q.Notes {
+		fmt.Fprintf(w, "  note: %s\n", escape(note))
+	}
+	fmt.Fprintf(w, "Listening:\n")
+	for _, l := range list {
+		fmt.Fprintf(w, "  %-12s %s\n", l.Name, l.Addr)
+	}
+	fmt.Fprintf(w, "\nAccount   %s\n", escape(q.Account))
+	if q.Password != "" {
+		fmt.Fprintf(w, "Password  %s\n", q.Password)
+	} else {
+		fmt.Fprintf(w, "Password  changed since; a new one: postilion account set %s --new-password --data %s\n", escape(q.Account), escape(q.Data))
+	}
+	password := q.Password
+	if password == "" {
+		password = "PASSWORD"
+	}
+	fmt.Fprintf(w, "\nSend a first message:\n"+
+		"  printf 'From: <you@example.org>\\r\\nTo: <%[1]s>\\r\\nSubject: Hello\\r\\n\\r\\nIt works.\\r\\n' |\n"+
+		"    curl -sS smtp://%[2]s/me --mail-from you@example.org --mail-rcpt %[1]s -T -\n"+
+		"Read it:\n"+
+		"  curl -sS -u '%[1]s:%[4]s' pop3://%[3]s/1\n"+
+		"\nCtrl-C stops the server; `postilion serve --data %[5]s` starts it again.\n",
+		escape(q.Account), addrs["smtp"], addrs["pop3"], password, escape(q.Data))
+	fmt.Fprintf(w, "Started in %d ms.\n", time.Since(q.Began).Milliseconds())
+}

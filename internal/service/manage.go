@@ -1,0 +1,318 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postilion/postilion/internal/access/session"
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/stats"
+)
+
+// The methods of every role's sockets.
+const (
+	MethodFacts    = "role.facts"    // admin: what the role says of itself
+	MethodCounters = "role.counters" // both: a stats.Snapshot
+	methodPrepare  = "role.prepare"  // admin: check a new configuration and keep it ready
+	methodSwitch   = "role.switch"   // admin: bring it into force
+)
+
+type none struct{}
+
+// addCommon adds what every role answers.
+func (p *process) addCommon(part *part) {
+	counters := rpc.Handle(func(context.Context, none) (any, error) { return part.counters.Snapshot(), nil })
+	part.seam[MethodCounters] = counters
+	part.admin[MethodCounters] = counters
+	part.admin[MethodFacts] = rpc.Handle(func(ctx context.Context, _ none) (map[string]any, error) {
+		if part.facts == nil {
+			return nil, nil
+		}
+		return part.facts(ctx), nil
+	})
+	var mu sync.Mutex
+	var pending func()
+	part.admin[methodPrepare] = rpc.Handle(func(_ context.Context, text string) (none, error) {
+		f, err := config.Parse("reload", []byte(text), nil)
+		if err != nil || part.prepare == nil {
+			return none{}, err
+		}
+		switchOver, err := part.prepare(f.Config)
+		mu.Lock()
+		pending = switchOver
+		mu.Unlock()
+		return none{}, err
+	})
+	part.admin[methodSwitch] = rpc.Handle(func(context.Context, none) (none, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if pending != nil {
+			pending()
+			pending = nil
+		}
+		return none{}, nil
+	})
+}
+
+// controlHandlers answers the verbs that concern the whole server.
+func (n *Node) controlHandlers() map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		control.MethodStatus: rpc.Handle(func(ctx context.Context, _ none) (control.Status, error) { return n.Status(ctx), nil }),
+		control.MethodStop: rpc.Handle(func(context.Context, none) (none, error) {
+			n.stop()
+			return none{}, nil
+		}),
+		control.MethodRestart: rpc.Handle(func(_ context.Context, role string) (none, error) { return none{}, n.restart(role) }),
+		control.MethodReload:  rpc.Handle(func(ctx context.Context, _ none) (control.Reloaded, error) { return n.reload(ctx) }),
+		control.MethodPause: rpc.Handle(func(ctx context.Context, _ none) (none, error) {
+			return none{}, n.setPaused(ctx, true)
+		}),
+		control.MethodContinue: rpc.Handle(func(ctx context.Context, _ none) (none, error) {
+			return none{}, n.setPaused(ctx, false)
+		}),
+		control.MethodFlush: rpc.Handle(func(ctx context.Context, _ none) (int, error) {
+			return askRole[none, int](ctx, n.cfg.Data, Queue, methodFlush, none{})
+		}),
+	}
+}
+
+// askRole calls a role's admin socket.
+func askRole[Req, Resp any](ctx context.Context, data string, r Role, method string, req Req) (Resp, error) {
+	cl := control.Client(data, adminSocket(r))
+	defer cl.Close()
+	return rpc.Do[Req, Resp](ctx, cl, method, req)
+}
+
+func (n *Node) setPaused(ctx context.Context, paused bool) error {
+	_, err := askRole[bool, none](ctx, n.cfg.Data, Queue, methodPause, paused)
+	if err == nil {
+		n.mu.Lock()
+		n.paused = paused
+		n.mu.Unlock()
+	}
+	return err
+}
+
+// restart starts one role's process anew, or with "" the whole server.
+func (n *Node) restart(name string) error {
+	if name == "" {
+		n.again = true
+		n.stop()
+		return nil
+	}
+	role, err := ParseRole(name)
+	if err != nil {
+		return err
+	}
+	if n.sup == nil {
+		return fmt.Errorf("all roles share one process: role %s cannot be restarted alone; use restart without a role", role)
+	}
+	return n.sup.restart(role)
+}
+
+// Status tells how the server is.
+func (n *Node) Status(ctx context.Context) control.Status {
+	n.mu.Lock()
+	s := control.Status{
+		Version: n.opts.Version, Host: n.cfg.Host, Data: n.cfg.Data, PID: os.Getpid(), Started: n.started,
+		Seconds: int64(time.Since(n.started).Seconds()), Single: n.sup == nil, Paused: n.paused, Reloaded: n.reloaded,
+		Listeners: n.Listeners(), Load: loadAverages(),
+	}
+	n.mu.Unlock()
+	if n.sup != nil {
+		s.Roles = n.sup.status()
+	} else {
+		for _, r := range allRoles {
+			s.Roles = append(s.Roles, control.Role{Name: string(r), State: "up", PID: s.PID, UID: os.Getuid(), Seconds: s.Seconds})
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range s.Roles {
+		r := &s.Roles[i]
+		if r.PID == 0 {
+			continue
+		}
+		wg.Go(func() {
+			facts, err := askRole[none, map[string]any](ctx, n.cfg.Data, Role(r.Name), MethodFacts, none{})
+			if err != nil && r.State == "up" {
+				r.State = "starting"
+				if r.Seconds > 5 {
+					r.State = "hung"
+				}
+				return
+			}
+			r.Facts = facts
+		})
+	}
+	wg.Wait()
+	return s
+}
+
+// loadAverages returns the host's load of 1, 5 and 15 minutes (proc(5)).
+func loadAverages() (l [3]float64) {
+	p, err := os.ReadFile("/proc/loadavg")
+	if err == nil {
+		fmt.Sscan(string(p), &l[0], &l[1], &l[2])
+	}
+	return l
+}
+
+// reload reads the configuration again: validated, prepared in every role, then
+// switched. A mistake anywhere changes nothing.
+func (n *Node) reload(ctx context.Context) (control.Reloaded, error) {
+	notify("RELOADING=1")
+	defer notify("READY=1")
+	var done control.Reloaded
+	f, err := config.Read(n.opts.Config, n.opts.Flags)
+	if err != nil {
+		return done, err
+	}
+	n.mu.Lock()
+	old := n.file
+	n.mu.Unlock()
+	changed, err := changedKeys(old, f)
+	if err != nil {
+		return done, err
+	}
+	for _, key := range changed {
+		if hot(key) {
+			done.Changed = append(done.Changed, key)
+		} else {
+			done.NeedsRestart = append(done.NeedsRestart, key)
+		}
+	}
+	for _, method := range []string{methodPrepare, methodSwitch} {
+		if err := n.tellRoles(ctx, method, f.Config); err != nil {
+			return control.Reloaded{}, err
+		}
+	}
+	n.mu.Lock()
+	// What needs a restart stays as it was for processes that are started meanwhile.
+	if len(done.NeedsRestart) == 0 {
+		n.cfg = f.Config
+	}
+	n.file, n.reloaded = f, time.Now()
+	n.mu.Unlock()
+	n.log.Info("the configuration was reloaded", "changed", done.Changed, "needs_restart", done.NeedsRestart)
+	return done, nil
+}
+
+// tellRoles has every role prepare its part of c, or switch to it.
+func (n *Node) tellRoles(ctx context.Context, method string, c *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var errs []error
+	for _, r := range allRoles {
+		text, err := c.Encode(groupsOf(r)...)
+		if err != nil {
+			return err
+		}
+		if method == methodSwitch {
+			_, err = askRole[none, none](ctx, n.cfg.Data, r, method, none{})
+		} else {
+			_, err = askRole[string, none](ctx, n.cfg.Data, r, method, string(text))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("role %s: %w", r, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// changedKeys lists the keys whose values differ.
+func changedKeys(old, now *config.File) (keys []string, err error) {
+	values := map[string]string{}
+	before, err := old.Settings(true)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range before {
+		values[s.Key] = s.Value
+	}
+	after, err := now.Settings(true)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range after {
+		if v, ok := values[s.Key]; !ok || v != s.Value {
+			keys = append(keys, s.Key)
+		}
+		delete(values, s.Key)
+	}
+	for key := range values {
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// hotGroups are the groups that a reload brings into force.
+var hotGroups = []string{"route", "policy", "submit", "floors", "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "bounce"}
+
+// coldKeys are keys of hot groups that belong to the listener, which stays.
+var coldKeys = []string{"listen", "max_connections", "max_per_client", "connection_rate", "exempt", "proxy_from", "tls_timeout", "stop_timeout"}
+
+func hot(key string) bool {
+	group, last, _ := strings.Cut(key, ".")
+	for _, k := range coldKeys {
+		if last == k {
+			return false
+		}
+	}
+	for _, g := range hotGroups {
+		if group == g {
+			return true
+		}
+	}
+	return false
+}
+
+// FreeMailbox ends the sessions that hold an account's mailbox and returns them.
+func FreeMailbox(ctx context.Context, data string, account uint64) ([]session.Holder, error) {
+	return askRole[uint64, []session.Holder](ctx, data, Access, MethodFree, account)
+}
+
+// Counters returns the sums of all roles' counters, from the running server or from
+// what a stopped one left.
+func Counters(ctx context.Context, data string) (stats.Snapshot, error) {
+	running, err := Running(ctx, data)
+	if err != nil {
+		return stats.Snapshot{}, err
+	}
+	var all []stats.Snapshot
+	for _, r := range allRoles {
+		var s stats.Snapshot
+		if running {
+			s, err = askRole[none, stats.Snapshot](ctx, data, r, MethodCounters, none{})
+		} else {
+			s, err = savedCounters(data, r)
+		}
+		if err != nil {
+			return stats.Snapshot{}, fmt.Errorf("role %s: %w", r, err)
+		}
+		all = append(all, s)
+	}
+	return stats.Merge(all...), nil
+}
+
+func savedCounters(data string, r Role) (stats.Snapshot, error) {
+	dir, err := osfs.New(eventsFolder(data, r))
+	if err != nil {
+		return stats.Snapshot{}, nil // the role has never run
+	}
+	c, err := stats.Load(dir, countersFile, clock.System{})
+	if err != nil {
+		return stats.Snapshot{}, err
+	}
+	return c.Snapshot(), nil
+}

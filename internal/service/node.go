@@ -1,0 +1,304 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// Options steer a Node.
+type Options struct {
+	Config      string        // the configuration's path
+	Flags       []string      // key=value, which go before the file
+	Single      bool          // all roles in this process, also as root
+	ClockOffset time.Duration // moves the clock; only in a folder made for testing
+	Version     string
+	Stderr      io.Writer
+	// Ready is called once everything listens.
+	Ready func([]control.ListenerStatus)
+}
+
+// Node is a running server: its listeners, and the roles in this process or in
+// processes of their own.
+type Node struct {
+	opts    Options
+	log     *slog.Logger
+	ids     *identities // nil in a single process
+	sockets bound
+	files   map[net.Listener]*os.File // the sockets' descriptors, to hand over
+	started time.Time
+	lock    io.Closer
+	sup     *supervisor // nil in a single process
+	proc    *process    // nil with roles apart
+
+	mu       sync.Mutex
+	cfg      *config.Config
+	file     *config.File
+	pipes    map[Role]*os.File
+	reloaded time.Time
+	paused   bool
+	stop     context.CancelFunc
+	again    bool // start anew after the stop
+}
+
+// ErrRestart is Run's error when the whole server is to be started anew.
+var ErrRestart = errors.New("restart")
+
+// Open reads the configuration, takes the data folder, and binds every listener. The error
+// tells everything that is wrong with the configuration or the listeners at once.
+func Open(o Options) (*Node, error) {
+	f, err := config.Read(o.Config, o.Flags)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{opts: o, cfg: f.Config, file: f, started: time.Now(), pipes: map[Role]*os.File{}, files: map[net.Listener]*os.File{}}
+	n.log = slog.New(slog.NewTextHandler(o.Stderr, nil)).With("role", "supervisor")
+	if err := n.checkOffset(); err != nil {
+		return nil, err
+	}
+	if os.Getuid() == 0 && !o.Single && !f.Process.Single {
+		ids := newIdentities(f.Process.UIDBase)
+		n.ids = &ids
+		if err := checkReachable(f.Data); err != nil {
+			return nil, err
+		}
+	}
+	if n.lock, err = control.Lock(f.Data); err != nil {
+		return nil, err
+	}
+	if err := n.prepare(); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) checkOffset() error {
+	if n.opts.ClockOffset == 0 {
+		return nil
+	}
+	testing, err := isTesting(n.cfg.Data)
+	if err == nil && !testing {
+		err = fmt.Errorf("--clock-offset is only for data folders made with quickstart --for-testing; %s is not one", n.cfg.Data)
+	}
+	return err
+}
+
+// prepare makes folders and certificate, and binds.
+func (n *Node) prepare() error {
+	t := n.cfg.TLS
+	if t.ACME || t.Cert == "tls/cert.pem" {
+		if _, err := ensureSelfSigned(n.cfg.InData(t.Cert), n.cfg.InData(t.Key), n.cfg.Host, time.Now()); err != nil {
+			return err
+		}
+	}
+	if err := makeFolders(n.cfg.Data, n.ids); err != nil {
+		return err
+	}
+	var err error
+	n.sockets, err = bind(n.cfg.Data, sockets(n.cfg), n.ids)
+	return err
+}
+
+// sockets lists everything that the configuration asks to listen on.
+func sockets(c *config.Config) (list []socket) {
+	tcp := func(name string, role Role, addrs []string) {
+		for _, a := range addrs {
+			list = append(list, socket{Name: name, Role: role, Address: a})
+		}
+	}
+	for _, s := range c.Services() {
+		tcp(s.Name, serviceRoles[s.Name], s.Listen)
+	}
+	if c.TLS.ACME {
+		tcp("acme", SMTPD, []string{c.TLS.ACMEHTTP})
+	}
+	for _, r := range allRoles {
+		list = append(list, socket{Name: string(r), Role: r}, socket{Name: adminSocket(r), Role: r, Admin: true})
+	}
+	return append(list, socket{Name: control.Supervisor, Admin: true})
+}
+
+// serviceRoles tells who serves what.
+var serviceRoles = map[string]Role{
+	"smtp": SMTPD, "submission": SMTPD, "submissions": SMTPD, "lmtp": SMTPD,
+	"pop3": Access, "pop3s": Access, "metrics": Console,
+}
+
+// Close gives everything back. It is for a Node that does not Run.
+func (n *Node) Close() {
+	n.sockets.close()
+	for _, f := range n.files {
+		f.Close()
+	}
+	if n.lock != nil {
+		n.lock.Close()
+	}
+}
+
+// Listeners tells where services listen; several addresses of one are in order.
+func (n *Node) Listeners() (list []control.ListenerStatus) {
+	for _, l := range n.sockets {
+		if !l.unix() {
+			list = append(list, control.ListenerStatus{Name: l.Name, Addr: l.Listener.Addr().String()})
+		}
+	}
+	return list
+}
+
+// Run serves until ctx ends, SIGTERM or SIGINT comes, or the control socket asks for it.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.Close()
+	ctx, n.stop = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer n.stop()
+	var err error
+	if n.ids != nil {
+		err = n.runApart(ctx)
+	} else {
+		err = n.runSingle(ctx)
+	}
+	if err == nil && n.again {
+		return ErrRestart
+	}
+	return err
+}
+
+func (n *Node) runSingle(ctx context.Context) error {
+	setLimits(n.cfg.Process, n.log)
+	p, err := newProcess(n.cfg, allRoles, n.sockets, n.opts.ClockOffset, n.opts.Stderr)
+	if err != nil {
+		return err
+	}
+	defer p.log.Close()
+	n.log = p.log.Logger
+	p.allowAdmin = control.Owners(n.cfg.Data)
+	p.allowRun = p.allowAdmin
+	if err := p.start(ctx); err != nil {
+		return err
+	}
+	n.proc = p
+	done := n.attend(ctx)
+	select {
+	case <-ctx.Done():
+	case err = <-p.failed:
+		n.stop()
+	}
+	notify(daemon.SdNotifyStopping)
+	done.Wait()
+	p.stop()
+	return err
+}
+
+func (n *Node) runApart(ctx context.Context) error {
+	for _, l := range n.sockets {
+		if l.Name == control.Supervisor {
+			continue
+		}
+		f, err := l.Listener.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			return err
+		}
+		n.files[l.Listener] = f
+	}
+	n.sup = &supervisor{
+		command:     n.roleCommand,
+		identity:    func(r Role) Identity { return n.ids.roles[r] },
+		stopTimeout: n.cfg.Process.StopTimeout,
+		log:         n.log,
+	}
+	n.sup.prepare(allRoles)
+	done := n.attend(ctx)
+	n.sup.run(ctx, allRoles)
+	notify(daemon.SdNotifyStopping)
+	done.Wait()
+	for _, w := range n.pipes {
+		w.Close()
+	}
+	return nil
+}
+
+// attend serves the control socket, signals, systemd and the certificate until ctx ends.
+func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
+	var done sync.WaitGroup
+	server := &rpc.Server{Handlers: n.controlHandlers(), Allow: control.Owners(n.cfg.Data)}
+	for _, l := range n.sockets.named(control.Supervisor) {
+		done.Go(func() {
+			if err := server.Serve(ctx, l); err != nil {
+				n.log.Error("the control socket failed", "error", err)
+			}
+		})
+	}
+	done.Go(func() { n.watchSignals(ctx) })
+	done.Go(func() { watchdog(ctx) })
+	if n.opts.Ready != nil {
+		n.opts.Ready(n.Listeners())
+	}
+	notify(daemon.SdNotifyReady)
+	return &done
+}
+
+func (n *Node) watchSignals(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if _, err := n.reload(ctx); err != nil {
+				n.log.Error("the configuration was not reloaded; the old one stays in force", "error", err)
+			}
+		}
+	}
+}
+
+// notify tells systemd, where it asked to be told (sd_notify(3)).
+func notify(state string) {
+	// Without systemd, or when it is gone, there is nobody to tell.
+	_, _ = daemon.SdNotify(false, state)
+}
+
+// watchdog keeps systemd's watchdog quiet (WatchdogSec=).
+func watchdog(ctx context.Context) {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return
+	}
+	t := time.NewTicker(every / 2)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			notify(daemon.SdNotifyWatchdog)
+		}
+	}
+}
+
+// DefaultData is the data folder when none is given: root's is the host's.
+func DefaultData() string {
+	if os.Getuid() == 0 {
+		return "/var/lib/postilion"
+	}
+	return "postilion-data"
+}
+
+// ConfigPath returns the configuration's path for a data folder.
+func ConfigPath(data string) string { return filepath.Join(data, config.FileName) }

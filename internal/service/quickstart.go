@@ -1,0 +1,220 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
+)
+
+// QuickstartOptions are what quickstart is told.
+type QuickstartOptions struct {
+	Domain     string
+	Host       string // "" is mail.DOMAIN
+	Data       string
+	Config     string
+	Flags      []string
+	ForTesting bool
+}
+
+// QuickstartResult is what was set up, or found.
+type QuickstartResult struct {
+	Domain, Host, Data string
+	Account            string
+	Password           string // "" once it has been changed
+	Certificate        string
+	New                bool // made by this call
+	Notes              []string
+	Began              time.Time
+}
+
+// firstAccount is the local part of the account that quickstart makes.
+const firstAccount = "hello"
+
+// passwordFile keeps the first password, readable by the folder's owner only, until it
+// is changed.
+const passwordFile = "first-password"
+
+// Quickstart makes a data folder ready to serve, or finds that it is. What is there
+// already is never changed.
+func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, error) {
+	r := &QuickstartResult{Data: o.Data, Began: time.Now()}
+	domain, err := directory.DomainKey(o.Domain)
+	if err != nil {
+		return nil, err
+	}
+	r.Domain, r.Host = domain, o.Host
+	if r.Host == "" {
+		r.Host = "mail." + domain
+	}
+	if err := os.MkdirAll(o.Data, dataMode()); err != nil {
+		return nil, err
+	}
+	if err := r.makeConfig(o); err != nil {
+		return nil, err
+	}
+	f, err := config.Read(o.Config, o.Flags)
+	if err != nil {
+		return nil, err
+	}
+	r.Host, r.Data = f.Host, f.Data
+	if o.ForTesting {
+		if err := markTesting(r.Data); err != nil {
+			return nil, err
+		}
+	}
+	r.Certificate = f.InData(f.TLS.Cert)
+	return r, r.makeAccount(ctx)
+}
+
+// dataMode lets the roles' uids pass through a folder of root's.
+func dataMode() fs.FileMode {
+	if os.Getuid() == 0 {
+		return 0o711
+	}
+	return 0o700
+}
+
+// makeConfig writes the configuration unless there is one.
+func (r *QuickstartResult) makeConfig(o QuickstartOptions) error {
+	if _, err := os.Stat(o.Config); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.New = true
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Postilion's configuration. `postilion config reference` tells every key.\n\nhost = %q\n", r.Host)
+	if filepath.Dir(o.Config) != o.Data {
+		fmt.Fprintf(&b, "data = %q\n", o.Data)
+	}
+	fmt.Fprintf(&b, "\n[route]\ndefault_domain = %q\n", r.Domain)
+	taken := map[int]bool{}
+	for _, l := range []struct {
+		group string
+		port  int
+		more  string
+	}{
+		{"smtp", 2525, ""}, {"submission", 2587, "plain_auth_on_loopback = true\n"}, {"submissions", 2465, ""},
+		{"pop3", 2110, "plaintext_on_loopback = true\n"}, {"pop3s", 2995, ""}, {"metrics", 9125, ""},
+	} {
+		port := freePort(l.port, taken)
+		if port != l.port {
+			note := fmt.Sprintf("port %d is taken: %s is on %d", l.port, l.group, port)
+			if pid, name := portHolder("127.0.0.1:" + strconv.Itoa(l.port)); pid != "" {
+				note += fmt.Sprintf(" (process %s, %s, holds it)", pid, name)
+			}
+			r.Notes = append(r.Notes, note)
+		}
+		fmt.Fprintf(&b, "\n[%s]\nlisten = [\"127.0.0.1:%d\"]\n%s", l.group, port, l.more)
+	}
+	return os.WriteFile(o.Config, []byte(b.String()), 0o640)
+}
+
+// freePort returns the first port from the wanted one on that nobody listens on.
+func freePort(port int, taken map[int]bool) int {
+	for p := port; p < port+500; p++ {
+		if taken[p] {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		taken[p] = true
+		return p
+	}
+	return port // serving will tell what is wrong
+}
+
+// makeAccount makes domain, account and postmaster, unless they exist.
+func (r *QuickstartResult) makeAccount(ctx context.Context) error {
+	address := mail.Address{Local: firstAccount, Domain: r.Domain}
+	r.Account = address.String()
+	running, err := Running(ctx, r.Data)
+	if err != nil {
+		return err
+	}
+	if running {
+		return fmt.Errorf("a server is running on %s already; `postilion status --data %s` tells how it is", r.Data, r.Data)
+	}
+	stores, err := OpenStores(ctx, r.Data)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
+	err = stores.Directory.PutDomain(ctx, directory.NewDomain(r.Domain), true)
+	if err != nil && !errors.Is(err, directory.ErrExists) {
+		return err
+	}
+	account := &directory.Account{Address: address}
+	err = stores.Directory.PutAccount(ctx, account, true)
+	switch {
+	case errors.Is(err, directory.ErrExists):
+		return r.findPassword(ctx, stores, address)
+	case err != nil:
+		return err
+	}
+	r.Password = NewPassword()
+	if err := stores.Auth.SetPassword(ctx, account.ID, r.Password); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.Data, passwordFile), []byte(r.Password+"\n"), 0o600); err != nil {
+		return err
+	}
+	return makePostmaster(ctx, stores.Directory, address)
+}
+
+// makePostmaster sees that postmaster is somebody (RFC 5321 4.5.1).
+func makePostmaster(ctx context.Context, d directory.Admin, to mail.Address) error {
+	err := d.PutAlias(ctx, directory.Alias{Address: mail.Address{Local: "postmaster", Domain: to.Domain}, Targets: []mail.Address{to}}, true)
+	if errors.Is(err, directory.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// findPassword reads the first password again, if it is still the account's.
+func (r *QuickstartResult) findPassword(ctx context.Context, stores *Stores, address mail.Address) error {
+	p, err := os.ReadFile(filepath.Join(r.Data, passwordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	r.Password = strings.TrimSpace(string(p))
+	return err
+}
+
+// ForgetFirstPassword removes the note of quickstart's password: it was changed.
+func ForgetFirstPassword(data string) error {
+	err := os.Remove(filepath.Join(data, passwordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// NewPassword returns a password of 4 groups of 5 letters and digits: 100 bits. It
+// leaves out what looks alike.
+func NewPassword() string {
+	const letters = "abcdefghijkmnpqrstuvwxyz23456789" // 32, so that a byte's bits are used evenly
+	var p [20]byte
+	rand.Read(p[:]) // never fails: crypto/rand.Read
+	var b strings.Builder
+	for i, c := range p {
+		if i > 0 && i%5 == 0 {
+			b.WriteByte('-')
+		}
+		b.WriteByte(letters[c%32])
+	}
+	return b.String()
+}

@@ -1,0 +1,25 @@
+package service
+
+import (
+	"context"
+
+	"github.com/postilion/postilion/internal/auth/secrets"
+	"github.com/postilion/postilion/internal/seam"
+)
+
+func (p *process) startAuth(ctx context.Context, part *part) error {
+	if _, _, err := p.folder("auth"); err != nil {
+		return err
+	}
+	s, err := secrets.Open(ctx, p.cfg.Auth, secrets.Deps{
+		Directory: p.reader(), Blocks: p.blockList(), Clock: p.clock, Recorder: part.recorder, Log: p.logger(),
+	})
+	if err != nil {
+		return err
+	}
+	part.close = append(part.close, s.Close)
+	p.here.auth = s
+	part.seam = seam.AuthHandlers(s)
+	part.admin = seam.AuthAdminHandlers(s)
+	return nil
+}

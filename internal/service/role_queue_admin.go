@@ -1,0 +1,185 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// The methods of the queue's admin socket, which Queue calls.
+const (
+	methodPause       = "queue.pause" // true pauses, false continues
+	methodFlush       = "queue.flush"
+	methodCount       = "queue.count"
+	methodList        = "queue.list"
+	methodShow        = "queue.show"
+	methodAct         = "queue.act"
+	methodEdit        = "queue.edit"
+	methodStats       = "queue.stats"
+	methodBody        = "queue.body"
+	methodBackup      = "queue.backup"
+	methodRoute       = "queue.route" // how an address would be routed
+	methodPauseScope  = "queue.pause-scope"
+	methodEnvelope    = "queue.envelope"
+	methodETRN        = "queue.etrn" // on the seam's socket
+	bodyPiece         = 64 << 10     // bytes a frame
+	maxListed         = 1000         // messages in one answer
+	maxTopDestination = 20
+)
+
+type (
+	countReply struct {
+		Messages   int `json:"messages"`
+		Recipients int `json:"recipients"`
+	}
+	listRequest struct {
+		Filter dispatch.Filter
+		Limit  int
+		Cursor string
+	}
+	listReply struct {
+		List []dispatch.Info
+		Next string
+	}
+	actRequest struct {
+		Filter dispatch.Filter
+		Action dispatch.Action
+	}
+	editRequest struct {
+		Message id.ID
+		N       int
+		To      mail.Address
+	}
+	scopeRequest struct {
+		Scope dispatch.Scope
+		Pause bool
+	}
+)
+
+// queueHandlers serves what operators do to the queue.
+func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Router) map[string]rpc.Handler {
+	pause := func(s dispatch.Scope, on bool) {
+		if on {
+			d.Pause(s)
+		} else {
+			d.Continue(s)
+		}
+	}
+	return map[string]rpc.Handler{
+		methodPause: rpc.Handle(func(_ context.Context, on bool) (none, error) { pause(dispatch.Scope{}, on); return none{}, nil }),
+		methodPauseScope: rpc.Handle(func(_ context.Context, r scopeRequest) (none, error) {
+			pause(r.Scope, r.Pause)
+			return none{}, nil
+		}),
+		methodFlush: rpc.Handle(func(context.Context, none) (int, error) { return d.Flush(), nil }),
+		methodCount: rpc.Handle(func(ctx context.Context, f dispatch.Filter) (r countReply, err error) {
+			r.Messages, r.Recipients, err = d.Count(ctx, f)
+			return r, err
+		}),
+		methodList: rpc.Handle(func(ctx context.Context, r listRequest) (reply listReply, err error) {
+			reply.List, reply.Next, err = d.List(ctx, r.Filter, min(max(r.Limit, 1), maxListed), r.Cursor)
+			return fitFrame(reply), err
+		}),
+		methodShow: rpc.Handle(d.Show),
+		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (int, error) {
+			return d.Act(ctx, r.Filter, r.Action)
+		}),
+		methodEdit: rpc.Handle(func(ctx context.Context, r editRequest) (none, error) {
+			return none{}, d.Edit(ctx, r.Message, r.N, r.To)
+		}),
+		methodStats:  rpc.Handle(func(context.Context, none) (dispatch.Stats, error) { return d.Stats(maxTopDestination), nil }),
+		methodBackup: rpc.Handle(func(ctx context.Context, dir string) (none, error) { return none{}, store.Backup(ctx, dir) }),
+		methodRoute:  rpc.Handle(router.Route),
+		methodEnvelope: rpc.Handle(func(ctx context.Context, message id.ID) (*queue.Message, error) {
+			return store.Load(ctx, message)
+		}),
+		methodBody: func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
+			message, err := id.Parse(string(request))
+			if err != nil {
+				return nil, err
+			}
+			return nil, sendMessageBody(ctx, store, message, c)
+		},
+	}
+}
+
+// fitFrame cuts a list that would not fit into one reply; Next goes on after it.
+func fitFrame(r listReply) listReply {
+	const bytesEach, recipientBytes = 600, 400
+	budget := rpc.MaxFrame
+	for i, m := range r.List {
+		budget -= bytesEach
+		for _, to := range m.Recipients {
+			budget -= recipientBytes + len(to.To) + len(to.Error)
+		}
+		if budget < 0 && i > 0 {
+			r.Next = r.List[i-1].ID.String()
+			r.List = r.List[:i]
+			break
+		}
+	}
+	return r
+}
+
+func sendMessageBody(ctx context.Context, store queue.Store, message id.ID, c *rpc.Conn) error {
+	body, err := store.Body(ctx, message)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	buf := make([]byte, bodyPiece)
+	for {
+		n, err := io.ReadFull(body, buf)
+		if n > 0 {
+			if err := c.Send(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return c.CloseSend()
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// etrnHandlers lets smtpd start the delivery of what waits for a domain.
+func etrnHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		methodETRN: rpc.Handle(func(ctx context.Context, domain string) (int, error) {
+			return d.Act(ctx, dispatch.Filter{Domain: domain}, dispatch.Action{Verb: dispatch.Retry})
+		}),
+	}
+}
+
+// etrn is smtpd's way to it.
+func (p *process) etrn() func(ctx context.Context, domain string) error {
+	if d := p.here.dispatcher; d != nil {
+		return func(ctx context.Context, domain string) error {
+			_, err := d.Act(ctx, dispatch.Filter{Domain: domain}, dispatch.Action{Verb: dispatch.Retry})
+			return err
+		}
+	}
+	cl := p.client(Queue)
+	return func(ctx context.Context, domain string) error {
+		_, err := rpc.Do[string, int](ctx, cl.Client, methodETRN, domain)
+		return err
+	}
+}
+
+// queueFacts is the queue's state as `status` shows it.
+func queueFacts(s dispatch.Stats) map[string]any {
+	return map[string]any{
+		"messages": s.Messages, "recipients": s.Recipients, "held": s.Held, "ready": s.Ready,
+		"running_local": s.RunningLocal, "running_remote": s.RunningRemote,
+		"oldest_seconds": int64(s.OldestAge.Seconds()), "loaded": s.Loaded, "paused": s.Paused, "held_back": s.HeldBack,
+	}
+}

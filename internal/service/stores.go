@@ -1,0 +1,135 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/postilion/postilion/internal/auth"
+	"github.com/postilion/postilion/internal/auth/secrets"
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/directory/sqlite"
+	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/seam"
+)
+
+// Stores is the program's verbs' way to a data folder's stores: through the running
+// server, or when none runs by opening them under the folder's lock.
+type Stores struct {
+	Data      string
+	Running   bool
+	Directory directory.Admin
+	Auth      auth.Admin
+
+	close []func() error
+}
+
+// OpenStores connects to the server of a data folder or opens the stores itself. A
+// server that holds the folder and does not answer is named with its pid.
+func OpenStores(ctx context.Context, data string) (*Stores, error) {
+	running, err := Running(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stores{Data: data, Running: running}
+	if running {
+		s.Directory = seam.Directory{Client: adminClient(data, Directory)}
+		s.Auth = seam.AuthAdmin{Client: adminClient(data, Auth)}
+		return s, nil
+	}
+	if err := s.open(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func adminClient(data string, r Role) *seam.Client {
+	return seam.NewClient(func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, data, adminSocket(r)) })
+}
+
+// Running reports whether a server serves the data folder.
+func Running(ctx context.Context, data string) (bool, error) {
+	if _, err := os.Stat(data); err != nil {
+		return false, fmt.Errorf("the data folder cannot be used: %w", err)
+	}
+	c, err := control.Dial(ctx, data, control.Supervisor)
+	if err == nil {
+		c.Close()
+		return true, nil
+	}
+	if !errors.Is(err, control.ErrNotRunning) {
+		return false, err
+	}
+	return false, nil
+}
+
+// open takes the lock and opens the stores as the folder's owner.
+func (s *Stores) open(ctx context.Context) error {
+	if err := becomeOwner(s.Data); err != nil {
+		return err
+	}
+	lock, err := control.Lock(s.Data)
+	if errors.Is(err, fs.ErrLocked) {
+		return fmt.Errorf("%w; it does not answer on its control socket: if it hangs, end that process", err)
+	}
+	if err != nil {
+		return err
+	}
+	s.close = append(s.close, lock.Close)
+	for _, dir := range []string{"directory", "auth"} {
+		if err := os.MkdirAll(filepath.Join(s.Data, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: directoryPath(s.Data)})
+	if err != nil {
+		return err
+	}
+	s.Directory = db
+	s.close = append(s.close, db.Close)
+	o := secrets.Options{Path: filepath.Join(s.Data, "auth", "secrets.db")}
+	if f, err := config.Read(ConfigPath(s.Data), nil); err == nil {
+		o = f.Auth
+	}
+	a, err := secrets.Open(ctx, o, secrets.Deps{Directory: db, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	s.Auth = a
+	s.close = append(s.close, a.Close)
+	return nil
+}
+
+// becomeOwner gives root's rights up for those of an unprivileged folder's owner, so
+// that no file of another's appears in it. A folder of root's own is put right by serve.
+func becomeOwner(data string) error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	st, err := os.Stat(data)
+	if err != nil {
+		return err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || sys.Uid == 0 {
+		return nil
+	}
+	return errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(sys.Gid)), syscall.Setuid(int(sys.Uid)))
+}
+
+// Close gives the stores back.
+func (s *Stores) Close() error {
+	var errs []error
+	for i := len(s.close) - 1; i >= 0; i-- {
+		errs = append(errs, s.close[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,97 @@
+package service
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/serve"
+)
+
+// swapHandler is a serve.Handler that a reload replaces. Sessions keep the one that
+// they began with.
+type swapHandler struct{ now atomic.Pointer[serve.Handler] }
+
+func (s *swapHandler) set(h serve.Handler) { s.now.Store(&h) }
+
+// Serve implements serve.Handler.
+func (s *swapHandler) Serve(ctx context.Context, c *serve.Conn) { (*s.now.Load()).Serve(ctx, c) }
+
+// Refuse implements serve.Handler.
+func (s *swapHandler) Refuse(c *serve.Conn, why string) { (*s.now.Load()).Refuse(c, why) }
+
+// swapRouter is a route.Router that a reload replaces.
+type swapRouter struct{ now atomic.Pointer[route.Router] }
+
+func (s *swapRouter) set(r route.Router) { s.now.Store(&r) }
+
+// Route implements route.Router.
+func (s *swapRouter) Route(ctx context.Context, to mail.Address) (route.Route, error) {
+	return (*s.now.Load()).Route(ctx, to)
+}
+
+// blocks is the operator's list of blocked clients as listeners ask it, at most a
+// second old. While the directory cannot be reached the last list counts.
+type blocks struct {
+	list func(ctx context.Context) ([]directory.Block, error)
+	now  func() time.Time
+	nets atomic.Pointer[[]blockedNet]
+}
+
+type blockedNet struct {
+	prefix  netip.Prefix
+	why     string
+	expires time.Time
+}
+
+// watch refreshes the list until ctx ends.
+func (b *blocks) watch(ctx context.Context) error {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		b.refresh(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func (b *blocks) refresh(ctx context.Context) {
+	list, err := b.list(ctx)
+	if err != nil {
+		return
+	}
+	var nets []blockedNet
+	for _, x := range list {
+		// Accounts are blocked at login.
+		if p, err := serve.ParsePrefix(x.What); err == nil {
+			why := "your address is blocked"
+			if x.Reason != "" {
+				why += ": " + x.Reason
+			}
+			nets = append(nets, blockedNet{p, why, x.Expires})
+		}
+	}
+	b.nets.Store(&nets)
+}
+
+// admit is serve.Server's Admit.
+func (b *blocks) admit(client netip.Addr) string {
+	nets := b.nets.Load()
+	if nets == nil || len(*nets) == 0 {
+		return ""
+	}
+	client = client.Unmap().WithZone("")
+	for _, n := range *nets {
+		if n.prefix.Contains(client) && (n.expires.IsZero() || b.now().Before(n.expires)) {
+			return n.why
+		}
+	}
+	return ""
+}
