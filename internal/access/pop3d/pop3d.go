@@ -21,7 +21,7 @@ import (
 
 // Options are what an operator may choose. The zero value works.
 type Options struct {
-	Host         string        `toml:"host" default:"the server's host name" doc:"host name in the greeting and in APOP's challenge" example:"pop.example.test"`
+	Host         string        `toml:"host" doc:"host name in the greeting and in APOP's challenge; empty is the server's" example:"pop.example.test"`
 	Timeout      time.Duration `toml:"timeout" default:"10m" doc:"time a client may be silent after login (RFC 1939: at least 10 minutes)" example:"20m"`
 	LoginTimeout time.Duration `toml:"login_timeout" default:"1m" doc:"time a client may be silent before login" example:"30s"`
 	LoginWithin  time.Duration `toml:"login_within" default:"5m" doc:"time from connecting to login in all" example:"2m"`
@@ -31,7 +31,7 @@ type Options struct {
 	LoginLimit   int           `toml:"login_limit" default:"100" unit:"commands" doc:"commands before login after which the connection is closed" example:"50"`
 	CommandLimit int           `toml:"command_limit" default:"10000000" unit:"commands" doc:"commands in a session after which the connection is closed" example:"1000000"`
 	Sessions     int           `toml:"sessions" default:"1" unit:"sessions" doc:"sessions that may hold one mailbox at the same time; -1 is any number" example:"-1"`
-	LoginDelay   time.Duration `toml:"login_delay" default:"0" doc:"least time between two logins of an account; 0 is none" example:"1m"`
+	LoginDelay   time.Duration `toml:"login_delay" default:"0s" doc:"least time between two logins of an account; 0 is none" example:"1m"`
 	APOP         bool          `toml:"apop" default:"false" doc:"offer APOP, for accounts whose password form allows it" example:"true"`
 	// Plaintext lets passwords pass without TLS on loopback; elsewhere they never do.
 	Plaintext bool `toml:"plaintext_on_loopback" default:"false" doc:"accept passwords without TLS from clients on loopback" example:"true"`

@@ -29,8 +29,8 @@ type Options struct {
 	Maildir maildir.Options `toml:"maildir" doc:"how Maildir files are written"`
 	// OverQuota is "temporary" (452 4.2.2, tried again) or "permanent" (552 5.2.2, bounced).
 	OverQuota string `toml:"over_quota" default:"temporary" doc:"what a full mailbox answers: temporary or permanent" example:"permanent"`
-	// Stuck bounds the jobs at work, those left behind on a hanging disk included.
-	Stuck int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
+	// MaxJobs bounds the jobs at work, those left behind on a hanging disk included.
+	MaxJobs int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
 }
 
 // Deps is the world a Target works in.
@@ -57,8 +57,8 @@ var _ deliver.Target = (*Target)(nil)
 
 // New returns a Target; every field of d but Recorder is needed.
 func New(o Options, d Deps) *Target {
-	if o.Stuck <= 0 {
-		o.Stuck = 1000
+	if o.MaxJobs <= 0 {
+		o.MaxJobs = 1000
 	}
 	if d.Recorder == nil {
 		d.Recorder = trace.Discard
@@ -70,7 +70,7 @@ func New(o Options, d Deps) *Target {
 		recorder: d.Recorder,
 		clock:    d.Clock,
 		started:  d.Clock.Now(),
-		slots:    make(chan struct{}, o.Stuck),
+		slots:    make(chan struct{}, o.MaxJobs),
 	}
 }
 

@@ -227,7 +227,7 @@ func TestAHangingDiskHoldsNoCallerPastItsContext(t *testing.T) {
 		var hang sync.WaitGroup
 		hang.Add(1)
 		files := failing{FS: under, hang: &hang, err: syscall.EIO}
-		target := local.New(local.Options{Stuck: 2}, local.Deps{
+		target := local.New(local.Options{MaxJobs: 2}, local.Deps{
 			FS: files, Barrier: &ourfs.Barrier{FS: files}, Directory: accounts{}, Clock: clock.NewFake(noon),
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -20,7 +20,7 @@ import (
 // Options are what an operator may choose. The zero value works.
 type Options struct {
 	// Host goes into file names; at most 64 bytes of it are used.
-	Host string `toml:"host" default:"the server's host name" doc:"host name in the names of message files" example:"mx1.example.test"`
+	Host string `toml:"host" doc:"host name in the names of message files; empty is the server's" example:"mx1.example.test"`
 	// Link publishes a message by link and unlink, as qmail does, instead of rename.
 	Link bool `toml:"link" default:"false" doc:"move messages from tmp to new by link and unlink instead of rename" example:"true"`
 	// Batch bounds the files that one delivery job holds open at a time.

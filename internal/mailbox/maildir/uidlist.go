@@ -80,7 +80,7 @@ func nameUIDL(unique string) string {
 	if message, n, ok := parseStem(unique); ok {
 		return strings.TrimSuffix(stem(message, n), ".")
 	}
-	if strings.ContainsFunc(unique, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+	if strings.ContainsFunc(unique, notInID) {
 		q := strconv.QuoteToASCII(unique)
 		return strings.ReplaceAll(q[1:len(q)-1], " ", `\x20`)
 	}
@@ -202,14 +202,14 @@ func (x *index) readDovecot(r io.Reader, format string) error {
 func (e *Entry) take(uid, validity uint32, fields, format string) {
 	e.UID = uid
 	if format != "" {
-		e.UIDL = formatUIDL(format, uid, validity, e.Unique)
+		e.know(formatUIDL(format, uid, validity, e.Unique))
 	}
 	for f := range strings.FieldsSeq(fields) {
 		n, err := strconv.ParseInt(f[1:], 10, 64)
 		size := err == nil && n >= 0
 		switch {
-		case f[0] == 'P' && len(f) > 1:
-			e.UIDL = f[1:]
+		case f[0] == 'P':
+			e.know(f[1:])
 		case f[0] == 'S' && size && e.Size < 0:
 			e.Size = n
 		case f[0] == 'W' && size && e.Wire < 0:
@@ -217,6 +217,15 @@ func (e *Entry) take(uid, validity uint32, fields, format string) {
 		}
 	}
 }
+
+// know takes an id that clients know, unless no reply can carry it (RFC 1939 7).
+func (e *Entry) know(uidl string) {
+	if uidl != "" && !strings.ContainsFunc(uidl, notInID) {
+		e.UIDL = uidl
+	}
+}
+
+func notInID(r rune) bool { return r < 0x21 || r > 0x7e }
 
 // formatUIDL expands Dovecot's pop3_uidl_format: %u UID, %v UIDVALIDITY, %f file name, the
 // numbers with an optional width and X or x for hexadecimal.
@@ -272,7 +281,7 @@ func (x *index) readCourier(r io.Reader) error {
 		u, err1 := strconv.ParseUint(uid, 10, 64)
 		v, err2 := strconv.ParseUint(validity, 10, 64)
 		if err1 == nil && err2 == nil && v != 0 {
-			e.UIDL = fmt.Sprintf("UID%d-%d", u, v)
+			e.know(fmt.Sprintf("UID%d-%d", u, v))
 		}
 	})
 }
