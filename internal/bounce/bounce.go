@@ -108,11 +108,35 @@ func (b *Builder) Envelope(n *Notice, notice id.ID, now time.Time) *mail.Envelop
 		to = mail.ParseAddress(strings.TrimSuffix(from.Local, "-"))
 	}
 	env.Recipients = []mail.Recipient{{To: to}}
-	env.UTF8 = global(n) || !to.IsASCII()
-	if env.UTF8 || b.returned(n.Of) == whole && n.Of.Eight {
+	// Only the header asks for SMTPUTF8; UTF-8 in the parts needs no more than 8BITMIME.
+	env.UTF8 = !to.IsASCII()
+	if env.UTF8 || eight(n) || b.returned(n.Of) == whole && n.Of.Eight {
 		env.Body = mail.Body8Bit
 	}
 	return env
+}
+
+// eight reports whether the notice's own parts need more than ASCII.
+func eight(n *Notice) bool {
+	if global(n) {
+		return true
+	}
+	for i := range n.Recipients {
+		o := &n.Recipients[i]
+		for _, s := range []string{o.Host, o.Transcript, remoteText(o.Err)} {
+			if asciiOnly(s) != s {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func remoteText(e *reason.Error) string {
+	if e == nil {
+		return ""
+	}
+	return e.Remote + e.Text(reason.English)
 }
 
 // global reports whether the notice must be one of RFC 6533: it names an address that

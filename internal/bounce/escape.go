@@ -34,6 +34,15 @@ func oneLine(s string) string {
 	}, s)
 }
 
+// clip is oneLine for values that cannot be folded: what does not fit a line is cut.
+func clip(s string) string {
+	s = oneLine(s)
+	if len(s) > maxLine {
+		return s[:cutAt(s, maxLine)]
+	}
+	return s
+}
+
 // asciiOnly replaces each byte above 127 by "?".
 func asciiOnly(s string) string {
 	for i := range len(s) {

@@ -2,9 +2,11 @@ package bounce
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	stdmime "mime"
+	"mime/quotedprintable"
 	"strings"
 )
 
@@ -69,7 +71,28 @@ func Parse(r io.Reader) (Report, error) {
 			return rep, nil
 		}
 	}
+	if rep = parseStatus(looseStatus(body)); len(rep.Recipients) > 0 {
+		return rep, nil
+	}
 	return Report{}, ErrNotABounce
+}
+
+// looseStatus returns the paragraphs of a status report out of a text whose MIME
+// structure some gateway took away.
+func looseStatus(body string) string {
+	if !strings.Contains(body, "Final-Recipient:") {
+		return ""
+	}
+	var out []string
+	for _, block := range paragraphs(body) {
+		switch {
+		case strings.HasPrefix(block, "Reporting-MTA:") && len(out) == 0:
+			out = append(out, block)
+		case strings.HasPrefix(block, "Final-Recipient:"), strings.HasPrefix(block, "Original-Recipient:"), strings.Contains(block, "\nFinal-Recipient:") && len(out) > 0:
+			out = append(out, block)
+		}
+	}
+	return strings.Join(out, "\n\n")
 }
 
 // headerFields is a header as name and unfolded value.
@@ -124,7 +147,7 @@ func leaves(head headerFields, body string, depth int) []leaf {
 	}
 	boundary := params["boundary"]
 	if !strings.HasPrefix(kind, "multipart/") || boundary == "" || depth >= maxDepth {
-		return []leaf{{kind, body}}
+		return []leaf{{kind, decoded(head.get("Content-Transfer-Encoding"), body)}}
 	}
 	var out []leaf
 	for _, p := range splitParts(body, boundary) {
@@ -132,6 +155,21 @@ func leaves(head headerFields, body string, depth int) []leaf {
 		out = append(out, leaves(h, b, depth+1)...)
 	}
 	return out
+}
+
+// decoded undoes a transfer encoding as far as it goes.
+func decoded(encoding, body string) string {
+	var r io.Reader
+	switch strings.ToLower(encoding) {
+	case "quoted-printable":
+		r = quotedprintable.NewReader(strings.NewReader(body))
+	case "base64":
+		r = base64.NewDecoder(base64.StdEncoding, strings.NewReader(strings.ReplaceAll(body, "\n", "")))
+	default:
+		return body
+	}
+	out, _ := io.ReadAll(r) // what is broken ends there
+	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
 // splitParts cuts a multipart body at its boundary lines (RFC 2046 5.1.1).
@@ -218,6 +256,11 @@ func parseQSBMF(body string) Report {
 		rep.ReportingMTA = strings.TrimRight(host, ". ")
 	}
 	blocks := paragraphs(body)
+	if len(blocks) > 0 { // some leave out the blank line after the introduction
+		if i := strings.Index(blocks[0], "\n<"); i >= 0 {
+			blocks = append([]string{blocks[0][:i], blocks[0][i+1:]}, blocks[1:]...)
+		}
+	}
 	for i, block := range blocks {
 		switch block[0] {
 		case '-':

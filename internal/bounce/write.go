@@ -52,10 +52,10 @@ func (w *writer) header() {
 	host := or(b.Host, b.Name)
 	from := mail.Address{Local: or(b.From, "MAILER-DAEMON"), Domain: host}
 	w.printf("Date: %s\n", w.env.Accepted.UTC().Format("2 Jan 2006 15:04:05 -0000")) // qmail reference 3.3
-	w.printf("From: %s\n", oneLine(from.Quoted()))
-	w.printf("To: %s\n", oneLine(w.env.Recipients[0].To.Quoted()))
+	w.printf("From: %s\n", clip(from.Quoted()))
+	w.printf("To: %s\n", clip(w.env.Recipients[0].To.Quoted()))
 	w.printf("Subject: %s\n", w.n.Kind)
-	w.printf("Message-ID: <%s@%s>\n", w.env.ID, oneLine(host))
+	w.printf("Message-ID: <%s@%s>\n", w.env.ID, clip(host))
 	w.printf("Auto-Submitted: auto-replied\n") // RFC 3834 5
 	w.printf("MIME-Version: 1.0\n")
 	w.printf("Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s\"\n", w.prefix(), w.boundary)
@@ -78,8 +78,12 @@ func (w *writer) prefix() string {
 // and no paragraph holds a blank line. Other kinds start otherwise, so that no
 // program takes them for failures.
 func (w *writer) text() {
-	w.printf("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n")
-	host := oneLine(or(w.b.Host, w.b.Name))
+	if w.env.Body == mail.Body8Bit {
+		w.printf("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n")
+	} else {
+		w.printf("Content-Type: text/plain; charset=us-ascii\n\n")
+	}
+	host := clip(or(w.b.Host, w.b.Name))
 	switch {
 	case w.n.Kind == Delay:
 		w.printf("Hello. This is the postilion program at %s.\n"+
@@ -112,19 +116,19 @@ func (w *writer) text() {
 
 // recipient writes one recipient's paragraph.
 func (w *writer) recipient(o *Outcome) {
-	w.printf("<%s>:\n", oneLine(o.To.String()))
+	w.printf("<%s>:\n", clip(o.To.String()))
 	switch o.Action {
 	case Delivered:
 		w.printf("Delivered.\n")
 	case Relayed:
-		w.printf("Handed on to a host that sends no such notices: %s.\n", oneLine(or(o.Host, "unknown")))
+		w.printf("Handed on to a host that sends no such notices: %s.\n", clip(or(o.Host, "unknown")))
 	case Expanded:
 		w.printf("Sent on to several addresses.\n")
 	}
 	if o.Err != nil {
 		w.paragraph(o.Err.Text(reason.English) + " (#" + o.status() + ")")
 		if o.Err.Remote != "" {
-			w.printf("Remote host %s said:\n", oneLine(o.Host))
+			w.printf("Remote host %s said:\n", clip(o.Host))
 			w.paragraph(o.Err.Remote)
 		}
 	}
@@ -143,7 +147,7 @@ func (w *writer) transcripts() {
 			continue
 		}
 		seen[o.Transcript] = true
-		w.printf("Transcript of the session with %s:\n", oneLine(o.Host))
+		w.printf("Transcript of the session with %s:\n", clip(o.Host))
 		w.paragraph(o.Transcript)
 		w.printf("\n")
 	}
@@ -193,7 +197,8 @@ func (w *writer) status() {
 		w.field("Action", string(o.Action))
 		w.field("Status", o.status())
 		if o.Host != "" {
-			w.field("Remote-MTA", "dns; "+o.Host)
+			name, _, _ := strings.Cut(o.Host, " ")
+			w.field("Remote-MTA", "dns; "+name)
 		}
 		if d := o.diagnostic(); d != "" {
 			w.field("Diagnostic-Code", d)
@@ -281,10 +286,12 @@ func (w *writer) original(ctx context.Context) error {
 		w.printf("\n")
 	case w.global:
 		w.printf("Content-Type: message/global-headers\nContent-Transfer-Encoding: 8bit\n\n")
+	case w.env.Body == mail.Body8Bit:
+		w.printf("Content-Type: text/rfc822-headers\nContent-Transfer-Encoding: 8bit\n\n")
 	default:
 		w.printf("Content-Type: text/rfc822-headers\n\n")
 	}
-	w.printf("Return-Path: <%s>\n", oneLine(w.n.Of.From.Quoted()))
+	w.printf("Return-Path: <%s>\n", clip(w.n.Of.From.Quoted()))
 	body, err := w.n.Body(ctx)
 	if err != nil {
 		return err
