@@ -192,6 +192,25 @@ func contents(db *pebble.DB) (map[string]string, error) {
 	return got, it.Close()
 }
 
+func TestPebbleRunsOnBoth(t *testing.T) {
+	t.Parallel()
+	eachFS(t, func(t *testing.T, f fs.FS) {
+		var done []int
+		for range 2 {
+			db, err := open(t, f)
+			check(t, err)
+			for range 5 {
+				check(t, commit(db, len(done)))
+				done = append(done, len(done))
+			}
+			if _, err := open(t, f); !errors.Is(err, fs.ErrLocked) {
+				t.Errorf("opened twice: %v", err)
+			}
+			check(t, db.Close(), checkStore(t, f, done))
+		}
+	})
+}
+
 func pebbleScenario(t testing.TB, wrap func(fs.FS) fs.FS) crashfs.Scenario[int] {
 	const commits = 140
 	return crashfs.Scenario[int]{

@@ -35,7 +35,7 @@ type Options struct {
 	// also makes its name durable, with every name operation before it.
 	Ext4 bool
 	// Now gives the times of files. Nil is a clock that starts with 2026 and moves on
-	// by a millisecond with each operation.
+	// by a millisecond with each operation, and by a second with a cut.
 	Now func() time.Time
 }
 
@@ -51,7 +51,8 @@ var _ fs.FS = (*FS)(nil)
 type disk struct {
 	opts Options
 	seed uint64
-	base images // what was there, durable, before the journal
+	base images    // what was there, durable, before the journal
+	boot time.Time // when the journal began, without Options.Now
 
 	mu      sync.Mutex
 	nodes   map[ino]*node // what was touched; the rest lies in base
@@ -81,7 +82,7 @@ func NewWith(seed uint64, opts Options) *FS {
 func newFS(seed uint64, opts Options, base images, next ino) *FS {
 	return &FS{prefix: ".", disk: &disk{
 		opts: opts, seed: seed, base: base, next: next,
-		nodes: map[ino]*node{}, locked: map[ino]bool{}, baseBytes: -1,
+		nodes: map[ino]*node{}, locked: map[ino]bool{}, baseBytes: -1, boot: epoch,
 	}}
 }
 
@@ -95,8 +96,11 @@ func (d *disk) now() time.Time {
 	if d.opts.Now != nil {
 		return d.opts.Now()
 	}
-	return epoch.Add(time.Duration(len(d.journal)+1) * time.Millisecond)
+	return d.timeAt(len(d.journal) + 1)
 }
+
+// timeAt is the time of operation n by the clock of its own.
+func (d *disk) timeAt(n int) time.Time { return d.boot.Add(time.Duration(n) * time.Millisecond) }
 
 // full returns the name from the root of the disk.
 func (f *FS) full(name string) (string, error) {

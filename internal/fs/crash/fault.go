@@ -21,7 +21,8 @@ type Call struct {
 
 // Fault makes operations fail. A write fails as a whole; a file's Sync or a SyncAll
 // that fails leaves the unsynced blocks lost, though reads still show them and the
-// next sync succeeds.
+// next sync succeeds. With errors.ErrUnsupported nothing is lost: so SyncAll answers
+// on NFS.
 type Fault struct {
 	Kinds Kind            // 0 is OpChanging
 	Match func(Call) bool // nil matches every operation of the kinds

@@ -1,6 +1,7 @@
 package crashfs
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -134,6 +135,9 @@ func (d *disk) do(c Call, f func(o *op) error) error {
 // fail adds what a failed operation does nevertheless: Linux counts pages as clean
 // whose write-back failed, so the next sync succeeds without them.
 func (d *disk) fail(o *op) {
+	if errors.Is(o.err, errors.ErrUnsupported) {
+		return // nothing was tried
+	}
 	switch o.Kind {
 	case OpSync:
 		o.add(change{kind: loseContent, node: o.node})

@@ -407,6 +407,21 @@ func TestTimesSurviveASyncOnly(t *testing.T) {
 	}
 }
 
+func TestTheClockGoesOnAfterACut(t *testing.T) {
+	t.Parallel()
+	f := New(1)
+	durableFile(t, f, "a", "x")
+	f = f.CrashAt(f.Ops(), f.NewRand(1))
+	durableFile(t, f, "b", "x")
+	a, err := f.Stat("a")
+	check(t, err)
+	b, err := f.Stat("b")
+	check(t, err)
+	if !b.ModTime().After(a.ModTime()) {
+		t.Errorf("a file made after the cut is of %v, one from before of %v", b.ModTime(), a.ModTime())
+	}
+}
+
 // Survivors are copies: what is done to one changes neither the disk nor another.
 func TestSurvivorsAreApart(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,9 @@ func (d *disk) CrashAt(n int, rng *rand.Rand) *FS {
 	}
 	d.cursor.advance(d.journal, n)
 	survivors := d.cursor.survive(newFate(d.opts.Ext4, rng))
-	return newFS(rng.Uint64(), d.opts, survivors, d.next)
+	survivor := newFS(rng.Uint64(), d.opts, survivors, d.next)
+	survivor.boot = d.timeAt(n).Add(time.Second)
+	return survivor
 }
 
 // fate decides what survives of the unsynced.

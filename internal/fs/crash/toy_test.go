@@ -476,5 +476,10 @@ func TestConcurrentHistoriesAreCutToo(t *testing.T) {
 	t.Parallel()
 	crashfs.Explore(t, concurrentToy(0, nil))
 	crashfs.Explore(t, concurrentToy(-1, nil))
+	nfs := concurrentToy(-1, nil)
+	nfs.Inject = func(f *crashfs.FS) {
+		f.Inject(crashfs.Fault{Kinds: crashfs.OpSyncAll, Times: -1, Err: errors.ErrUnsupported})
+	}
+	crashfs.Explore(t, nfs)
 	crashfs.MustFail(t, concurrentToy(-1, func(f fs.FS) fs.FS { return plant.Wrap(f, plant.NoSyncAll) }))
 }
