@@ -1,16 +1,19 @@
 package remote
 
 import (
-	"context"
-	"io"
+	"github.com/postilion/postilion/internal/deliver/remote/sevenbit"
 )
 
-// plan is what is known of a message's content.
-type plan struct {
-	eightHeader bool
-	refuse      error
+// inspect looks at the content once an attempt, when a host cannot simply take it as it is.
+func (a *attempt) inspect() (*sevenbit.Plan, error) {
+	if a.plan != nil {
+		return a.plan, nil
+	}
+	body, err := a.job.Body()
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	a.plan, err = sevenbit.Scan(body)
+	return a.plan, err
 }
-
-func (a *attempt) inspect(context.Context) (*plan, error) { a.plan = &plan{}; return a.plan, nil }
-
-func (p *plan) convert(w io.Writer, r io.Reader) error { _, err := io.Copy(w, r); return err }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/deliver/remote/sevenbit"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/reason"
@@ -99,11 +100,11 @@ type attempt struct {
 	verdicts []deliver.Verdict
 	pending  []int // recipients without a verdict, in order
 
-	fresh   bool    // an idle connection has died: take no other
-	looked  bool    // hosts is filled
-	hosts   []host  // still to be tried
-	failure failure // why the last of the tried hosts did not serve
-	plan    *plan   // what is known of the content, once it was looked at
+	fresh   bool           // an idle connection has died: take no other
+	looked  bool           // hosts is filled
+	hosts   []host         // still to be tried
+	failure failure        // why the last of the tried hosts did not serve
+	plan    *sevenbit.Plan // what is known of the content, once it was looked at
 }
 
 // failure is why a host did not serve this attempt, with what to tell of it.

@@ -32,7 +32,7 @@ type letter struct {
 // then are to be tried in another transaction or on another connection.
 func (a *attempt) transaction(ctx context.Context, s *session) bool {
 	l := &letter{a: a, s: s}
-	if !l.prepare(ctx) {
+	if !l.prepare() {
 		return true // nothing was sent, and somebody was settled
 	}
 	defer s.watch(ctx)()
@@ -111,7 +111,7 @@ func (l *letter) settleTaken(f failure) {
 
 // prepare chooses the recipients and the parameters of MAIL. It reports false when
 // recipients were settled instead, because what the other side offers cannot carry them.
-func (l *letter) prepare(ctx context.Context) bool {
+func (l *letter) prepare() bool {
 	a, s, env := l.a, l.s, l.a.job.Envelope
 	refuse := func(e *reason.Error) bool {
 		a.settleAll(s.failed(e, ""))
@@ -132,7 +132,7 @@ func (l *letter) prepare(ctx context.Context) bool {
 	}
 	l.mail.RequireTLS = s.key.required
 	if env.Eight {
-		if e := l.eight(ctx); e != nil {
+		if e := l.eight(); e != nil {
 			return refuse(e)
 		}
 	}
@@ -188,23 +188,23 @@ func (l *letter) ascii(a mail.Address) mail.Address {
 
 // eight decides how content with bytes above 127 goes: as it is, or converted. A header with such
 // bytes needs SMTPUTF8 if the message declared it; otherwise an 8-bit path takes it as it came.
-func (l *letter) eight(ctx context.Context) *reason.Error {
+func (l *letter) eight() *reason.Error {
 	a, s := l.a, l.s
 	if s.offer.UTF8 && l.mail.UTF8 || s.offer.EightBit && !a.job.Envelope.UTF8 {
 		l.mail.EightBit = s.offer.EightBit
 		return nil
 	}
-	p, err := a.inspect(ctx)
+	p, err := a.inspect()
 	switch {
 	case err != nil:
 		return reason.LocalError.Because(err)
-	case p.eightHeader && a.job.Envelope.UTF8:
+	case p.EightHeader && a.job.Envelope.UTF8:
 		return reason.SMTPUTF8Needed.With(s.who())
 	case s.offer.EightBit:
 		l.mail.EightBit = true
 		return nil
-	case p.refuse != nil:
-		return reason.ConversionNeeded.With(s.who(), p.refuse.Error())
+	case p.Refuse != nil:
+		return reason.ConversionNeeded.With(s.who(), p.Refuse.Error())
 	}
 	l.seven, l.mail.Size = true, 0
 	return nil
@@ -337,7 +337,7 @@ func (l *letter) content() bool {
 	defer body.Close()
 	w := l.writer()
 	if l.seven {
-		err = l.a.plan.convert(w, body)
+		err = l.a.plan.Convert(w, body)
 	} else {
 		err = copyBody(w, body)
 	}
