@@ -377,7 +377,7 @@ func (l *letter) brokenContent(w *contentWriter) bool {
 		f = s.failed(reason.PossibleDuplicate.With(s.who()).Because(w.broken), w.name())
 	default:
 		f = s.failed(lost(w.broken, s.who()), w.name())
-		if r, ok := s.lastWords(); ok {
+		if r, ok := s.lastWords(w.broken); ok {
 			f = s.failed(refusal(reason.RemoteMessage, r, s.who()), w.name())
 		}
 	}
@@ -386,7 +386,10 @@ func (l *letter) brokenContent(w *contentWriter) bool {
 }
 
 // lastWords reads the reply of a server that closed while content was being sent.
-func (s *session) lastWords() (smtp.Reply, bool) {
+func (s *session) lastWords(why error) (smtp.Reply, bool) {
+	if isTimeout(why) || errors.Is(why, errInterrupted) {
+		return smtp.Reply{}, false
+	}
 	s.arm(lateTimeout)
 	r, err := smtp.ReadReply(s.in)
 	return r, err == nil && r.Class() >= 4
