@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -73,6 +75,24 @@ func TestADroppedConnectionFreesTheMailboxAndDeletesNothing(t *testing.T) {
 	second.want("STAT", "+OK 1 3")
 	if n := len(w.events.of(trace.Expunged)); n > 0 {
 		t.Errorf("%d messages expunged", n)
+	}
+}
+
+func TestAResetConnectionFreesTheMailboxAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{Plaintext: true})
+	w.put(t, nil)
+	addr := w.tcp(t)
+	for range 20 {
+		c := dialTCP(t, addr)
+		c.login()
+		if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		for len(w.Holders.Holders()) > 0 { // the next login below would fail otherwise
+			runtime.Gosched()
+		}
 	}
 }
 

@@ -74,8 +74,18 @@ func New(o Options, d Deps) *Target {
 	}
 }
 
-// Mailboxes is the store delivered into, for quota checks at intake.
-func (t *Target) Mailboxes() *maildir.Store { return t.boxes }
+// Room returns nil when size more bytes fit the account's mailbox, and else the error that
+// a delivery would end with. Intake asks it at RCPT.
+func (t *Target) Room(_ context.Context, a *directory.Account, size int64) error {
+	if err := t.boxes.CheckQuota(a.Mailbox, quotaOf(a), size); err != nil {
+		return t.classify(err)
+	}
+	return nil
+}
+
+func quotaOf(a *directory.Account) maildir.Quota {
+	return maildir.Quota{Bytes: a.QuotaBytes, Messages: a.QuotaMessages}
+}
 
 // Deliver implements deliver.Target.
 func (t *Target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict {
@@ -177,7 +187,7 @@ func (t *Target) delivery(job *deliver.Job, rcpt *deliver.Recipient, account *di
 		N:       rcpt.N,
 		Prefix:  []byte(returnPath(rcpt.From) + delivered + "\n"),
 		Size:    env.Size,
-		Quota:   maildir.Quota{Bytes: account.QuotaBytes, Messages: account.QuotaMessages},
+		Quota:   quotaOf(account),
 		// A message older than this process may have been delivered by the one before.
 		Again: rcpt.Again || env.Accepted.Before(t.started),
 		Veto:  func() error { return loops.verdict(delivered) },

@@ -171,6 +171,13 @@ func TestTroubleIsToldPerRecipient(t *testing.T) {
 	if e := v[1].Err; e == nil || e.Enhanced != "5.2.2" || e.Code != 552 || !strings.Contains(e.Text(reason.English), "Quota exceeded") {
 		t.Errorf("over quota: %v", e)
 	}
+	full, _ := accounts{quota: map[uint64]int64{2: 5}}.Account(context.Background(), 2)
+	if err := w.Room(context.Background(), full, 6); reason.As(err).Enhanced != "5.2.2" {
+		t.Errorf("room for 6 bytes of 5: %v", err)
+	}
+	if err := w.Room(context.Background(), full, 5); err != nil {
+		t.Errorf("room for 5 bytes of 5: %v", err)
+	}
 	if e := v[2].Err; e == nil || e.Enhanced != "5.1.1" {
 		t.Errorf("no such account: %v", e)
 	}

@@ -23,7 +23,7 @@ func (s *Store) Create(mailbox, folder string) error {
 	if err := s.createDirs(dir); err != nil || sub == "" {
 		return err
 	}
-	f, err := s.fs.OpenFile(dir+"/maildirfolder", os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := s.fs.OpenFile(dir+"/maildirfolder", os.O_WRONLY|os.O_CREATE, fileMode)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (s *Store) Create(mailbox, folder string) error {
 func (s *Store) createDirs(dir string) error {
 	s.known.forget(dir)
 	for _, name := range []string{"/cur", "/new", "/tmp"} { // tmp last: it is what deliveries look for
-		if err := s.fs.MkdirAll(dir+name, 0o700); err != nil {
+		if err := s.fs.MkdirAll(dir+name, dirMode); err != nil {
 			return err
 		}
 	}

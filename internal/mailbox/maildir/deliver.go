@@ -126,7 +126,7 @@ func (s *Store) begin(it *item) error {
 func (s *Store) createTmp(it *item, unique string) error {
 	for range 3 {
 		it.tmp = it.dir + "/tmp/" + unique
-		f, err := s.fs.OpenFile(it.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err := s.fs.OpenFile(it.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 		switch {
 		case err == nil:
 			it.file = f

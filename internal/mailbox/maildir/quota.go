@@ -234,7 +234,7 @@ func (s *Store) writeSizeFile(mailbox string, q Quota, u Usage) error {
 // old or the new one. With durable its content is synced before it takes the name.
 func (s *Store) replace(mailbox, name string, content []byte, durable bool) error {
 	tmp := mailbox + "/tmp/" + name + "." + s.nonce + strconv.FormatUint(s.seq.Add(1), 36)
-	f, err := s.fs.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := s.fs.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}
