@@ -208,7 +208,7 @@ func checkOwn(what string, a *mail.Address) (err error) {
 		return bad
 	}
 	for _, r := range a.Local {
-		if r < 0x80 && !isAtext(byte(r)) && r != '.' || r >= 0x80 && !unicode.IsPrint(r) {
+		if r < 0x80 && !isAtext(byte(r)) && r != '.' || r >= 0x80 && !unicode.IsPrint(r) || r == utf8.RuneError {
 			return bad
 		}
 	}

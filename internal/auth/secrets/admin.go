@@ -30,8 +30,9 @@ func (s *Service) SetPassword(ctx context.Context, account uint64, password stri
 	if _, err := s.directory.Account(ctx, account); err != nil {
 		return err
 	}
-	if len(password) < s.o.MinPassword || checkPassword(password) != nil {
-		return invalid("password", fmt.Sprintf("%d to %d bytes without NUL", s.o.MinPassword, maxPassword))
+	// What a link in between made of other encodings (U+FFFD) would match any of them.
+	if len(password) < s.o.MinPassword || checkPassword(password) != nil || !utf8.ValidString(password) || strings.ContainsRune(password, utf8.RuneError) {
+		return invalid("password", fmt.Sprintf("%d to %d bytes of UTF-8 without NUL", s.o.MinPassword, maxPassword))
 	}
 	c := credential{changed: s.clock.Now()}
 	if err := s.hasher.run(ctx, s.hasher.memory, func() {

@@ -14,7 +14,7 @@ import (
 // APOP implements auth.Service (RFC 1939 7): digest is the hexadecimal MD5 of timestamp
 // and password. Only a password stored as it is can be checked.
 func (s *Service) APOP(ctx context.Context, a auth.Attempt, user, timestamp, digest string) (auth.Identity, error) {
-	at, err := s.begin(ctx, a, user)
+	at, err := s.begin(ctx, a, "APOP", user)
 	if err == nil {
 		err = s.verifyAPOP(ctx, at, timestamp, digest)
 	}

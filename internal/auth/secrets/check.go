@@ -40,6 +40,7 @@ type who struct {
 	subject
 	usable  bool // there is such an account, and it is not disabled
 	address string
+	tenant  uint64
 }
 
 // resolve finds a user name's account. The error is temporary; an unknown user is none.
@@ -65,7 +66,7 @@ func (s *Service) resolve(ctx context.Context, user string) (who, error) {
 	if f.Account == nil || f.CatchAll {
 		return w, nil
 	}
-	w.account, w.address = f.Account.ID, f.Account.Address.String()
+	w.account, w.address, w.tenant = f.Account.ID, f.Account.Address.String(), f.Account.Tenant
 	w.name = directory.LocalKey(f.Account.Address.Local, f.Domain.CaseSensitive) + "@" + f.Account.Address.Domain
 	w.usable = !f.Account.Disabled && !f.Domain.Disabled
 	return w, nil
@@ -82,16 +83,17 @@ func cut(user string) string {
 // attempt is one login under way.
 type attempt struct {
 	auth.Attempt
-	s     *Service
-	user  string // as the client said it
-	began time.Time
-	who   who
-	end   func() // of the guard
+	s         *Service
+	mechanism string
+	user      string // as the client said it
+	began     time.Time
+	who       who
+	end       func() // of the guard
 }
 
 // begin finds who is meant and asks whether the attempt may go on.
-func (s *Service) begin(ctx context.Context, a auth.Attempt, user string) (*attempt, error) {
-	at := &attempt{Attempt: a, s: s, user: user, began: time.Now(), end: func() {}}
+func (s *Service) begin(ctx context.Context, a auth.Attempt, mechanism, user string) (*attempt, error) {
+	at := &attempt{Attempt: a, s: s, mechanism: mechanism, user: user, began: time.Now(), end: func() {}}
 	now := s.clock.Now()
 	wait := s.blocks.client(ctx, a.Client, now)
 	var err error
@@ -132,10 +134,15 @@ func (at *attempt) finish(ctx context.Context, device string, err error) (auth.I
 	return id, err
 }
 
+// record tells of the attempt: Text is the mechanism, with the app password's name or
+// the seconds a blocked client must wait.
 func (at *attempt) record(id auth.Identity, err error, now time.Time) {
 	e := trace.Event{
-		Time: now, Kind: trace.Login, Role: at.Protocol, Session: at.Session, Account: id.Address, Text: id.Device,
-		Client: at.Client.String(), Took: time.Since(at.began),
+		Time: now, Kind: trace.Login, Role: at.Protocol, Session: at.Session, Tenant: at.who.tenant, Account: id.Address,
+		Client: at.Client.String(), Code: 235, Text: at.mechanism, Took: time.Since(at.began),
+	}
+	if id.Device != "" {
+		e.Text += " " + id.Device
 	}
 	if at.TLS {
 		e.TLS = "yes"
@@ -145,7 +152,7 @@ func (at *attempt) record(id auth.Identity, err error, now time.Time) {
 		e.Account = cut(at.user)
 		e.Code, e.Status, e.Reason = r.Code, r.Enhanced, string(r.Reason)
 		if len(r.Args) > 0 {
-			e.Text = r.Args[0]
+			e.Text += " " + r.Args[0]
 		}
 	}
 	at.s.recorder.Record(e)
@@ -164,7 +171,7 @@ func (s *Service) pace(ctx context.Context, began time.Time) {
 
 // Password implements auth.Service.
 func (s *Service) Password(ctx context.Context, a auth.Attempt, user, password string) (auth.Identity, error) {
-	at, err := s.begin(ctx, a, user)
+	at, err := s.begin(ctx, a, "password", user)
 	var device string
 	if err == nil {
 		device, err = s.verify(ctx, at, password)

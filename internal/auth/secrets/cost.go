@@ -18,7 +18,7 @@ const (
 	maxYescryptN  = 17         // log2, 256 MiB at r = 16
 )
 
-var tooCostly = errors.New("it costs too much to check: a login could take the machine")
+var errCostly = errors.New("it costs too much to check: a login could take the machine")
 
 // cost refuses forms above the bounds and tells how much memory the others take.
 func cost(id, s string) (memory int64, err error) {
@@ -26,33 +26,33 @@ func cost(id, s string) (memory int64, err error) {
 	case strings.HasPrefix(id, "argon2"):
 		m, t, p := number(s, "m=", 32<<10), number(s, "t=", 1), number(s, "p=", 4)
 		if m > maxFormMemory>>10 || t > maxPasses || p > 64 {
-			return 0, tooCostly
+			return 0, errCostly
 		}
 		return m << 10, nil
 	case id == "scrypt":
 		ln, r, p := number(s, "ln=", 16), number(s, "r=", 8), number(s, "p=", 1)
 		if ln > 24 || r > 64 || p > 16 || 128*r<<ln > maxFormMemory {
-			return 0, tooCostly
+			return 0, errCostly
 		}
 		return 128 * r << ln, nil
 	case id == "y" || id == "7" || id == "gy":
 		return yescryptCost(s)
 	case id == "5" || id == "6":
 		if number(s, "rounds=", 5000) > maxRounds {
-			return 0, tooCostly
+			return 0, errCostly
 		}
 	case id == "sha1" || strings.HasPrefix(id, "pbkdf2"):
 		rounds, _, _ := strings.Cut(strings.TrimPrefix(s, "$"+id+"$"), "$")
 		if n, err := strconv.ParseInt(rounds, 10, 64); err != nil || n > maxRounds {
-			return 0, tooCostly
+			return 0, errCostly
 		}
 	case strings.HasPrefix(id, "md5"):
 		if number(s, "iterations=", 0) > maxRounds || number(s, "rounds=", 0) > maxRounds {
-			return 0, tooCostly
+			return 0, errCostly
 		}
 	case id == "bcrypt-sha256":
 		if number(s, "r=", 12) > maxBcryptCost {
-			return 0, tooCostly
+			return 0, errCostly
 		}
 	}
 	return 0, nil
@@ -67,7 +67,7 @@ func yescryptCost(s string) (int64, error) {
 	n := strings.IndexByte(cryptAlphabet, parts[2][1]) + 1
 	r := strings.IndexByte(cryptAlphabet, parts[2][2]) + 1
 	if n > maxYescryptN || r > 64 || 128*int64(r)<<n > maxFormMemory {
-		return 0, tooCostly
+		return 0, errCostly
 	}
 	return 128 * int64(r) << n, nil
 }
@@ -94,7 +94,7 @@ func bcryptForm(s string) (*form, error) {
 		return nil, errors.New("want 60 characters of bcrypt, $2y$cost$…")
 	}
 	if c > maxBcryptCost {
-		return nil, tooCostly
+		return nil, errCostly
 	}
 	return &form{kind: "bcrypt", match: func(p string) (bool, error) {
 		// bcrypt ends at 72 bytes, as it did where the form was made.

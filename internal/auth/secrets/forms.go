@@ -190,7 +190,8 @@ func (f *forms) crypt(s string) (*form, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it cannot be read as a form $%.20s$", errForm, printable(id))
 	}
-	return &form{kind: id, memory: memory, match: digest.MatchAdvanced}, nil
+	kind, _, _ := strings.Cut(id, ",") // $md5,rounds=…
+	return &form{kind: kind, memory: memory, match: digest.MatchAdvanced}, nil
 }
 
 // plainForm is a password that is stored as it is.
@@ -263,7 +264,7 @@ func dovecotPBKDF2(rest string) (*form, error) {
 		return nil, bad
 	}
 	if rounds > maxRounds {
-		return nil, tooCostly
+		return nil, errCostly
 	}
 	return &form{kind: "PBKDF2", match: func(p string) (bool, error) {
 		key, err := pbkdf2.Key(sha1.New, p, []byte(parts[2]), rounds, len(sum))
@@ -284,7 +285,7 @@ func scramForm(rest string) (*form, error) {
 		return nil, bad
 	}
 	if k.iterations > maxRounds {
-		return nil, tooCostly
+		return nil, errCostly
 	}
 	for i, to := range []*[]byte{&k.salt, &k.stored, &k.server} {
 		if *to, err = base64.StdEncoding.DecodeString(parts[i+1]); err != nil || len(*to) == 0 || i > 0 && len(*to) != sha256.Size {

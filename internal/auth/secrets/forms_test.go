@@ -41,6 +41,8 @@ var vectors = []struct{ form, password string }{
 	{"{PBKDF2-SHA512}6400$c2FsdFNBTFQ$Wmww.swuMUlSUeDjVdJQIkSD6riT4Bfsm0QgVcJNWVSs9PIWI44fdWWk7.dXO6hZkfuZirRY.tA8jGGz4WpXsA", umlaut},
 	{"{PBKDF2}6400$c2FsdFNBTFQ$pHTYiSDyfavcMQ6UNz/wgobOBRc", umlaut},              // [hashlib]
 	{"{PBKDF2}$1$saltsalt$5000$127326293ad9dfcbe331d5f9804e409323b4d6d1", umlaut}, // [hashlib]
+	{"$md5,rounds=904$iPPKEBnEkp3JV8uX$$nGdqzs6pr262I9C3uoBm00", "pencil"},        // [libxcrypt], as the next
+	{"$md5$iPPKEBnE$$VJjLJfKo6QFULgaKww/q9.", "pencil"},
 	{"{PLAIN}" + umlaut, umlaut},
 	{"{CLEARTEXT}{x}$1$", "{x}$1$"},
 	{"{PLAIN.b64}R3LDvMOfZSwgUG9zdGlsaW9uIDE=", umlaut},

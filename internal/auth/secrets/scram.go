@@ -68,6 +68,7 @@ type conversation struct {
 	bindings []auth.ChannelBinding
 	nonce    func() string // tests' own; nil for random ones
 
+	plus   string // "-PLUS" where the client binds to the channel
 	server *scram.ServerConversation
 	at     *attempt // from the first message on
 	real   bool     // the keys are an account's
@@ -143,6 +144,9 @@ func (c *conversation) converse(server *scram.Server, message string) *scram.Ser
 	}
 	chosen := c.bindings[0]
 	flag, _, _ := strings.Cut(message, ",")
+	if strings.HasPrefix(flag, "p=") {
+		c.plus = "-PLUS"
+	}
 	for _, b := range c.bindings {
 		if flag == "p="+b.Type {
 			chosen = b
@@ -154,7 +158,7 @@ func (c *conversation) converse(server *scram.Server, message string) *scram.Ser
 // keys returns the keys of a user, true or fake.
 func (c *conversation) keys(ctx context.Context, user string) (*scramKeys, error) {
 	var err error
-	if c.at, err = c.s.begin(ctx, c.attempt, user); err != nil {
+	if c.at, err = c.s.begin(ctx, c.attempt, "SCRAM-SHA-256"+c.plus, user); err != nil {
 		_, err = c.at.finish(ctx, "", err)
 		c.over = true
 		return nil, err

@@ -388,7 +388,7 @@ func TestAppPasswords(t *testing.T) {
 func TestWhatCannotBeSetIsToldWithoutThePassword(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, Options{})
-	for _, bad := range []string{"", "short", "with\x00zero bytes", strings.Repeat("x", maxPassword+1)} {
+	for _, bad := range []string{"", "short", "with\x00zero bytes", "with latin-1 \xe9", "with lost byte \ufffd", strings.Repeat("x", maxPassword+1)} {
 		err := f.SetPassword(t.Context(), joe, bad)
 		var invalid *directory.InvalidError
 		if !errors.As(err, &invalid) || bad != "" && strings.Contains(err.Error(), bad) {
@@ -420,10 +420,10 @@ func TestEveryLoginIsRecordedOnce(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s %s %s %q %d %s %s", e.Kind, e.Role, e.Client, e.TLS, e.Account, e.Code, e.Reason, e.Text))
 	}
 	if d := cmp.Diff([]string{
-		`login pop3 192.0.2.1 yes "joe@a.test" 0  `,
-		`login pop3 192.0.2.2  "joe@a.test" 535 auth-failed `,
-		`login pop3 192.0.2.2  "who?" 535 auth-failed `,
-		`login pop3 192.0.2.2  "joe@a.test" 454 auth-blocked 5`,
+		`login pop3 192.0.2.1 yes "joe@a.test" 235  password`,
+		`login pop3 192.0.2.2  "joe@a.test" 535 auth-failed password`,
+		`login pop3 192.0.2.2  "who?" 535 auth-failed password`,
+		`login pop3 192.0.2.2  "joe@a.test" 454 auth-blocked password 5`,
 	}, got); d != "" {
 		t.Errorf("events (-want +got):\n%s", d)
 	}

@@ -23,7 +23,7 @@ func testHostile(t *testing.T, f *fixture) {
 		f.refuses(bad, func() error { return f.store.PutDomain(f.ctx(), directory.NewDomain(bad), true) })
 		f.finds("no domain", bad, "joe")
 	}
-	for _, bad := range []string{"", "a b", "a\x00", "a\r\nb", "a\"b", "a@b", "a\\b", "\xff", "a\u200bb\u0085", "a,b", "<a>", strings.Repeat("x", 65), strings.Repeat("é", 40)} {
+	for _, bad := range []string{"", "a b", "a\x00", "a\r\nb", "a\"b", "a@b", "a\\b", "\xff", "a\ufffd", "a\u200bb\u0085", "a,b", "<a>", strings.Repeat("x", 65), strings.Repeat("é", 40)} {
 		f.refuses(bad, func() error {
 			return f.store.PutAccount(f.ctx(), &directory.Account{Address: mail.Address{Local: bad, Domain: "a.test"}}, true)
 		})
