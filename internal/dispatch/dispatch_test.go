@@ -264,6 +264,31 @@ func TestTheStoreFailingLosesNoResultAndMakesNoSecondBounce(t *testing.T) {
 	}
 }
 
+func TestAClaimMadeAnewLosesNoResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int32
+		h := build(t, plan{remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
+			n.Add(1)
+			time.Sleep(time.Minute)
+			return deliver.Verdict{}
+		})})
+		stop := h.start()
+		h.send(t, letter("joe@a.test", "x@far.test"))
+		time.Sleep(59*time.Second + 900*time.Millisecond)
+		h.store.mu.Lock()
+		h.store.fence++
+		close(h.store.over) // the store ends the claim; it is made again after a second
+		h.store.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		stop()
+		if n.Load() != 1 || h.store.left() != 0 {
+			t.Errorf("%d deliveries, %d left", n.Load(), h.store.left())
+		}
+	})
+}
+
 func TestWishesForNoticesAreHonoured(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -30,6 +30,8 @@ type fakeStore struct {
 	fail     func(what string) error // asked before each operation; nil never fails
 	after    func(what string) error // asked after a Finish took effect
 	loads    int
+	fence    uint64        // of the present Claim
+	over     chan struct{} // ends it
 	finished []id.ID
 	history  map[id.ID]*fakeMessage // finished ones
 }
@@ -98,13 +100,16 @@ func (s *fakeStore) add(f *fakeDraft) queue.Claimed {
 func (s *fakeStore) claimed(m *fakeMessage) queue.Claimed {
 	return queue.Claimed{
 		Message: &queue.Message{Envelope: m.env, States: slices.Clone(m.states), Held: m.held},
-		Lease:   queue.Lease{Message: m.env.ID, Fence: 1},
+		Lease:   queue.Lease{Message: m.env.ID, Fence: s.fence},
 	}
 }
 
 func (s *fakeStore) Claim(ctx context.Context, take func(queue.Claimed)) error {
 	s.mu.Lock()
 	s.take = take
+	s.fence++
+	s.over = make(chan struct{})
+	over := s.over
 	var all []queue.Claimed
 	for _, v := range s.order {
 		if m := s.messages[v]; m != nil {
@@ -116,11 +121,17 @@ func (s *fakeStore) Claim(ctx context.Context, take func(queue.Claimed)) error {
 		take(c)
 	}
 	take(queue.Claimed{})
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-over:
+	}
 	s.mu.Lock()
 	s.take = nil
 	s.mu.Unlock()
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return queue.ErrLeaseLost
 }
 
 func (s *fakeStore) Heartbeat(context.Context, []queue.Lease) ([]queue.Lease, error) { return nil, nil }
@@ -162,8 +173,11 @@ func (s *fakeStore) Finish(_ context.Context, lease queue.Lease, states []queue.
 	}
 	s.mu.Lock()
 	m := s.messages[lease.Message]
-	if m == nil {
+	if m == nil || lease.Fence != s.fence {
 		s.mu.Unlock()
+		if m != nil {
+			return queue.ErrLeaseLost
+		}
 		return queue.ErrNotFound
 	}
 	for _, x := range states {

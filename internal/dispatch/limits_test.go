@@ -170,6 +170,48 @@ func TestADeadDestinationIsLeftAloneAndOthersAreNot(t *testing.T) {
 	})
 }
 
+// TestNoDestinationStarves: with one slot and a hog, each destination's letters wait no longer
+// than a turn of all destinations.
+func TestNoDestinationStarves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		h := build(t, plan{remote: target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
+			time.Sleep(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, r.To.Domain)
+			return deliver.Verdict{}
+		}), options: Options{RemoteParallel: 1}})
+		stop := h.start()
+		for i := range 500 {
+			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@hog.test", i)))
+		}
+		for i := range 20 {
+			for j := range 5 {
+				h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@d%d.test", j, i)))
+			}
+		}
+		time.Sleep(110 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		small := 0
+		for _, domain := range order {
+			if domain != "hog.test" {
+				small++
+			}
+		}
+		n := len(order)
+		mu.Unlock()
+		if small != 100 {
+			t.Errorf("%d of 100 small letters among the first %d deliveries", small, n)
+		}
+		time.Sleep(time.Hour)
+		stop()
+	})
+}
+
 func TestHighPriorityGoesFirstAndLowIsNotStarved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

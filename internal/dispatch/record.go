@@ -236,8 +236,12 @@ func (d *Dispatcher) notices(o *outcome, told, waiting []bounce.Outcome) {
 	}
 }
 
-// The pauses between tries to record an outcome.
+// firstStoreRetry is the first pause between tries to record an outcome; it doubles.
 const firstStoreRetry = 100 * time.Millisecond
+
+// maxLosses is how many tries may find the lease lost, over a minute and a half, before
+// the message is taken for another node's.
+const maxLosses = 10
 
 // finish records o, trying until the store takes it. Before each new try it asks whether the
 // one before reached the disk after all; until that is known nothing is tried. False: the
@@ -245,8 +249,12 @@ const firstStoreRetry = 100 * time.Millisecond
 // delivery may be repeated after the next start.
 func (d *Dispatcher) finish(o *outcome) bool {
 	err := d.finishOnce(d.records, o)
+	losses := 0
 	for pause := firstStoreRetry; err != nil; pause = min(2*pause, d.opt.StoreRetryAtMost) {
-		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrLeaseLost) {
+		if errors.Is(err, queue.ErrLeaseLost) {
+			losses++ // a Claim made anew may give it back, see take
+		}
+		if errors.Is(err, queue.ErrNotFound) || losses > maxLosses {
 			d.mu.Lock()
 			d.forget(o.m)
 			d.mu.Unlock()

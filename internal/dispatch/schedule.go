@@ -94,8 +94,8 @@ func parseSchedule(line string, o Options) (string, *schedule, error) {
 			return 0, fmt.Errorf("want a duration such as 5m after %q", f[len(f)-1])
 		}
 		d, err := time.ParseDuration(f[i])
-		if err != nil || d < time.Second {
-			return 0, fmt.Errorf("%q: want a duration of at least 1s, such as 5m", f[i])
+		if err != nil || d < time.Second || d > 10000*time.Hour {
+			return 0, fmt.Errorf("%q: want a duration from 1s to 10000h, such as 5m", f[i])
 		}
 		return d, nil
 	}

@@ -55,7 +55,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		want string
 	}{
 		{Options{Schedules: []string{"a.test every"}}, "want a duration"},
-		{Options{Schedules: []string{"a.test every 1ms"}}, "at least 1s"},
+		{Options{Schedules: []string{"a.test every 1ms"}}, "from 1s"},
 		{Options{Schedules: []string{"a.test doubling 1m"}}, "want a duration"},
 		{Options{Schedules: []string{"a.test quadratic x"}}, "want a number"},
 		{Options{Schedules: []string{"a.test sometimes 5m"}}, `"sometimes": want quadratic`},
