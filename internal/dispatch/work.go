@@ -340,10 +340,12 @@ func (d *Dispatcher) deliver(p *pass) {
 		return
 	}
 	p.attempt = d.deps.IDs.New()
+	d.mu.Lock()
 	for i := range pr.recipients {
 		to := &pr.recipients[i]
 		to.Again = p.m.birth < 0 || p.c.states[to.N].Attempts > 0
 	}
+	d.mu.Unlock()
 	job := &deliver.Job{
 		Attempt:    p.attempt,
 		Envelope:   p.env,
