@@ -36,12 +36,11 @@ type Deps struct {
 	Clock   clock.Clock
 }
 
-// Deliverers and readers may be processes of different users that share a group, to
-// which the mail folder gives every file below it (setgid). The process's umask says
-// what of this is left: 007 for such roles, 077 for a process alone.
+// A mailbox is its owner's alone (qmail reference 10.1). An fs.FS that shares it with a
+// group widens this.
 const (
-	dirMode  = 0o770
-	fileMode = 0o660
+	dirMode  = 0o700
+	fileMode = 0o600
 )
 
 // Store is the mailboxes below one folder. It is safe for concurrent use, also by
