@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/smtp"
 )
@@ -15,9 +14,6 @@ func (s *session) hello(verb smtp.Verb, arg string) {
 	switch {
 	case lmtp != (verb == smtp.LHLO):
 		s.refuse(reason.CommandUnknown)
-		return
-	case s.early():
-		s.fatal(reason.EarlyPipelining.With(verb.String()))
 		return
 	}
 	name, _, _ := strings.Cut(arg, " ")
@@ -82,10 +78,6 @@ func (s *session) offer() {
 	b = append(b, "250 ENHANCEDSTATUSCODES\r\n"...)
 	s.said(b)
 }
-
-// early reports whether the client went on without waiting for the answer to a command that
-// must end a group (RFC 2920 3.1).
-func (s *session) early() bool { return s.buffered() > 0 }
 
 // protocol sets the word of the Received field, RFC 3848.
 func (s *session) protocol() {
@@ -241,9 +233,6 @@ func (s *session) starttls(arg string) {
 	case arg != "":
 		s.refuse(reason.CommandSyntax.With("want STARTTLS alone"))
 		return
-	case s.early():
-		s.fatal(reason.EarlyPipelining.With("STARTTLS"))
-		return
 	}
 	config := s.srv.d.TLS()
 	if config == nil {
@@ -253,7 +242,11 @@ func (s *session) starttls(arg string) {
 	s.say(220, "2.0.0", "ready to start TLS")
 	s.flush()
 	s.reset()
-	s.discard()
+	if s.buffered() > 0 {
+		// What came in plain text behind the command is not answered, now or under TLS.
+		s.event(reason.EarlyPipelining.With("STARTTLS"))
+		s.discard()
+	}
 	if err := s.c.StartTLS(s.ctx, config, s.srv.o.TLSTimeout); err != nil {
 		s.quit, s.end = true, "TLS handshake failed: "+err.Error()
 		s.werr = err // nothing can be said any more
@@ -263,6 +256,3 @@ func (s *session) starttls(arg string) {
 	s.src.HELO, s.src.Account, s.src.AccountID = "", "", 0
 	s.src.TLS = describeTLS(s.c.TLS())
 }
-
-// path returns an address as replies show it.
-func path(a mail.Address) string { return smtp.Text(string(smtp.AppendPath(nil, a)), 300) }

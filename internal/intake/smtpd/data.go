@@ -24,10 +24,6 @@ func (s *session) data(arg string) {
 	case s.tx.Recipients() == 0:
 		s.refuse(reason.NoRecipients)
 		return
-	case s.early():
-		// Content that did not wait for 354 was written by someone who cannot see our answers.
-		s.fatal(reason.EarlyPipelining.With("DATA"))
-		return
 	}
 	if err := s.tx.Open(s.ctx); err != nil {
 		s.reset()

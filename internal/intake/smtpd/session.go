@@ -102,6 +102,10 @@ func (s *session) greet() bool {
 func (s *session) command(line string) {
 	s.commands++
 	verb, arg := smtp.ParseCommand(line)
+	if s.early(verb) {
+		s.fatal(reason.EarlyPipelining.With(verb.String()))
+		return
+	}
 	switch verb {
 	case smtp.HELO, smtp.EHLO, smtp.LHLO:
 		s.idleCommands++
@@ -152,6 +156,22 @@ func (s *session) command(line string) {
 	}
 }
 
+// early reports whether the client has gone on without waiting for the answer to verb, where it
+// had to: before PIPELINING was offered, and after what must end a group (RFC 2920 3.1). One who writes
+// a message before the 354 does not see our answers, and may be writing through somebody else.
+func (s *session) early(verb smtp.Verb) bool {
+	if s.buffered() == 0 {
+		return false
+	}
+	switch verb {
+	case smtp.HELO, smtp.EHLO, smtp.LHLO, smtp.DATA:
+		return true
+	case smtp.STARTTLS, smtp.QUIT, smtp.BDAT, smtp.HTTP, smtp.Unknown:
+		return false // these see to it themselves
+	}
+	return !s.extended || s.srv.o.NoPipelining
+}
+
 // limits closes the connection of a client that asks too much.
 func (s *session) limits() {
 	o := &s.srv.o
@@ -199,6 +219,8 @@ func (s *session) fatal(e *reason.Error) {
 func (s *session) lost(err error) {
 	s.quit = true
 	switch {
+	case err == errEndless:
+		s.fatal(reason.LineTooLong.With(strconv.Itoa(s.srv.o.MaxLine)))
 	case errors.Is(err, errStopping):
 		s.tell(reason.Stopping)
 		s.end = "server stopping"

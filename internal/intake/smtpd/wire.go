@@ -34,6 +34,7 @@ type wire struct {
 
 var (
 	errTooLong  = errors.New("line too long")
+	errEndless  = errors.New("line without an end")
 	errStopping = errors.New("the server is stopping")
 )
 
@@ -61,7 +62,7 @@ func (w *wire) disarm() { w.armed = time.Time{} }
 func (w *wire) buffered() int { return w.w - w.r }
 
 // readLine returns the next line without its end, valid until the next read. A line longer than
-// most is skipped whole and gives errTooLong. timeout is for the whole line.
+// most is skipped whole and gives errTooLong, one many times longer errEndless. timeout is for the whole line.
 func (w *wire) readLine(most int, timeout time.Duration) ([]byte, error) {
 	scanned, skipped, waited := w.r, 0, false
 	for {
@@ -78,7 +79,7 @@ func (w *wire) readLine(most int, timeout time.Duration) ([]byte, error) {
 			skipped += w.w - w.r
 			w.r = w.w
 			if skipped > 64*most {
-				return nil, errTooLong
+				return nil, errEndless
 			}
 		}
 		if !waited {

@@ -1,0 +1,337 @@
+package smtpd
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/smtp"
+	"github.com/postilion/postilion/internal/trace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// dialogue is a client that sends a command and reads its answer.
+type dialogue struct {
+	t    testing.TB
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (w *world) dialogue(t testing.TB, s *Server) *dialogue {
+	c := w.session(context.Background(), t, s)
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	d := &dialogue{t, c, bufio.NewReaderSize(c, smtp.MaxReplyLine)}
+	d.expect(220)
+	return d
+}
+
+func (d *dialogue) reply() smtp.Reply {
+	d.t.Helper()
+	r, err := smtp.ReadReply(d.in)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+func (d *dialogue) expect(code int) {
+	d.t.Helper()
+	if r := d.reply(); r.Code != code {
+		d.t.Fatalf("the answer is %s, want %d", r, code)
+	}
+}
+
+func (d *dialogue) send(text string) {
+	d.t.Helper()
+	if _, err := io.WriteString(d.conn, text); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *dialogue) do(command string) smtp.Reply {
+	d.t.Helper()
+	d.send(command + "\r\n")
+	return d.reply()
+}
+
+// The list of the scanner that found the smuggling holes of 2023: what stands in the middle ends
+// nothing, and the message is refused for it.
+func TestNoMessageIsSmuggled(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{
+		"\n.\n", "\n.\r", "\r.\n", "\r.\r", "\n.\r\n", "\r.\r\n", "\r\n\x00.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\r\n.\n", "\r\n.\r", ".\n", "\n\n.\r\n",
+	} {
+		for _, mode := range []string{"reject", "normalise"} {
+			t.Run(fmt.Sprintf("%s %q", mode, end), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld()
+				w.options.BareNewline = mode
+				d := w.dialogue(t, w.server(t))
+				d.do("EHLO client.test")
+				d.do("MAIL FROM:<ann@client.test>")
+				d.do("RCPT TO:<joe@example.test>")
+				d.do("DATA")
+				r := d.do("Subject: x\r\n\r\nbody" + end + "MAIL FROM:<smuggled@x.test>\r\nRCPT TO:<joe@example.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.")
+				if want := end != "\r\n\x00.\r\n" && mode == "reject"; want != (r.Code == 550 && r.Enhanced == "5.6.11") {
+					t.Errorf("the answer is %s", r)
+				}
+				if r := d.do("NOOP"); r.Code != 250 {
+					t.Errorf("the session is out of step: %s", r)
+				}
+				m := w.queue.take()
+				if len(m) > 1 || len(m) == 1 && (m[0].env.From.Local != "ann" || strings.Contains(m[0].body, "\r")) {
+					t.Errorf("in the queue: %+v", m)
+				}
+			})
+		}
+	}
+}
+
+// The open-relay set: none of these leaves this host for a client that did not log in.
+func TestNobodyRelays(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s := w.server(t)
+	for _, sender := range []string{"<>", "<ann@client.test>", "<joe@example.test>", "<joe@[192.0.2.7]>", "<joe@mx.example.test>", "<postmaster>", "<joe@localhost>"} {
+		for _, to := range []string{
+			"<victim@other.test>", "<victim%other.test@example.test>", `<"victim@other.test">`, `<"victim%other.test">`, `<"victim@other.test"@example.test>`,
+			"<victim@other.test@example.test>", "<@example.test:victim@other.test>", "<@example.test,@b.test:victim@other.test>", "<other.test!victim>",
+			"<other.test!victim@example.test>", "<other.test!victim@[127.0.0.1]>", "<victim%other.test@[127.0.0.1]>", `<"other.test!victim"@example.test>`,
+			"<victim%other.test@localhost>", "<victim@[192.0.2.99]>", "<victim@[IPv6:2001:db8::1]>", "<victim@other.test.>", "<victim>", "<victim@sub.example.test>",
+			"<victim@xn--ther-0ra.test>", "<victim@example.test.other.test>", "<victim%other.test%example.test>", "<victim@OTHER.test>", `<"victim"@other.test>`,
+			"victim@other.test", "<victim @other.test>", "<victim@other.test> ORCPT=rfc822;joe@example.test", "<joe@example.test@other.test>", "<joe%example.test@other.test>", "<joe+victim=other.test@example.test.evil.test>",
+		} {
+			d := w.dialogue(t, s)
+			d.do("EHLO client.test")
+			if r := d.do("MAIL FROM:" + sender); r.Code != 250 {
+				t.Fatalf("%s: %s", sender, r)
+			}
+			if r := d.do("RCPT TO:" + to); r.Code/100 != 5 {
+				t.Errorf("%s to %s: %s", sender, to, r)
+			}
+			d.conn.Close()
+		}
+	}
+	if m := w.queue.take(); len(m) > 0 {
+		t.Errorf("%d messages", len(m))
+	}
+}
+
+func TestOneWhoSpeaksBeforeTheGreetingIsDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s := w.server(t)
+	client, server := loopback(t)
+	defer client.Close()
+	defer server.Close()
+	io.WriteString(client, "EHLO client.test\r\n")
+	// Loopback delivers at once; wait until it has, without taking anything.
+	for !spokeEarly(server) {
+		runtime.Gosched()
+	}
+	go func() {
+		s.Serve(context.Background(), &serve.Conn{Conn: server, Client: netip.AddrPortFrom(w.client, 1)})
+		server.Close()
+	}()
+	b, _ := io.ReadAll(client)
+	if string(b) != "554 5.5.0 you spoke before the greeting\r\n" {
+		t.Errorf("%q", b)
+	}
+	if e := w.events.take(); len(e) != 2 || e[0].Reason != "early-talker" || e[1].Kind != trace.SessionEnd {
+		t.Errorf("events %+v", e)
+	}
+}
+
+func TestASessionEndsWhenTheServerStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := w.session(ctx, t, w.server(t))
+	in := bufio.NewReader(c)
+	in.ReadString('\n')
+	cancel()
+	if line, _ := in.ReadString('\n'); line != "421 4.3.2 mx.example.test server is stopping, please try again shortly\r\n" {
+		t.Errorf("%q", line)
+	}
+	if _, err := in.ReadByte(); err != io.EOF {
+		t.Errorf("after it: %v", err)
+	}
+}
+
+func TestAMessageUnderWayIsTakenWhenTheServerStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := w.session(ctx, t, w.server(t))
+	d := &dialogue{t, c, bufio.NewReader(c)}
+	d.expect(220)
+	d.do("EHLO client.test")
+	d.do("MAIL FROM:<ann@client.test>")
+	d.do("RCPT TO:<joe@example.test>")
+	d.do("DATA")
+	d.send("half a message\r\n")
+	cancel()
+	if r := d.do("the other half\r\n."); r.Code != 250 {
+		t.Errorf("%s", r)
+	}
+	d.expect(421)
+	if m := w.queue.take(); len(m) != 1 || !strings.HasSuffix(m[0].body, "half a message\nthe other half\n") {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestAClientThatIsTooSlowIsDropped(t *testing.T) {
+	t.Parallel()
+	for name, send := range map[string]string{
+		"silent":            "",
+		"half a command":    "EHLO cli",
+		"silent in DATA":    "EHLO x\r\n|MAIL FROM:<>\r\nRCPT TO:<joe@example.test>\r\nDATA\r\n|abc",
+		"silent in BDAT":    "EHLO x\r\n|MAIL FROM:<>\r\nRCPT TO:<joe@example.test>\r\nBDAT 10\r\nabc",
+		"silent after STLS": "EHLO x\r\n|NOOP\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			w.options.IdleTimeout, w.options.DataTimeout = 60*time.Millisecond, 50*time.Millisecond
+			c := w.session(context.Background(), t, w.server(t))
+			in := bufio.NewReader(c)
+			in.ReadString('\n')
+			for part := range strings.SplitSeq(send, "|") {
+				io.WriteString(c, part)
+				if strings.HasPrefix(part, "EHLO x") {
+					smtp.ReadReply(in)
+				}
+				if strings.HasSuffix(part, "DATA\r\n") {
+					for range 3 {
+						smtp.ReadReply(in)
+					}
+				}
+			}
+			rest, err := io.ReadAll(in)
+			if err != nil || !strings.HasSuffix(string(rest), "421 4.4.2 mx.example.test nothing came for too long, closing connection\r\n") {
+				t.Errorf("%q, %v", rest, err)
+			}
+			if w.queue.open != 0 || len(w.queue.messages) != 0 {
+				t.Error("the message was not dropped")
+			}
+		})
+	}
+}
+
+func TestAByteAtATimeDoesNotHoldASessionForever(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.options.IdleTimeout, w.options.DataTimeout, w.options.TotalTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	for _, begin := range []string{"", "EHLO x\r\n|MAIL FROM:<>\r\nRCPT TO:<joe@example.test>\r\nDATA\r\n"} {
+		c := w.session(context.Background(), t, w.server(t))
+		in := bufio.NewReader(c)
+		in.ReadString('\n')
+		for part := range strings.SplitSeq(begin, "|") {
+			io.WriteString(c, part)
+			if part != "" && strings.HasPrefix(part, "EHLO") {
+				smtp.ReadReply(in)
+			}
+		}
+		stop := make(chan struct{})
+		go func() {
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					io.WriteString(c, "x")
+				case <-stop:
+					return
+				}
+			}
+		}()
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		rest, _ := io.ReadAll(in)
+		close(stop)
+		if !strings.Contains(string(rest), "421 4.4.2") {
+			t.Errorf("%q: %q", begin, rest)
+		}
+	}
+}
+
+// Every wrong address has an answer of its own class and the session goes on.
+func TestHostileAddressesAreAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.options.MaxErrors = 1000
+	d := w.dialogue(t, w.server(t))
+	d.do("EHLO client.test")
+	for _, path := range []string{
+		`<"">`, `<""@x.test>`, "<@a,@b:c@d>x", "<\"a\x00\"@d.test>", "<a@[300.1.1.1]>", "<" + strings.Repeat("a", 65) + "@d.test>",
+		"<a@" + strings.Repeat("d.", 128) + "test>", "<a@d.test.>", "<a..b@d.test>", "<ü@d.test>", "<a@xn--\xff>", "<;id;@x.test>", "<${run{/bin/sh -c id}}@x.test>",
+		"<a@d.test", "a@d.test>", "<a@d@e>", "", "<a@d.test> <b@d.test>", "<a\t@d.test>", `<"a@d.test>`,
+	} {
+		if r := d.do("MAIL FROM:" + path); r.Code/100 != 5 || r.Enhanced == "" {
+			t.Errorf("MAIL %q: %s", path, r)
+		}
+	}
+	d.do("MAIL FROM:<ann@client.test>")
+	for path, code := range map[string]int{
+		"<postmaster>": 250, "<PostMaster>": 250, "<joe>": 501, "<@relay.test,@b.test:joe@example.test>": 250, `<"joe"@example.test>`: 250,
+		"<joe@[127.0.0.1]>": 250, "<joe@[IPv6:::1]>": 550, `<"">`: 501, `<""@example.test>`: 501, "<a%b@example.test>": 550, "<a!b@example.test>": 550, "<joe@example.test.>": 501,
+	} {
+		if r := d.do("RCPT TO:" + path); r.Code != code {
+			t.Errorf("RCPT %q: %s, want %d", path, r, code)
+		}
+	}
+}
+
+// A session at rest holds its goroutine, its own struct and the kernel's part.
+func TestSessionsAtRestAreSmall(t *testing.T) {
+	w := newWorld()
+	s := w.server(t)
+	const n = 200
+	var conns []net.Conn
+	var sessions sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	before := memory()
+	for range n {
+		client, server := loopback(t)
+		conns = append(conns, client, server)
+		sessions.Go(func() {
+			s.Serve(ctx, &serve.Conn{Conn: server, ID: id.Source{}.New(), Client: netip.AddrPortFrom(w.client, 1)})
+		})
+		in := make([]byte, 100)
+		client.Read(in)
+	}
+	each := (memory() - before) / n
+	t.Logf("%d bytes a session with both ends of its connection", each)
+	if each > 14<<10 {
+		t.Errorf("%d bytes a session", each)
+	}
+	cancel()
+	for _, c := range conns {
+		c.Close()
+	}
+	sessions.Wait()
+}
+
+// memory returns the bytes of heap and stacks in use.
+func memory() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapInuse + m.StackInuse)
+}
