@@ -128,9 +128,6 @@ func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 		}
 		words = words[1:]
 	}
-	if hop.Port == 465 {
-		hop.TLS = TLSImplicit // RFC 8314 3.3
-	}
 	for _, w := range words {
 		name, value, _ := strings.Cut(w, "=")
 		var err error
@@ -151,6 +148,9 @@ func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 		if err != nil {
 			return hop, err
 		}
+	}
+	if hop.Port == 465 && hop.TLS != TLSNone {
+		hop.TLS = TLSImplicit // RFC 8314 3.3: nobody speaks STARTTLS there
 	}
 	switch {
 	case hop.Host == "" && (hop.MX || hop.User != "" || hop.Password != "" || hop.Port != 0):

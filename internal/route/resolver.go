@@ -203,8 +203,8 @@ func (r *Resolver) local(ctx context.Context, rt Route, found directory.Found, l
 		rt.step("domain "+found.Domain.Name, "directory: domains", "disabled")
 		return rt.refuse(reason.DomainDisabled.With(found.Domain.Name)), nil
 	}
-	if found.CatchAll || found.Account == nil && found.Alias == nil && found.Domain.CatchAll != "" {
-		return r.catchAll(rt, found), nil
+	if found.CatchAll {
+		return rt.catchAll(found), nil
 	}
 	for _, c := range locals {
 		if c.key == found.Local && c.folder != "" {
@@ -226,19 +226,16 @@ func (r *Resolver) local(ctx context.Context, rt Route, found directory.Found, l
 	return rt.refuse(reason.MailboxUnknown.With(rt.Final.String())), nil
 }
 
-// catchAll sends the address on to the domain's catch-all.
-func (r *Resolver) catchAll(rt Route, found directory.Found) Route {
+// catchAll sends the address on to the domain's catch-all. One that is not there either leaves
+// the address unknown: the directory then says no CatchAll.
+func (rt Route) catchAll(found directory.Found) Route {
 	rt.step("local part "+quoted(rt.Final.Local), "catch-all of "+found.Domain.Name, "goes to "+quoted(found.Domain.CatchAll))
-	switch {
-	case found.Account != nil:
+	if found.Account != nil {
 		rt.Final = found.Account.Address
 		return rt.mailbox(found.Account)
-	case found.Alias != nil:
-		rt.Final = found.Alias.Address
-		return rt.forward(found.Alias.Targets, "")
 	}
-	rt.Kind, rt.Targets = Forward, []mail.Address{mail.ParseAddress(found.Domain.CatchAll)}
-	return rt
+	rt.Final = found.Alias.Address
+	return rt.forward(found.Alias.Targets, "")
 }
 
 // roles are the names that every domain and the host itself must take mail for

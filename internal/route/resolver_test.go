@@ -47,6 +47,9 @@ func (f *fake) Find(_ context.Context, domain string, locals []string) (director
 	}
 	if d.CatchAll != "" {
 		found.CatchAll = f.entry(&found, d.CatchAll)
+		if to := mail.ParseAddress(d.CatchAll); !found.CatchAll && f.domains[to.Domain].Name == "" {
+			found.CatchAll, found.Alias = true, &directory.Alias{Address: to, Targets: []mail.Address{to}}
+		}
 	}
 	return found, nil
 }
@@ -73,6 +76,7 @@ func newFake() *fake {
 		{Name: "alias.test", AliasOf: "example.test", Separators: "+"},
 		{Name: "catch.test", CatchAll: "all@catch.test", Separators: "+"},
 		{Name: "out.test", CatchAll: "joe@elsewhere.example", Separators: "+"},
+		{Name: "dangling.test", CatchAll: "gone@dangling.test", Separators: "+"},
 		{Name: "dash.test", Separators: "-="},
 		{Name: "case.test", CaseSensitive: true, Separators: "+"},
 		{Name: "plain.test"},
@@ -155,6 +159,8 @@ func TestWhatAnAddressIs(t *testing.T) {
 		"postmaster@catch.test":          "mailbox all@catch.test final all@catch.test (local)",
 		"abuse@catch.test":               "forward joe@example.test (local)",
 		"any@out.test":                   "forward joe@elsewhere.example (local)",
+		"any@dangling.test":              "refused 5.1.1 mailbox-unknown (local)",
+		"postmaster@dangling.test":       "mailbox chief@example.test final chief@example.test (local)",
 		"joe-x@dash.test":                "mailbox joe@dash.test final joe-x@dash.test folder x (local)",
 		"joe-list-x@dash.test":           "mailbox joe-list@dash.test final joe-list-x@dash.test folder x (local)",
 		"joe=x-y@dash.test":              "mailbox joe@dash.test final joe=x-y@dash.test folder x-y (local)",
