@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 		a.quickstartCommand(), a.serveCommand(), a.roleCommand(),
 		a.statusCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.pauseCommand(), a.continueCommand(), a.flushCommand(),
 		a.domainCommand(), a.accountCommand(), a.aliasCommand(), a.blockCommand(),
-		a.addressCommand(), a.configCommand(), a.statsCommand(),
+		a.queueCommand(), a.addressCommand(), a.configCommand(), a.statsCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)
 	strict(root)

@@ -56,6 +56,7 @@ func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
 	// The binary may lie in a folder that the role's uid cannot reach: the link in
 	// proc(5) leads to it nevertheless.
 	cmd := exec.Command("/proc/self/exe", "role", string(role))
+	cmd.Args[0] = "postilion"
 	cmd.Stdout, cmd.Stderr = n.opts.Stderr, n.opts.Stderr
 	cmd.Dir = "/"
 	cmd.Env = roleEnv()
@@ -116,6 +117,8 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// The program's name in ps(1) would be that of the link it was started by.
+	_ = os.WriteFile("/proc/self/comm", []byte("postilion"), 0)
 	pipe := os.NewFile(handoverFD, "handover")
 	if pipe == nil {
 		return errors.New("this verb is for the supervisor, which starts roles by itself: use serve")

@@ -69,7 +69,7 @@ func give(path string, f folder, ids *identities) error {
 	}
 	switch f.group {
 	case "mail":
-		gid = ids.mail
+		return shareMail(path, uid, ids.mail)
 	case "tls":
 		gid = ids.tls
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/trace"
 )
 
 // The services of role access, with where their keys are.
@@ -24,13 +25,14 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	mail, _, err := p.folder("mail")
+	mail, err := p.mailFolder()
 	if err != nil {
 		return err
 	}
 	boxes := maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: mail, Barrier: &fs.Barrier{FS: mail}, Clock: p.clock})
 	holders := new(session.Table)
-	logins := &session.Logins{Auth: p.authService(), Directory: p.reader(), Clock: p.clock, Recorder: part.recorder}
+	// Role auth records every login, of all protocols.
+	logins := &session.Logins{Auth: p.authService(), Directory: p.reader(), Clock: p.clock, Recorder: trace.Discard}
 	handlers := map[string]*swapHandler{}
 	for name := range accessServices {
 		handlers[name] = new(swapHandler)

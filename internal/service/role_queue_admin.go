@@ -11,6 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/seam"
 )
 
 // The methods of the queue's admin socket, which Queue calls.
@@ -27,7 +28,7 @@ const (
 	methodBackup      = "queue.backup"
 	methodRoute       = "queue.route" // how an address would be routed
 	methodPauseScope  = "queue.pause-scope"
-	methodEnvelope    = "queue.envelope"
+	methodExport      = "queue.export"
 	methodETRN        = "queue.etrn" // on the seam's socket
 	bodyPiece         = 64 << 10     // bytes a frame
 	maxListed         = 1000         // messages in one answer
@@ -72,7 +73,7 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			d.Continue(s)
 		}
 	}
-	return map[string]rpc.Handler{
+	return seam.Handlers(seam.EnqueueHandlers(store), map[string]rpc.Handler{
 		methodPause: rpc.Handle(func(_ context.Context, on bool) (none, error) { pause(dispatch.Scope{}, on); return none{}, nil }),
 		methodPauseScope: rpc.Handle(func(_ context.Context, r scopeRequest) (none, error) {
 			pause(r.Scope, r.Pause)
@@ -97,9 +98,7 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 		methodStats:  rpc.Handle(func(context.Context, none) (dispatch.Stats, error) { return d.Stats(maxTopDestination), nil }),
 		methodBackup: rpc.Handle(func(ctx context.Context, dir string) (none, error) { return none{}, store.Backup(ctx, dir) }),
 		methodRoute:  rpc.Handle(router.Route),
-		methodEnvelope: rpc.Handle(func(ctx context.Context, message id.ID) (*queue.Message, error) {
-			return store.Load(ctx, message)
-		}),
+		methodExport: exportHandler(store),
 		methodBody: func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
 			message, err := id.Parse(string(request))
 			if err != nil {
@@ -107,7 +106,7 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			}
 			return nil, sendMessageBody(ctx, store, message, c)
 		},
-	}
+	})
 }
 
 // fitFrame cuts a list that would not fit into one reply; Next goes on after it.

@@ -78,7 +78,7 @@ func (p *process) blockList() func(context.Context) ([]directory.Block, error) {
 }
 
 func (p *process) startLocal(_ context.Context, part *part) error {
-	mail, _, err := p.folder("mail")
+	mail, err := p.mailFolder()
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type child struct {
 	restarts int
 	short    int // lives in a row shorter than soon
 	last     string
+	asked    bool          // its end was asked for, and a new start
 	stopping bool          // it shall not come back
 	kick     chan struct{} // ends a wait for the next start
 	gone     chan struct{} // closed when it is stopped for good
@@ -80,6 +81,8 @@ func (s *supervisor) keep(c *child) {
 			return
 		}
 		c.restarts++
+		asked := c.asked
+		c.asked = false
 		if time.Since(began) < soon {
 			c.short++
 		} else {
@@ -87,7 +90,11 @@ func (s *supervisor) keep(c *child) {
 		}
 		wait := min(firstWait<<min(c.short, 10), maxWait)
 		s.mu.Unlock()
-		s.log.Error("a role ended and is started again", "role", c.role, "exit", c.last, "wait", wait)
+		if asked {
+			s.log.Info("a role is restarted, as was asked for", "part", c.role)
+			continue
+		}
+		s.log.Error("a role ended and is started again", "part", c.role, "exit", c.last, "wait", wait)
 		select {
 		case <-time.After(wait):
 		case <-c.kick:
@@ -138,7 +145,7 @@ func (s *supervisor) stop(c *child) {
 		return
 	case <-time.After(s.stopTimeout):
 	}
-	s.log.Warn("a role does not stop and is killed", "role", c.role)
+	s.log.Warn("a role does not stop and is killed", "part", c.role)
 	s.signal(c, syscall.SIGKILL)
 	<-c.gone
 }
@@ -164,7 +171,7 @@ func (s *supervisor) restart(role Role) error {
 		s.mu.Unlock()
 		return errors.New("the server is stopping")
 	}
-	c.short = 0
+	c.short, c.asked = 0, c.cmd != nil
 	s.mu.Unlock()
 	select {
 	case c.kick <- struct{}{}:

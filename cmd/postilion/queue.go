@@ -1,0 +1,371 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/service"
+)
+
+// withQueue opens the queue for one verb.
+func (a *app) withQueue(ctx context.Context, use func(q *service.QueueAdmin) error) error {
+	q, err := service.OpenQueue(ctx, a.data)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(q), q.Close())
+}
+
+// filterFlags choose messages; ids can also be arguments.
+type filterFlags struct {
+	from, to, domain, reason, older, state, group, account string
+	all, yes                                               bool
+}
+
+func (f *filterFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.to, "to", "", "recipient: an address, or *@DOMAIN")
+	c.Flags().StringVar(&f.from, "from", "", "sender: an address, *@DOMAIN, or <> for bounces")
+	c.Flags().StringVar(&f.domain, "domain", "", "the recipient's domain")
+	c.Flags().StringVar(&f.reason, "reason", "", "reason of the last attempt, such as connect-failed")
+	c.Flags().StringVar(&f.older, "older", "", "at least this old, such as 4h or 2d")
+	c.Flags().StringVar(&f.state, "state", "", "waiting, running, failed or held")
+	c.Flags().StringVar(&f.group, "group", "", "queue group")
+	c.Flags().StringVar(&f.account, "account", "", "the account that sent it")
+}
+
+func (f *filterFlags) filter(args []string) (dispatch.Filter, error) {
+	d := dispatch.Filter{From: f.from, To: f.to, Domain: f.domain, Reason: reason.ID(f.reason), State: f.state, Group: f.group, Account: f.account}
+	for _, s := range args {
+		v, err := id.Parse(s)
+		if err != nil {
+			return d, usageError{err}
+		}
+		d.IDs = append(d.IDs, v)
+	}
+	if f.older != "" {
+		age, err := config.ParseDuration(f.older)
+		if err != nil {
+			return d, usageError{fmt.Errorf("--older: %w", err)}
+		}
+		d.Older = age
+	}
+	return d, nil
+}
+
+func (a *app) queueCommand() *cobra.Command {
+	group := &cobra.Command{Use: "queue", Short: "See and change the messages that wait"}
+	group.AddCommand(a.queueList(), a.queueShow(), a.queueEdit(), a.queueExport(), a.queueImport(), a.queueStats(),
+		a.queueScope("pause", "Start no deliveries to a domain or of a group", true),
+		a.queueScope("continue", "Start deliveries to a domain or of a group again", false))
+	for _, v := range []struct {
+		verb  dispatch.Verb
+		short string
+		past  string
+	}{
+		{dispatch.Retry, "Try messages now", "are tried now"}, {dispatch.Hold, "Keep messages from being delivered", "are held"},
+		{dispatch.Release, "Undo hold", "are released"}, {dispatch.Bounce, "Give messages up and tell their senders", "are bounced"},
+		{dispatch.Delete, "Drop messages without a word", "are deleted"},
+	} {
+		group.AddCommand(a.queueVerb(v.verb, v.short, v.past))
+	}
+	return group
+}
+
+func (a *app) queueList() *cobra.Command {
+	var f filterFlags
+	var most int
+	c := &cobra.Command{
+		Use: "list [ID...]", Short: "List messages, oldest first", Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			filter, err := f.filter(args)
+			if err != nil {
+				return err
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				list := []dispatch.Info{}
+				more := false
+				err := q.Each(c.Context(), filter, func(m dispatch.Info) bool {
+					if more = most > 0 && len(list) == most; !more {
+						list = append(list, m)
+					}
+					return !more
+				})
+				if err != nil {
+					return err
+				}
+				return a.show(list, func(w io.Writer) { a.printQueue(w, list, more) })
+			})
+		},
+	}
+	f.register(c)
+	c.Flags().IntVar(&most, "limit", 1000, "list at most so many messages; 0 lists all")
+	return c
+}
+
+func (a *app) printQueue(w io.Writer, list []dispatch.Info, more bool) {
+	var rows [][]string
+	now := time.Now()
+	for _, m := range list {
+		from := "<" + m.From + ">"
+		state := ""
+		if m.Held {
+			state = "held"
+		}
+		rows = append(rows, []string{m.ID.String(), ago(now.Sub(m.Accepted)), config.FormatSize(m.Size), from, "", state})
+		for _, r := range m.Recipients {
+			if r.State == "done" || r.State == "delivered" {
+				continue
+			}
+			what := r.State
+			if !r.Next.IsZero() && r.State == "waiting" {
+				what += ", next " + ago(r.Next.Sub(now)*-1)
+			}
+			if r.Error != "" {
+				what += ": " + r.Error
+			}
+			rows = append(rows, []string{"", "", "", "", r.To, what})
+		}
+	}
+	a.table(w, []string{"ID", "AGE", "SIZE", "FROM", "TO", "STATE"}, rows)
+	if more {
+		fmt.Fprintf(w, "and more; see --limit\n")
+	} else {
+		fmt.Fprintf(w, "%d messages\n", len(list))
+	}
+}
+
+func (a *app) queueShow() *cobra.Command {
+	var content bool
+	c := &cobra.Command{
+		Use: "show ID", Short: "Show one message with its recipients", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			message, err := id.Parse(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				if content {
+					return q.Body(c.Context(), message, a.out)
+				}
+				m, err := q.Show(c.Context(), message)
+				if err != nil {
+					return err
+				}
+				return a.show(m, func(w io.Writer) { a.printMessage(w, m) })
+			})
+		},
+	}
+	c.Flags().BoolVar(&content, "content", false, "print the message's content as it is")
+	return c
+}
+
+func (a *app) printMessage(w io.Writer, m dispatch.Info) {
+	a.table(w, []string{"MESSAGE", m.ID.String()}, [][]string{
+		{"from", "<" + m.From + ">"}, {"accepted", m.Accepted.Format(time.RFC3339)}, {"size", config.FormatSize(m.Size)},
+		{"by", m.Protocol + " " + m.Client + " " + m.Account}, {"group", m.Group}, {"priority", strconv.Itoa(int(m.Priority))},
+		{"held", strconv.FormatBool(m.Held)},
+	})
+	fmt.Fprintln(w)
+	var rows [][]string
+	for _, r := range m.Recipients {
+		next := "-"
+		if !r.Next.IsZero() {
+			next = r.Next.Format(time.RFC3339)
+		}
+		rows = append(rows, []string{strconv.Itoa(r.N), r.To, r.State, strconv.Itoa(r.Attempts), next, r.Host, r.Error})
+	}
+	a.table(w, []string{"N", "TO", "STATE", "ATTEMPTS", "NEXT", "HOST", "LAST ERROR"}, rows)
+}
+
+// queueVerb does a verb to messages, after saying how many there are.
+func (a *app) queueVerb(verb dispatch.Verb, short, past string) *cobra.Command {
+	var f filterFlags
+	c := &cobra.Command{
+		Use: string(verb) + " [ID...]", Short: short, Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			filter, err := f.filter(args)
+			if err != nil {
+				return err
+			}
+			if !f.all && reflect.DeepEqual(filter, dispatch.Filter{}) {
+				return usageError{fmt.Errorf("which messages? Name ids, a filter such as --to or --domain, or --all")}
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				messages, recipients, err := q.Count(c.Context(), filter)
+				if err != nil {
+					return err
+				}
+				if len(args) == 0 && messages > 0 {
+					if err := a.confirm(f.yes, "%s: %d messages with %d recipients match", verb, messages, recipients); err != nil {
+						return err
+					}
+				}
+				n, err := q.Act(c.Context(), filter, dispatch.Action{Verb: verb})
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.printJSON(map[string]any{"done": true, "matched": messages, "changed": n})
+				}
+				return a.done("%d of %d messages %s", n, messages, past)
+			})
+		},
+	}
+	f.register(c)
+	c.Flags().BoolVar(&f.all, "all", false, "every message")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) queueEdit() *cobra.Command {
+	var n int
+	c := &cobra.Command{
+		Use: "edit ID NEW-ADDRESS", Short: "Give a recipient another address", Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			message, err := id.Parse(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			to, err := parseAddress(args[1])
+			if err != nil {
+				return err
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				if err := q.Edit(c.Context(), message, n, to); err != nil {
+					return err
+				}
+				return a.done("recipient %d of %s is %s", n, message, to)
+			})
+		},
+	}
+	c.Flags().IntVar(&n, "recipient", 0, "the recipient's number, as show tells it")
+	return c
+}
+
+func (a *app) queueExport() *cobra.Command {
+	var f filterFlags
+	c := &cobra.Command{
+		Use: "export FILE [ID...]", Short: "Copy messages into a tar file; - is the standard output", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			filter, err := f.filter(args[1:])
+			if err != nil {
+				return err
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				total, _, err := q.Count(c.Context(), filter)
+				if err != nil {
+					return err
+				}
+				progress, finish := a.progress("messages", total)
+				defer finish()
+				if args[0] == "-" {
+					_, err := q.Export(c.Context(), filter, a.out, progress)
+					return err
+				}
+				file, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+				if err != nil {
+					return err
+				}
+				w := bufio.NewWriter(file)
+				n, err := q.Export(c.Context(), filter, w, progress)
+				if err = errors.Join(err, w.Flush(), file.Sync(), file.Close()); err != nil {
+					return err
+				}
+				finish()
+				return a.done("%d messages are in %s", n, args[0])
+			})
+		},
+	}
+	f.register(c)
+	return c
+}
+
+func (a *app) queueImport() *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE", Short: "Put messages of a tar file that export wrote into the queue, with their age", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			in := a.in
+			if args[0] != "-" {
+				file, err := os.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer file.Close()
+				in = file
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				imported, present, err := q.Import(c.Context(), bufio.NewReader(in), nil)
+				if err != nil {
+					return fmt.Errorf("after %d messages: %w", imported, err)
+				}
+				if a.json {
+					return a.printJSON(map[string]any{"done": true, "imported": imported, "present": present})
+				}
+				return a.done("%d messages are in the queue; %d were there already", imported, present)
+			})
+		},
+	}
+}
+
+func (a *app) queueStats() *cobra.Command {
+	return &cobra.Command{
+		Use: "stats", Short: "Sum the queue up, as qmail-qstat does, with the busiest destinations", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				s, err := q.Stats(c.Context())
+				if err != nil {
+					return err
+				}
+				return a.show(s, func(w io.Writer) {
+					fmt.Fprintf(w, "messages in queue: %d (%d recipients, %d held), the oldest %s old\n", s.Messages, s.Recipients, s.Held, ago(s.OldestAge))
+					fmt.Fprintf(w, "running: %d local, %d remote; due: %d\n", s.RunningLocal, s.RunningRemote, s.Ready)
+					if len(s.PausedDomains) > 0 {
+						fmt.Fprintf(w, "paused domains: %s\n", escape(strings.Join(s.PausedDomains, " ")))
+					}
+					var rows [][]string
+					for _, d := range s.Top {
+						rows = append(rows, []string{d.Name, strconv.Itoa(d.Tasks), strconv.Itoa(d.Running), strconv.Itoa(d.Window), d.Error})
+					}
+					if rows != nil {
+						a.table(w, []string{"DESTINATION", "MESSAGES", "RUNNING", "MAY RUN", "ERROR"}, rows)
+					}
+				})
+			})
+		},
+	}
+}
+
+func (a *app) queueScope(use, short string, pause bool) *cobra.Command {
+	var s dispatch.Scope
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if (s.Domain == "") == (s.Group == "") {
+				return usageError{errors.New("want --domain or --group; `postilion " + use + "` is for everything")}
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				if err := q.PauseScope(c.Context(), s, pause); err != nil {
+					return err
+				}
+				return a.done("%s%s is %s", s.Domain, s.Group, map[bool]string{true: "paused", false: "continued"}[pause])
+			})
+		},
+	}
+	c.Flags().StringVar(&s.Domain, "domain", "", "a destination's domain")
+	c.Flags().StringVar(&s.Group, "group", "", "a queue group")
+	return c
+}

@@ -1,0 +1,77 @@
+package service
+
+import (
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// groupFS gives the group what the owner may do: local writes the Maildirs and access
+// reads and empties them, under uids of their own that share the group postilion-mail.
+type groupFS struct{ fs.FS }
+
+// widen copies the owner's rights to the group.
+func widen(perm fs.FileMode) fs.FileMode { return perm | perm&0o700>>3 }
+
+// OpenFile implements fs.FS.
+func (g groupFS) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) {
+	return g.FS.OpenFile(name, flag, widen(perm))
+}
+
+// Mkdir implements fs.FS.
+func (g groupFS) Mkdir(name string, perm fs.FileMode) error { return g.FS.Mkdir(name, widen(perm)) }
+
+// MkdirAll implements fs.FS.
+func (g groupFS) MkdirAll(name string, perm fs.FileMode) error {
+	return g.FS.MkdirAll(name, widen(perm))
+}
+
+// Sub implements fs.FS.
+func (g groupFS) Sub(name string) (fs.FS, error) {
+	sub, err := g.FS.Sub(name)
+	return groupFS{sub}, err
+}
+
+// mailFolder returns the Maildirs' tree. Where local and access are processes of their
+// own it is shared with the group.
+func (p *process) mailFolder() (fs.FS, error) {
+	mail, _, err := p.folder("mail")
+	if err != nil || p.has(Local) && p.has(Access) {
+		return mail, err
+	}
+	syscall.Umask(0o007)
+	return groupFS{mail}, nil
+}
+
+// shareMail gives Maildirs that were written under another uid, such as by a single
+// process, to role local and the group.
+func shareMail(path string, uid, gid int) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) == uid && int(sys.Gid) == gid {
+		return nil
+	}
+	return filepath.WalkDir(path, func(name string, d iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := os.Lchown(name, uid, gid); err != nil {
+			return err
+		}
+		info, err := d.Info()
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.Chmod(name, widen(info.Mode().Perm())|os.ModeSetgid)
+		case info.Mode().IsRegular():
+			return os.Chmod(name, widen(info.Mode().Perm()))
+		}
+		return nil
+	})
+}

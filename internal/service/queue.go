@@ -1,0 +1,229 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/postilion/postilion/internal/bounce"
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/fs"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/queue/pebblestore"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// QueueAdmin is the queue as the program's verbs see it: through the running server,
+// or opened under the folder's lock when none runs. Then nothing is delivered.
+type QueueAdmin struct {
+	client *rpc.Client
+	close  []func() error
+}
+
+// OpenQueue connects to the queue of a data folder, or opens it.
+func OpenQueue(ctx context.Context, data string) (*QueueAdmin, error) {
+	running, err := Running(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	if running {
+		return &QueueAdmin{client: control.Client(data, adminSocket(Queue))}, nil
+	}
+	return openQueue(ctx, data)
+}
+
+// openQueue opens the store with a dispatcher that is paused, and talks to both as
+// to a running server's: over a pair of sockets.
+func openQueue(ctx context.Context, data string) (q *QueueAdmin, err error) {
+	q = new(QueueAdmin)
+	defer func() {
+		if err != nil {
+			q.Close()
+		}
+	}()
+	if err := becomeOwner(data); err != nil {
+		return q, err
+	}
+	lock, err := control.Lock(data)
+	if errors.Is(err, fs.ErrLocked) {
+		return q, fmt.Errorf("%w; it does not answer on its control socket: if it hangs, end that process", err)
+	}
+	if err != nil {
+		return q, err
+	}
+	q.close = append(q.close, lock.Close)
+	root, err := osfs.New(data)
+	if err != nil {
+		return q, err
+	}
+	if err := root.MkdirAll("queue", 0o700); err != nil {
+		return q, err
+	}
+	dir, err := root.Sub("queue")
+	if err != nil {
+		return q, err
+	}
+	store, err := openStore(ctx, &config.Config{Data: data}, pebblestore.Options{Log: slog.New(slog.DiscardHandler)}, dir)
+	if err != nil {
+		return q, err
+	}
+	q.close = append(q.close, store.Close)
+	d, err := dispatch.New(dispatch.Options{}, dispatch.Deps{
+		Store: store, Router: idle{}, Mailbox: idle{}, Remote: idle{}, Bouncer: &bounce.Builder{Name: "localhost"},
+	})
+	if err != nil {
+		return q, err
+	}
+	d.Pause(dispatch.Scope{})
+	run, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- d.Run(run) }()
+	q.close = append(q.close, func() error { cancel(); return <-done })
+	return q, q.serve(ctx, queueHandlers(store, d, idle{}), d)
+}
+
+// serve answers the verbs' calls within this process, once everything is loaded.
+func (q *QueueAdmin) serve(ctx context.Context, handlers map[string]rpc.Handler, d *dispatch.Dispatcher) error {
+	for !d.Stats(0).Loaded {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	dir, err := os.MkdirTemp("", "postilion-")
+	if err != nil {
+		return err
+	}
+	q.close = append(q.close, func() error { return os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "queue"))
+	if err != nil {
+		return err
+	}
+	serving, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- (&rpc.Server{Handlers: handlers, Allow: control.Owners(dir)}).Serve(serving, l) }()
+	q.client = rpc.NewClient(filepath.Join(dir, "queue"))
+	q.close = append(q.close, func() error { q.client.Close(); cancel(); return <-done })
+	return nil
+}
+
+// idle stands for the parts that deliver, where nothing is delivered.
+type idle struct{}
+
+// Route implements route.Router.
+func (idle) Route(context.Context, mail.Address) (route.Route, error) {
+	return route.Route{}, reason.QueueUnavailable
+}
+
+// Deliver implements deliver.Target.
+func (idle) Deliver(_ context.Context, job *deliver.Job) []deliver.Verdict {
+	verdicts := make([]deliver.Verdict, len(job.Recipients))
+	for i := range verdicts {
+		verdicts[i].Err = reason.QueueUnavailable
+	}
+	return verdicts
+}
+
+// Close gives the queue back.
+func (q *QueueAdmin) Close() error {
+	var errs []error
+	for i := len(q.close) - 1; i >= 0; i-- {
+		errs = append(errs, q.close[i]())
+	}
+	if q.close == nil && q.client != nil {
+		q.client.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// Count tells how many messages, and how many of their recipients, f matches.
+func (q *QueueAdmin) Count(ctx context.Context, f dispatch.Filter) (messages, recipients int, err error) {
+	r, err := rpc.Do[dispatch.Filter, countReply](ctx, q.client, methodCount, f)
+	return r.Messages, r.Recipients, err
+}
+
+// Each visits the messages that f matches, oldest first, until visit returns false.
+func (q *QueueAdmin) Each(ctx context.Context, f dispatch.Filter, visit func(dispatch.Info) bool) error {
+	cursor := ""
+	for {
+		r, err := rpc.Do[listRequest, listReply](ctx, q.client, methodList, listRequest{f, maxListed, cursor})
+		if err != nil {
+			return err
+		}
+		for _, m := range r.List {
+			if !visit(m) {
+				return nil
+			}
+		}
+		if r.Next == "" {
+			return nil
+		}
+		cursor = r.Next
+	}
+}
+
+// Show returns one message.
+func (q *QueueAdmin) Show(ctx context.Context, message id.ID) (dispatch.Info, error) {
+	return rpc.Do[id.ID, dispatch.Info](ctx, q.client, methodShow, message)
+}
+
+// Act does a verb to what f matches and returns how many messages changed.
+func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action) (int, error) {
+	return rpc.Do[actRequest, int](ctx, q.client, methodAct, actRequest{f, a})
+}
+
+// Edit gives recipient n of a message another address.
+func (q *QueueAdmin) Edit(ctx context.Context, message id.ID, n int, to mail.Address) error {
+	_, err := rpc.Do[editRequest, none](ctx, q.client, methodEdit, editRequest{message, n, to})
+	return err
+}
+
+// Stats sums the queue up.
+func (q *QueueAdmin) Stats(ctx context.Context) (dispatch.Stats, error) {
+	return rpc.Do[none, dispatch.Stats](ctx, q.client, methodStats, none{})
+}
+
+// PauseScope pauses or continues a domain or a queue group.
+func (q *QueueAdmin) PauseScope(ctx context.Context, s dispatch.Scope, pause bool) error {
+	_, err := rpc.Do[scopeRequest, none](ctx, q.client, methodPauseScope, scopeRequest{s, pause})
+	return err
+}
+
+// Body writes a message's content, with LF line ends, to w.
+func (q *QueueAdmin) Body(ctx context.Context, message id.ID, w io.Writer) error {
+	s, err := q.client.Open(ctx, methodBody, []byte(message.String()))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	for {
+		p, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			_, err = s.Reply()
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+	}
+}
