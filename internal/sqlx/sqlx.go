@@ -42,7 +42,8 @@ type Options struct {
 type DB struct {
 	Read *sql.DB // cannot write
 
-	write *sql.DB // one connection
+	write   *sql.DB // one connection
+	copying string  // the name that a connection for Backup opens
 }
 
 // Open opens the store and brings its tables up to date. The error wraps ErrNewer
@@ -61,12 +62,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := create(path); err != nil {
 		return nil, err
 	}
-	db := new(DB)
+	db := &DB{copying: dsn(path, o, false)}
 	fail := func(err error) (*DB, error) {
 		db.Close()
 		return nil, fmt.Errorf("database %s: %w", o.Path, err)
 	}
-	if db.write, err = sql.Open("sqlite", dsn(path, o, false)); err != nil {
+	if db.write, err = sql.Open("sqlite", db.copying); err != nil {
 		return fail(err)
 	}
 	db.write.SetMaxOpenConns(1)

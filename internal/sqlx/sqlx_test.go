@@ -165,3 +165,38 @@ func TestTimesAreKeptToTheMicrosecond(t *testing.T) {
 		t.Errorf("%v came back as %v", at, got)
 	}
 }
+
+func TestABackupIsAWholePrivateStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := open(t, filepath.Join(dir, "x.db"), files(one))
+	to := filepath.Join(dir, "it's a copy.db")
+	if err := db.Tx(t.Context(), func(tx *sql.Tx) error {
+		if _, err := tx.Exec(`UPDATE t SET n = 7`); err != nil {
+			return err
+		}
+		return db.Backup(t.Context(), to) // a writer under way is not waited for
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := number(t, open(t, to, files(one))); n != 1 {
+		t.Errorf("the copy holds %d, want what was committed when it began, 1", n)
+	}
+	if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy's mode is %v, %v", info, err)
+	}
+	if err := db.Backup(t.Context(), to); err == nil {
+		t.Error("a file was overwritten")
+	}
+	if n := number(t, open(t, to, files(one))); n != 1 {
+		t.Errorf("a refused backup left %d in the file of that name", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.Backup(ctx, to+"2"); err == nil {
+		t.Error("a cancelled backup succeeded")
+	}
+	if _, err := os.Stat(to + "2"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a failed backup left a file: %v", err)
+	}
+}

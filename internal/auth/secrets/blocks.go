@@ -53,6 +53,9 @@ func (b *blocks) refresh(ctx context.Context) {
 	}
 	b.read = time.Now()
 	b.mu.Unlock()
+	// It is read for all, not for the client that happened to ask.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
 	all, err := b.list(ctx)
 	if err != nil {
 		b.log.Error("auth: the operator's blocks could not be read", "err", err)

@@ -88,6 +88,7 @@ type attempt struct {
 	user      string // as the client said it
 	began     time.Time
 	who       who
+	guess     uint64 // the password's digest, where one was said
 	end       func() // of the guard
 }
 
@@ -124,7 +125,7 @@ func (at *attempt) finish(ctx context.Context, device string, err error) (auth.I
 			s.mu.Unlock()
 		}
 	} else if failed = reason.As(err).Reason == auth.Failed.Reason; failed {
-		s.guard.failed(at.Client, at.who.subject, now)
+		s.guard.failed(at.Client, at.who.subject, at.guess, now)
 	}
 	at.end() // not before the failure counts
 	at.record(id, err, now)
@@ -185,6 +186,7 @@ func (s *Service) verify(ctx context.Context, at *attempt, password string) (dev
 		return "", auth.Failed // says nothing about the user
 	}
 	account := at.who.account
+	at.guess = s.recent.guess(account, password)
 	var c credential
 	var f *form
 	var epoch uint64

@@ -3,10 +3,13 @@ package secrets
 // Brute force is slowed where it comes from and where it goes to. Failures of all
 // protocols are counted by address, by network and by user name; past a number of
 // them each further one doubles a wait. A client that the account logged in from
-// before is not held up by the failures of others: it has a count of its own.
+// before is not held up by the failures of others: it has a count of its own. One
+// wrong password said again and again, as a device does whose owner changed it, counts
+// once against the user name: who guesses does not repeat himself.
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +27,22 @@ const (
 type strike struct {
 	n           int
 	last, until time.Time
+	guesses     [4]uint64 // digests of the latest wrong passwords
+	next        int       // in guesses
+}
+
+// repeats reports whether a wrong password was said before, and notes it. 0 stands for
+// one that is not known.
+func (s *strike) repeats(guess uint64) bool {
+	if guess == 0 {
+		return false
+	}
+	if slices.Contains(s.guesses[:], guess) {
+		return true
+	}
+	s.guesses[s.next] = guess
+	s.next = (s.next + 1) % len(s.guesses)
+	return false
 }
 
 // strikes is a bounded table of them.
@@ -150,25 +169,25 @@ func (g *guard) begin(client netip.Addr, s subject, now time.Time) (wait time.Du
 
 func pairKey(s subject, address netip.Prefix) string { return s.name + " " + address.String() }
 
-// failed counts a failure.
-func (g *guard) failed(client netip.Addr, s subject, now time.Time) {
+// failed counts a failure. guess is the wrong password's digest, or 0.
+func (g *guard) failed(client netip.Addr, s subject, guess uint64, now time.Time) {
 	address, network := nets(client)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.knows(s, address, now) {
-		g.pairs.add(pairKey(s, address), now, g.forget) // not kept over a restart
+		g.pairs.add(pairKey(s, address), guess, now, g.forget) // not kept over a restart
 		return
 	}
-	g.add(&g.names, "u "+s.name, s.name, now)
+	g.add(&g.names, "u "+s.name, s.name, guess, now)
 	if g.isTrusted(client) {
 		return
 	}
-	g.add(&g.addresses, "a "+address.String(), address.String(), now)
-	g.add(&g.networks, "n "+network.String(), network.String(), now)
+	g.add(&g.addresses, "a "+address.String(), address.String(), 0, now)
+	g.add(&g.networks, "n "+network.String(), network.String(), 0, now)
 }
 
-func (g *guard) add(t *strikes, row, key string, now time.Time) {
-	t.add(key, now, g.forget)
+func (g *guard) add(t *strikes, row, key string, guess uint64, now time.Time) {
+	t.add(key, guess, now, g.forget)
 	g.dirtyStrikes[row] = struct{}{}
 }
 
@@ -215,7 +234,7 @@ func (s *strike) over(now time.Time, forget time.Duration) bool {
 	return now.Sub(s.last) >= forget && !now.Before(s.until)
 }
 
-func (t *strikes) add(key string, now time.Time, forget time.Duration) {
+func (t *strikes) add(key string, guess uint64, now time.Time, forget time.Duration) {
 	s := t.by[key]
 	if s == nil {
 		if len(t.by) >= maxStrikes {
@@ -226,6 +245,9 @@ func (t *strikes) add(key string, now time.Time, forget time.Duration) {
 	}
 	if s.over(now, forget) {
 		*s = strike{}
+	}
+	if s.repeats(guess) {
+		return
 	}
 	s.n++
 	s.last = now

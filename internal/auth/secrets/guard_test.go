@@ -89,7 +89,7 @@ func TestOthersFailuresDoNotLockAKnownClientOut(t *testing.T) {
 	f := setUp(t, Options{AddressFailures: 3, NetworkFailures: 1000, AccountFailures: 4, CacheTTL: -1})
 	f.want("ok", "198.51.100.7", "joe@a.test", correct)
 	for i := range 12 {
-		f.login(fmt.Sprintf("192.0.%d.1", i), "joe@a.test", "wrong")
+		f.login(fmt.Sprintf("192.0.%d.1", i), "joe@a.test", fmt.Sprint("wrong", i))
 	}
 	f.want("blocked", "203.0.113.1", "joe@a.test", correct)
 	f.want("ok", "198.51.100.7", "joe@a.test", correct)
@@ -107,12 +107,33 @@ func TestOthersFailuresDoNotLockAKnownClientOut(t *testing.T) {
 	if f.allowed("198.51.100.7") != "" {
 		t.Error("an account's own client is turned away at the door")
 	}
-	for range 4 {
-		f.want("failed", "198.51.100.7", "joe@a.test", "wrong")
+	for i := range 4 {
+		f.want("failed", "198.51.100.7", "joe@a.test", fmt.Sprint("wrong", i))
 	}
 	f.want("blocked", "198.51.100.7", "joe@a.test", correct)
 	f.clock.Advance(15 * time.Minute)
 	f.want("ok", "198.51.100.7", "joe@a.test", correct)
+}
+
+func TestADeviceWithAnOldPasswordLocksNobodyOut(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, Options{AddressFailures: 3, AccountFailures: 3})
+	f.want("ok", "198.51.100.7", "joe@a.test", correct)
+	f.ok(f.SetPassword(t.Context(), joe, "the new one"))
+	for range 20 {
+		f.want("failed", "198.51.100.7", "joe@a.test", correct)
+	}
+	f.want("ok", "198.51.100.7", "joe@a.test", "the new one")
+	for i := range 12 { // the telephone is on the way
+		f.want("failed", fmt.Sprintf("192.0.%d.1", i), "joe@a.test", correct)
+	}
+	f.want("ok", "203.0.113.9", "joe@a.test", "the new one")
+	// From an unknown address repetition counts: it costs a hash each time.
+	for range 3 {
+		f.want("failed", "192.0.99.1", "joe@a.test", correct)
+	}
+	f.want("failed", "192.0.99.1", "joe@a.test", correct)
+	f.want("blocked", "192.0.99.1", "joe@a.test", correct)
 }
 
 func TestManyTriesAtOnceAreStillCounted(t *testing.T) {
@@ -145,8 +166,8 @@ func TestTrustedNetworksAreNotBlocked(t *testing.T) {
 		f.want("failed", "10.1.2.3", fmt.Sprint("u", i, "@a.test"), "wrong")
 	}
 	f.want("ok", "10.1.2.3", "joe@a.test", correct)
-	for range 4 {
-		f.want("failed", "10.1.2.3", "ann@a.test", "wrong")
+	for i := range 4 {
+		f.want("failed", "10.1.2.3", "ann@a.test", fmt.Sprint("wrong", i))
 	}
 	f.want("blocked", "10.1.2.3", "ann@a.test", "wrong")
 }
@@ -155,8 +176,8 @@ func TestBlocksAndKnownClientsOutliveARestart(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, Options{AddressFailures: 2, AccountFailures: 2})
 	f.want("ok", "198.51.100.7", "joe@a.test", correct)
-	for range 3 {
-		f.want("failed", "192.0.2.1", "joe@a.test", "wrong")
+	for i := range 3 {
+		f.want("failed", "192.0.2.1", "joe@a.test", fmt.Sprint("wrong", i))
 	}
 	f.ok(f.Service.Close())
 	f.open()
@@ -242,7 +263,7 @@ func TestStrikesFollowTheirModel(t *testing.T) {
 				}
 				m.until = now.Add(wait)
 			}
-			table.add(key, now, forget)
+			table.add(key, 0, now, forget)
 		}
 	})
 }
@@ -251,10 +272,10 @@ func TestTablesOfFailuresAreBounded(t *testing.T) {
 	t.Parallel()
 	table := strikes{free: 1, first: time.Hour, max: time.Hour, by: map[string]*strike{}}
 	for range 3 {
-		table.add("guesser", start, time.Hour)
+		table.add("guesser", 0, start, time.Hour)
 	}
 	for i := range maxStrikes + 10 {
-		table.add(fmt.Sprint(i), start, time.Hour)
+		table.add(fmt.Sprint(i), 0, start, time.Hour)
 	}
 	if len(table.by) > maxStrikes {
 		t.Errorf("%d entries", len(table.by))

@@ -48,6 +48,12 @@ func (r *recent) digest(account uint64, protocol, password string) (d [sha256.Si
 	return d
 }
 
+// guess returns a digest that tells wrong passwords of one account apart.
+func (r *recent) guess(account uint64, password string) uint64 {
+	d := r.digest(account, "", password)
+	return binary.BigEndian.Uint64(d[:])
+}
+
 // get reports whether the password was verified lately, with the app password's name.
 func (r *recent) get(account uint64, protocol, password string) (device string, ok bool) {
 	d := r.digest(account, protocol, password)

@@ -102,6 +102,11 @@ func (s *Service) Close() error {
 	return errors.Join(s.flush(context.Background()), s.store.db.Close())
 }
 
+// Backup writes a durable copy, as the password material is at one moment, to a new file.
+func (s *Service) Backup(ctx context.Context, path string) error {
+	return errors.Join(s.flush(ctx), s.store.db.Backup(ctx, path))
+}
+
 func (s *Service) flushLoop(ctx context.Context) {
 	defer close(s.stopped)
 	t := time.NewTicker(flushEvery)

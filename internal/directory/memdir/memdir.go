@@ -4,6 +4,7 @@ package memdir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,7 +52,7 @@ func New(addresses ...string) (*DB, error) {
 		address, targets, isAlias := strings.Cut(s, "=")
 		a := mail.ParseAddress(address)
 		d := directory.NewDomain(a.Domain)
-		if err := db.PutDomain(context.Background(), d, true); err != nil && !strings.Contains(err.Error(), directory.ErrExists.Error()) {
+		if err := db.PutDomain(context.Background(), d, true); err != nil && !errors.Is(err, directory.ErrExists) {
 			return nil, err
 		}
 		var err error

@@ -92,6 +92,11 @@ func (db *DB) prepare(ctx context.Context) error {
 // Close closes the directory after the transaction under way.
 func (db *DB) Close() error { return db.sqlx.Close() }
 
+// Backup writes a durable copy, as the directory is at one moment, to a new file.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	return temporary(db.sqlx.Backup(ctx, path))
+}
+
 // Generation counts the changes, over restarts too: what was read at one generation
 // is true while it lasts.
 func (db *DB) Generation() uint64 { return db.generation.Load() }

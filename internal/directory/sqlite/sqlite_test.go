@@ -47,6 +47,13 @@ func TestEverythingIsThereAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	generation := db.Generation()
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := db.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(t, copied, c).Account(t.Context(), a.ID); err != nil || *got != a {
+		t.Errorf("the backup has %+v, %v; want %+v", got, err, a)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
