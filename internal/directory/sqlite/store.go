@@ -60,7 +60,8 @@ func scanAlias(s scanner) (a directory.Alias, err error) {
 		return a, err
 	}
 	a.Tenant = uint64(tenant)
-	return a, json.Unmarshal([]byte(targets), &a.Targets)
+	err = json.Unmarshal([]byte(targets), &a.Targets)
+	return a, err
 }
 
 // one returns a row, nil where there is none.
