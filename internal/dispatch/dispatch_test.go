@@ -190,6 +190,36 @@ func TestAForwardIsOneMessageToAllTargetsAndLoopsAreFound(t *testing.T) {
 	})
 }
 
+func TestAForwardCarriesTheWishesForNotices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var far *mail.Envelope
+		h := build(t, plan{remote: target(func(j *deliver.Job, _ deliver.Recipient) deliver.Verdict {
+			far = j.Envelope
+			return deliver.Verdict{}
+		})})
+		stop := h.start()
+		env := letter("joe@here.test", "two@here.test")
+		env.Recipients[0].Notify = mail.NotifySuccess | mail.NotifyFailure
+		h.send(t, env)
+		synctest.Wait()
+		stop()
+		want := mail.Recipient{To: mail.ParseAddress("b@far.test"), ORcpt: "rfc822;two@here.test", Notify: mail.NotifyFailure}
+		if far == nil || far.Recipients[1] != want {
+			t.Errorf("forwarded as %+v", far)
+		}
+		told := 0
+		for _, m := range h.mailed {
+			if strings.Contains(string(m.body), "\nAction: expanded\n") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("%d notices of the expansion", told)
+		}
+	})
+}
+
 func TestVERPSendersAreExpandedAndSplit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

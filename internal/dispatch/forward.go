@@ -62,9 +62,13 @@ func (d *Dispatcher) forwardEnvelope(p *pass, r *deliver.Recipient, targets []ma
 			notify = mail.NotifyNever
 		}
 	}
+	orcpt := was.ORcpt
+	if orcpt == "" && was.To.IsASCII() { // what the sender knows: RFC 3461 5.2.7.1
+		orcpt = "rfc822;" + was.To.Quoted()
+	}
 	env.Recipients = make([]mail.Recipient, len(targets))
 	for i, to := range targets {
-		env.Recipients[i] = mail.Recipient{To: to, ORcpt: was.ORcpt, Notify: notify}
+		env.Recipients[i] = mail.Recipient{To: to, ORcpt: orcpt, Notify: notify}
 	}
 	return &env
 }

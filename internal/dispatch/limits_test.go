@@ -371,14 +371,20 @@ func TestFailuresRecordedBeforeACrashAreBouncedAfterIt(t *testing.T) {
 	})
 }
 
-// TestAMillionDeferredFitIn400BytesEach measures 200,000; the cost of one is the same.
-func TestADeferredRecipientCostsUnder400Bytes(t *testing.T) {
-	const n = 200_000
-	s := newStore()
-	h := build(t, plan{store: s})
-	var before, after runtime.MemStats
+// liveHeap returns the bytes of live memory.
+func liveHeap() int {
+	var m runtime.MemStats
 	runtime.GC()
-	runtime.ReadMemStats(&before)
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// The memory tests measure 200,000 and 100,000 recipients; those of a million cost the same each.
+
+func TestAWaitingRecipientCostsUnder400Bytes(t *testing.T) {
+	const n = 200_000
+	h := build(t, plan{})
+	before := liveHeap()
 	now := time.Now()
 	for i := range n {
 		env := &mail.Envelope{ID: id.Source{}.New(), Accepted: now.Add(-time.Hour), Recipients: []mail.Recipient{{To: mail.Address{Local: "u", Domain: "far.test"}}}}
@@ -386,14 +392,59 @@ func TestADeferredRecipientCostsUnder400Bytes(t *testing.T) {
 			Envelope: env, States: []queue.RecipientState{{Next: now.Add(time.Duration(i) * time.Millisecond * 10).Add(time.Minute)}},
 		}, Lease: queue.Lease{Message: env.ID}})
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	per := int(after.HeapAlloc-before.HeapAlloc) / n
+	per := (liveHeap() - before) / n
 	t.Logf("%d bytes a recipient", per)
 	if per > 400 {
 		t.Errorf("%d bytes a recipient", per)
 	}
 	runtime.KeepAlive(h)
+}
+
+// countdown is a Recorder that tells when it has seen so many events of a kind.
+type countdown struct {
+	mu   sync.Mutex
+	kind trace.Kind
+	left int
+	done chan struct{}
+}
+
+func (c *countdown) Record(e trace.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.Kind != c.kind {
+		return
+	}
+	if c.left--; c.left == 0 {
+		close(c.done)
+	}
+}
+
+func TestADeferredRecipientOfItsOwnDestinationCostsUnder400Bytes(t *testing.T) {
+	const n = 100_000
+	h := build(t, plan{remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
+		return deliver.Verdict{Err: greylist}
+	})})
+	store := h.store
+	all := &countdown{kind: trace.Deferred, left: n, done: make(chan struct{})}
+	h.deps.Recorder = all
+	stop := h.start()
+	for i := range n {
+		h.send(t, letter("joe@a.test", fmt.Sprintf("u@d%d.test", i)))
+	}
+	<-all.done
+	stop()
+	h.mu.Lock()
+	h.tidy(h.now())
+	h.mu.Unlock()
+	with := liveHeap()
+	runtime.KeepAlive(h)
+	h = nil
+	per := (with - liveHeap()) / n
+	runtime.KeepAlive(store)
+	t.Logf("%d bytes a recipient", per)
+	if per > 400 {
+		t.Errorf("%d bytes a recipient", per)
+	}
 }
 
 // BenchmarkDispatch delivers messages of one mailbox recipient each, with a store and a

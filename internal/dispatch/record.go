@@ -381,6 +381,10 @@ func (d *Dispatcher) apply(o *outcome) {
 	}
 }
 
+// manyDests is the number of destinations above which one with a single waiting message is
+// not remembered for it: it is routed anew when due, which costs no memory until then.
+const manyDests = 10_000
+
 // retire ends a pass's task: its deferred recipients wait again, the rest is done.
 func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool) {
 	t := p.t
@@ -396,7 +400,11 @@ func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool)
 	default:
 		t.ns = append(t.ns[:0], deferred...)
 		t.next = next
-		d.put(t, p.lane)
+		l := p.lane
+		if to := l.key.dest; to != nil && to.tasks == 1 && len(d.dests) > manyDests && !p.m.held {
+			l = d.lane(nil, p.m.group)
+		}
+		d.put(t, l)
 	}
 }
 
