@@ -1,8 +1,16 @@
 package netx
 
+import "time"
+
 // CacheLen returns the number of answers kept.
 func (r *Resolver) CacheLen() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.cache)
 }
+
+// SetNow replaces the clock of times to live.
+func (r *Resolver) SetNow(now func() time.Time) { r.now = now }
+
+// Servers returns the servers that are asked.
+func (r *Resolver) Servers() ([]string, error) { return r.servers() }

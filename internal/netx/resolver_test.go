@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -240,4 +242,45 @@ func TestFamiliesTakeTurns(t *testing.T) {
 			t.Errorf("%s: %v", in, got)
 		}
 	}
+}
+
+func TestResolvConfIsReadAgainWhenItChanges(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	write := func(text string, age time.Duration) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Now().Add(-age)
+		if err := os.Chtimes(file, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := netx.NewResolver(netx.Options{ResolvConf: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	r.SetNow(func() time.Time { return now })
+	want := func(servers ...string) {
+		t.Helper()
+		got, err := r.Servers()
+		if diff := cmp.Diff(servers, got); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+	}
+	write("nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch example.test\n", time.Hour)
+	want("192.0.2.1:53", "[2001:db8::1]:53")
+	write("nameserver 192.0.2.2\n", time.Minute)
+	want("192.0.2.1:53", "[2001:db8::1]:53") // looked at a moment ago
+	now = now.Add(time.Minute)
+	want("192.0.2.2:53")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	want("192.0.2.2:53") // better the old than none
+	write("# empty\n", time.Second)
+	now = now.Add(time.Minute)
+	want("127.0.0.1:53")
 }

@@ -9,14 +9,14 @@ import (
 
 // Sizes of what is sent at once, in bytes.
 const (
-	chunkSize   = 256 << 10 // of one BDAT
-	chunkHeader = 32        // room for "BDAT n LAST\r\n"
-	chunkWindow = 4         // chunks sent ahead of their replies
+	chunkSize   = 64 << 10 // of one BDAT
+	chunkHeader = 32       // room for "BDAT n LAST\r\n"
+	chunkWindow = 4        // chunks sent ahead of their replies
 )
 
 var (
 	copyBuffers  = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-	chunkBuffers = sync.Pool{New: func() any { b := make([]byte, chunkHeader, chunkHeader+chunkSize+64<<10); return &b }}
+	chunkBuffers = sync.Pool{New: func() any { b := make([]byte, chunkHeader, chunkHeader+chunkSize+40<<10); return &b }}
 )
 
 // contentWriter brings LF content into its wire form and sends it, by DATA with dots or in

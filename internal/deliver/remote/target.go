@@ -150,7 +150,7 @@ func (a *attempt) run(ctx context.Context) {
 			}
 		}
 		switch alive := a.transaction(ctx, s); {
-		case !alive || s.tainted:
+		case !alive || s.tainted || s.in.Buffered() > 0: // a reply too many: nobody knows to what the next one is
 			s.close()
 			s = nil
 		case s.worn():

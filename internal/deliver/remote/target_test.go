@@ -649,3 +649,41 @@ func BenchmarkRelay(b *testing.B) {
 		}
 	})
 }
+
+// zone is DNS from a map: a name's exchangers, and their addresses.
+type zone map[string][]netx.MX
+
+func (z zone) MX(_ context.Context, name string) (netx.Result[netx.MX], error) {
+	if len(z[name]) == 0 {
+		return netx.Result[netx.MX]{}, netx.ErrNoData
+	}
+	return netx.Result[netx.MX]{Records: z[name]}, nil
+}
+
+func (z zone) Addrs(_ context.Context, name string) (netx.Result[netip.Addr], error) {
+	a := netip.AddrFrom4([4]byte{192, 0, 2, name[0]})
+	return netx.Result[netip.Addr]{Records: []netip.Addr{a}}, nil
+}
+
+func TestEqualExchangersShareTheLoad(t *testing.T) {
+	t.Parallel()
+	z := zone{"dest.test": {{Pref: 20, Host: "c"}, {Pref: 10, Host: "a"}, {Pref: 10, Host: "b"}}}
+	for i := range 100 {
+		z["many.test"] = append(z["many.test"], netx.MX{Pref: uint16(i), Host: string(rune('a'+i%26)) + "x"})
+	}
+	target := newTarget(t, Options{}, Deps{Resolver: z})
+	first := map[string]int{}
+	for range 200 {
+		hosts, err := target.lookup(t.Context(), &route.NextHop{Domain: "dest.test"})
+		if err != nil || len(hosts) != 3 || hosts[2].name != "c" {
+			t.Fatal(hosts, err)
+		}
+		first[hosts[0].name]++
+	}
+	if first["a"] < 50 || first["b"] < 50 {
+		t.Errorf("the first was %v", first)
+	}
+	if hosts, err := target.lookup(t.Context(), &route.NextHop{Domain: "many.test"}); err != nil || len(hosts) != maxExchangers || hosts[0].name != "ax" {
+		t.Errorf("%d hosts, %v", len(hosts), err)
+	}
+}
