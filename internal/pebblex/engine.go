@@ -101,7 +101,14 @@ func (e *Engine) View(f func(db *pebble.DB) error) error {
 	if err != nil {
 		return err
 	}
-	return f(g.db)
+	g.views.RLock()
+	defer g.views.RUnlock()
+	select {
+	case <-g.dead:
+		return fmt.Errorf("%w: %w", ErrDown, g.err)
+	default:
+		return f(g.db)
+	}
 }
 
 // Up returns nil while the database is open, or an error that wraps ErrDown.

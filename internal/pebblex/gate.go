@@ -18,9 +18,10 @@ import (
 // Pebble v2 cannot be handed such an error: a failed commit ends in Fatalf, a log
 // that cannot be created panics with a mutex in a state that kills the process,
 // a flush that fails is tried again at once, for ever. A frozen Pebble does none of this, and
-// its background work can no longer touch files that the next one has opened. What it
-// holds in memory is not given back before the process ends; the owner
-// backs off between openings, which bounds that.
+// its background work can no longer touch files that the next one has opened. Its open
+// files are closed, so that the room of removed ones comes free. What it holds in memory is
+// not given back before the process ends; the owner backs off between openings, which
+// bounds that.
 type gate struct {
 	vfs.FS
 	dir    string // only failures below it freeze: a backup's disk may be full
@@ -28,6 +29,10 @@ type gate struct {
 	frozen atomic.Bool
 	// flying is held for reading by every operation under way: freeze waits for them.
 	flying sync.RWMutex
+	buried bool // under flying: reads end too
+
+	mu    sync.Mutex
+	files map[*gatedFile]struct{} // the open ones
 }
 
 // freeze stops all later operations and returns when none is under way.
@@ -35,6 +40,35 @@ func (g *gate) freeze() {
 	g.frozen.Store(true)
 	g.flying.Lock()
 	g.flying.Unlock() //nolint:staticcheck // an empty section: it only waits
+}
+
+// bury closes all files after a freeze, and removes tables that were being written: they may hold the
+// very room that the next opening needs, and no manifest names them yet. Reads park from then on, since Pebble would
+// try a compaction again whose read failed: nobody must be reading who is waited for.
+func (g *gate) bury() {
+	g.flying.Lock()
+	defer g.flying.Unlock()
+	g.buried = true
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for f := range g.files {
+		f.File.Close()
+		if f.output {
+			g.FS.Remove(f.name)
+		}
+	}
+	clear(g.files)
+}
+
+// read runs an operation that changes nothing.
+func (g *gate) read(op func()) {
+	g.flying.RLock()
+	if g.buried {
+		g.flying.RUnlock()
+		park()
+	}
+	defer g.flying.RUnlock()
+	op()
 }
 
 // do runs an operation that changes the disk.
@@ -67,16 +101,43 @@ func park() { select {} }
 func (g *gate) open(name string, op func() (vfs.File, error)) (f vfs.File, err error) {
 	err = g.do(name, func() (err error) {
 		f, err = op()
+		f, err = g.opened(f, name, err)
 		return err
 	})
+	return f, err
+}
+
+func (g *gate) opened(f vfs.File, name string, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gatedFile{f, g, name}, nil
+	gated := &gatedFile{File: f, g: g, name: name}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.files == nil {
+		g.files = map[*gatedFile]struct{}{}
+	}
+	g.files[gated] = struct{}{}
+	return gated, nil
+}
+
+// Open opens a file for reading.
+func (g *gate) Open(name string, opts ...vfs.OpenOption) (f vfs.File, err error) {
+	g.read(func() {
+		f, err = g.FS.Open(name, opts...)
+		f, err = g.opened(f, name, err)
+	})
+	return f, err
 }
 
 func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.open(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
+	f, err := g.open(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
+	if gated, ok := f.(*gatedFile); ok {
+		g.mu.Lock()
+		gated.output = strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
+		g.mu.Unlock()
+	}
+	return f, err
 }
 
 func (g *gate) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -88,12 +149,12 @@ func (g *gate) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (
 }
 
 // OpenDir opens a folder: its Sync is a change.
-func (g *gate) OpenDir(name string) (vfs.File, error) {
-	f, err := g.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
-	}
-	return &gatedFile{f, g, name}, nil
+func (g *gate) OpenDir(name string) (f vfs.File, err error) {
+	g.read(func() {
+		f, err = g.FS.OpenDir(name)
+		f, err = g.opened(f, name, err)
+	})
+	return f, err
 }
 
 func (g *gate) Link(oldname, newname string) error {
@@ -138,8 +199,9 @@ func (noLock) Close() error { return nil }
 // gatedFile is an open file whose changes pass the gate.
 type gatedFile struct {
 	vfs.File
-	g    *gate
-	name string
+	g      *gate
+	name   string
+	output bool // a table or blob file being written
 }
 
 func (f *gatedFile) Write(p []byte) (n int, err error) {
@@ -171,4 +233,35 @@ func (f *gatedFile) SyncTo(length int64) (full bool, err error) {
 		return err
 	})
 	return full, err
+}
+
+func (f *gatedFile) Read(p []byte) (n int, err error) {
+	f.g.read(func() { n, err = f.File.Read(p) })
+	return n, err
+}
+
+func (f *gatedFile) ReadAt(p []byte, off int64) (n int, err error) {
+	f.g.read(func() { n, err = f.File.ReadAt(p, off) })
+	return n, err
+}
+
+func (f *gatedFile) Stat() (info vfs.FileInfo, err error) {
+	f.g.read(func() { info, err = f.File.Stat() })
+	return info, err
+}
+
+func (f *gatedFile) Prefetch(off, length int64) (err error) {
+	f.g.read(func() { err = f.File.Prefetch(off, length) })
+	return err
+}
+
+// Close closes the file, unless bury did.
+func (f *gatedFile) Close() (err error) {
+	f.g.read(func() {
+		f.g.mu.Lock()
+		delete(f.g.files, f)
+		f.g.mu.Unlock()
+		err = f.File.Close()
+	})
+	return err
 }

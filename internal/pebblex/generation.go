@@ -32,7 +32,8 @@ type generation struct {
 	quit  chan struct{}
 	ended sync.WaitGroup
 
-	telling sync.Mutex // held while callers are told of success: not after dead is closed
+	views   sync.RWMutex // held for reading by View; bury waits for it
+	telling sync.Mutex   // held while callers are told of success: not after dead is closed
 
 	once sync.Once
 	err  error         // why it froze; read after dead is closed

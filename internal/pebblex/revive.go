@@ -13,8 +13,10 @@ const healthy = 10 * time.Minute
 func (e *Engine) broken(g *generation) {
 	e.mu.Lock()
 	if !g.live || e.closed {
+		e.gen.CompareAndSwap(g, nil)
+		e.cause = g.err
 		e.mu.Unlock()
-		g.gate.freeze()
+		g.bury()
 		return
 	}
 	e.cause = g.err
@@ -30,7 +32,7 @@ func (e *Engine) broken(g *generation) {
 	if e.opts.Broken != nil {
 		e.opts.Broken(g.err)
 	}
-	g.gate.freeze()
+	g.bury()
 	g.telling.Lock()   // whoever is being told of success has been
 	g.telling.Unlock() //nolint:staticcheck // an empty section: it only waits
 	for {
@@ -47,6 +49,14 @@ func (e *Engine) broken(g *generation) {
 		}
 		e.opts.Log.Warn("the database cannot be opened yet", "folder", e.opts.Dir, "err", err, "again", e.wait)
 	}
+}
+
+// bury ends the generation's hold on the disk.
+func (g *generation) bury() {
+	g.gate.freeze()
+	g.views.Lock()   // whoever reads has read
+	g.views.Unlock() //nolint:staticcheck // an empty section: it only waits
+	g.gate.bury()
 }
 
 func (e *Engine) reopen() error {

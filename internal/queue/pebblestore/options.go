@@ -5,7 +5,7 @@
 //
 //	db/        Pebble: e/<id> envelope, r/<id><n> recipient with state, b/<id> small body
 //	spool/<n>  larger bodies; recycled, not unlinked
-//	reserve    room given up when the disk is full, so that mail can still leave
+//	reserve.n  room given up when the disk is full, so that mail can still leave
 //	lock       held by the process that has the queue open
 //	restored   only in a copy made by Backup: see Store.Backup
 //
@@ -38,7 +38,7 @@ type Options struct {
 	Log   *slog.Logger // nil means none
 
 	SpoolAbove   int64 `toml:"spool_above" default:"65536" unit:"bytes" doc:"bodies larger than this go to spool files" example:"131072"`
-	ReserveBytes int64 `toml:"reserve" default:"33554432" unit:"bytes" doc:"room kept back so that mail can leave when the disk is full; negative keeps none" example:"67108864"`
+	ReserveBytes int64 `toml:"reserve" default:"67108864" unit:"bytes" doc:"room kept back so that mail can leave when the disk is full; negative keeps none" example:"134217728"`
 	CacheBytes   int64 `toml:"cache" default:"33554432" unit:"bytes" doc:"bodies of new messages kept in memory for their first delivery" example:"134217728"`
 	BlockCache   int64 `toml:"block_cache" default:"8388608" unit:"bytes" doc:"cache of the queue's database for messages read back" example:"33554432"`
 	MemTable     int64 `toml:"memtable" default:"4194304" unit:"bytes" doc:"size after which the database writes its memory to disk and recycles a log file" example:"8388608"`
@@ -59,15 +59,17 @@ func (o *Options) defaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	orElse(&o.SpoolAbove, 64<<10)
-	orElse(&o.ReserveBytes, 32<<20)
+	orElse(&o.ReserveBytes, 64<<20)
 	orElse(&o.CacheBytes, 32<<20)
 	orElse(&o.BlockCache, 8<<20)
 	orElse(&o.MemTable, 4<<20)
 	orElse(&o.FreeFiles, 64)
+	orElse(&o.RetryMin, 100*time.Millisecond)
+	orElse(&o.RetryMax, 30*time.Second)
 	orElse(&o.FreeBytes, 64<<20)
 }
 
-func orElse[T int | int64](p *T, value T) {
+func orElse[T int | int64 | time.Duration](p *T, value T) {
 	if *p == 0 {
 		*p = value
 	}
@@ -78,7 +80,7 @@ func orElse[T int | int64](p *T, value T) {
 // Bodies are separated from the keys, so that compactions move only handles.
 func (o *Options) tune(p *pebble.Options) {
 	p.MemTableSize = uint64(o.MemTable)
-	p.MemTableStopWritesThreshold = 8 // also bounds the log files kept for reuse: one more than this
+	p.MemTableStopWritesThreshold = 6 // also bounds the log files kept for reuse: one more than this
 	p.L0CompactionThreshold = 4
 	p.L0StopWritesThreshold = 32
 	p.MaxOpenFiles = 256

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,12 +10,13 @@ import (
 	"github.com/postilion/postilion/internal/fs"
 )
 
-// reserve is room kept back on the disk. When the disk is full it is given up, so that
-// the queue can record deliveries and shrink; until it can be laid up again no new
-// message is taken.
+// reserve is room kept back on the disk, in parts. Each time the disk is found full a part is
+// given up, so that the queue can record deliveries and shrink; until all can be laid up
+// again no new message is taken.
 type reserve struct {
-	fs   fs.FS
-	size int64 // negative keeps none
+	fs    fs.FS
+	size  int64         // of all parts; negative keeps none
+	every time.Duration // how often laying it up again is tried
 
 	gone atomic.Bool // new messages are refused
 	mu   sync.Mutex
@@ -22,18 +24,23 @@ type reserve struct {
 }
 
 const (
-	reserveFile = "reserve"
-	// reserveEvery is how often laying up is tried again.
-	reserveEvery = 5 * time.Second
+	reserveParts = 4
+	reserveFile  = "reserve"
 )
 
-// giveUp lets the room go.
+func reservePart(i int) string { return reserveFile + "." + strconv.Itoa(i) }
+
+// giveUp lets a part of the room go.
 func (r *reserve) giveUp() {
 	r.gone.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = time.Now()
-	r.fs.Remove(reserveFile) // fails only when it is gone or the disk is broken
+	for i := range reserveParts {
+		if r.fs.Remove(reservePart(i)) == nil { // fails when it is gone or the disk is broken
+			return
+		}
+	}
 }
 
 // full reports whether there is no room for new messages.
@@ -44,7 +51,7 @@ func (r *reserve) full() bool {
 	if !r.mu.TryLock() {
 		return true
 	}
-	again := time.Since(r.last) > reserveEvery
+	again := time.Since(r.last) > r.every
 	r.mu.Unlock()
 	if again {
 		r.restore()
@@ -63,20 +70,25 @@ func (r *reserve) restore() {
 		r.gone.Store(err == nil && space.FreeBytes < 1<<20)
 		return
 	}
-	if info, err := r.fs.Stat(reserveFile); err == nil && info.Size() == r.size {
-		r.gone.Store(false)
-		return
+	var missing []string
+	for i := range reserveParts {
+		name := reservePart(i)
+		if info, err := r.fs.Stat(name); err != nil || info.Size() != r.size/reserveParts {
+			missing = append(missing, name)
+		}
 	}
 	// Twice the room must be free, or the next message would use it up again.
-	if space, err := r.fs.Space("."); err == nil && space.FreeBytes < 2*uint64(r.size) {
+	space, err := r.fs.Space(".")
+	if err == nil && len(missing) > 0 && space.FreeBytes < 2*uint64(r.size) {
 		r.gone.Store(true)
-		r.fs.Remove(reserveFile)
 		return
 	}
-	if err := writeSynced(r.fs, reserveFile, r.size); err != nil {
-		r.gone.Store(true)
-		r.fs.Remove(reserveFile)
-		return
+	for _, name := range missing {
+		if writeSynced(r.fs, name, r.size/reserveParts) != nil {
+			r.gone.Store(true)
+			r.fs.Remove(name)
+			return
+		}
 	}
 	r.gone.Store(false)
 }

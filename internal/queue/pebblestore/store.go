@@ -103,7 +103,7 @@ func (s *Store) open() error {
 	if s.restored, err = readRestored(s.opts.FS); err != nil {
 		return err
 	}
-	s.reserve = &reserve{fs: s.opts.FS, size: s.opts.ReserveBytes}
+	s.reserve = &reserve{fs: s.opts.FS, size: s.opts.ReserveBytes, every: s.opts.RetryMax / 6}
 	open := func() error {
 		s.eng, err = pebblex.Open(pebblex.Options{
 			FS: s.vfs, Dir: s.vfs.PathJoin(s.dir, dbDir), Log: s.opts.Log, CacheBytes: s.opts.BlockCache, Tune: s.opts.tune,
