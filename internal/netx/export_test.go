@@ -14,3 +14,8 @@ func (r *Resolver) SetNow(now func() time.Time) { r.now = now }
 
 // Servers returns the servers that are asked.
 func (r *Resolver) Servers() ([]string, error) { return r.servers() }
+
+// SetServers replaces the servers that are asked.
+func (r *Resolver) SetServers(servers ...string) {
+	r.conf.servers, r.conf.checked = servers, r.now()
+}

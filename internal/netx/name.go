@@ -18,6 +18,10 @@ var (
 	errNameLetter = errors.New("a domain name holds letters, digits, hyphens and dots")
 )
 
+// maxUnicode bounds the work for a name in UTF-8, in bytes: no longer one has an ASCII form of
+// 253 characters.
+const maxUnicode = 1024
+
 // profile maps as IDNA2008 does for lookups, without transitional mapping of ß.
 var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false),
 	idna.StrictDomainName(false), idna.ValidateLabels(true))
@@ -26,6 +30,9 @@ var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(f
 // and keyed in: A-labels in lower case, without a final dot. Underscores are let
 // through, as names in use have them. A name that cannot be one is an error.
 func Name(domain string) (string, error) {
+	if len(domain) > maxUnicode {
+		return "", errNameLong
+	}
 	ascii := true
 	for i := range len(domain) {
 		if domain[i] >= 0x80 {

@@ -284,3 +284,26 @@ func TestResolvConfIsReadAgainWhenItChanges(t *testing.T) {
 	now = now.Add(time.Minute)
 	want("127.0.0.1:53")
 }
+
+func TestTheNextServerIsAskedWhenOneFails(t *testing.T) {
+	t.Parallel()
+	_, good := resolver(t, nettest.Zone{"a.test": {"A 192.0.2.1"}, "b.test": {"A !SERVFAIL"}, "c.test": {"TXT x"}})
+	for name, bad := range map[string]nettest.Zone{
+		"silent": {"a.test": {"A !DROP"}}, "failing": {"a.test": {"A !SERVFAIL"}, "c.test": {"A !SERVFAIL"}}, "refusing": {"a.test": {"A !REFUSED"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := netx.NewResolver(netx.Options{Timeout: 100 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetServers(nettest.NewDNS(t, bad).Addr, good.Addr)
+			if got, err := r.A(t.Context(), "a.test"); err != nil || len(got.Records) != 1 {
+				t.Errorf("%v, %v", got, err)
+			}
+			if _, err := r.A(t.Context(), "c.test"); name == "failing" && !errors.Is(err, netx.ErrNoData) {
+				t.Errorf("an answer that there is nothing, of the second server: %v", err)
+			}
+		})
+	}
+}

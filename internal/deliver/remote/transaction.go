@@ -293,8 +293,7 @@ func (l *letter) recipients(together bool) {
 
 // tooMany reports whether a reply to RCPT says that this transaction is full (RFC 5321 4.5.3.1.10).
 func tooMany(r smtp.Reply) bool {
-	return r.Code == 452 && (r.Enhanced == "" || r.Enhanced == "4.5.3" || r.Enhanced == "4.3.1") ||
-		r.Code == 552 && r.Enhanced == "5.5.3" || r.Enhanced == "4.5.3"
+	return r.Code == 452 && r.Enhanced == "" || r.Enhanced == "4.5.3" || r.Code == 552 && r.Enhanced == "5.5.3"
 }
 
 func (l *letter) appendRcpt(b []byte, i int) []byte {
