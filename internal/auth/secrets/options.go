@@ -50,6 +50,12 @@ type Deps struct {
 	Log      *slog.Logger   // nil forgets
 }
 
+// Validate tells everything that is wrong with o, each line naming its key.
+func (o Options) Validate() error {
+	_, err := o.normalise()
+	return err
+}
+
 // normalise fills the defaults in and refuses what cannot work.
 func (o *Options) normalise() (trusted []netip.Prefix, err error) {
 	var errs []error

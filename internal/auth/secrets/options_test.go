@@ -38,9 +38,13 @@ func TestDefaultsAreWhatTheirTagsSay(t *testing.T) {
 
 func TestWrongSettingsAreAllToldAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := Open(t.Context(), Options{
+	o := Options{
 		Path: filepath.Join(t.TempDir(), "secrets.db"), HashMemory: 1, HashPasses: -1, HashQueue: -5, BlockMax: -time.Second, DefaultDomain: "a..b", Trusted: []string{"10.0.0.0"},
-	}, Deps{Directory: new(memdir.DB)})
+	}
+	_, err := Open(t.Context(), o, Deps{Directory: new(memdir.DB)})
+	if o.Validate() == nil || (Options{}).Validate() != nil {
+		t.Error("Validate and Open do not agree")
+	}
 	for _, key := range []string{"hash_memory", "hash_passes", "hash_queue", "block_max", "default_domain", "trusted"} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s is not told in: %v", key, err)
