@@ -68,8 +68,8 @@ func isField(line []byte, name string) bool {
 	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte(":"))
 }
 
-// maybeField reports whether content may begin with a header field (RFC 5322 2.2): what certainly
-// does not is a body without a header.
+// maybeField reports whether content may begin with a header field (RFC 5322 2.2, 4.5): what
+// certainly does not is a body without a header.
 func maybeField(p []byte) bool {
 	for i, c := range p {
 		switch {
@@ -77,7 +77,10 @@ func maybeField(p []byte) bool {
 			return i > 0
 		case c == '\n':
 			return i == 0 // an empty header
-		case c <= ' ' || c >= 0x7f:
+		case c == ' ' || c == '\t':
+			rest := bytes.TrimLeft(p[i:], " \t")
+			return i > 0 && (len(rest) == 0 || rest[0] == ':')
+		case c < ' ' || c >= 0x7f:
 			return false
 		}
 	}

@@ -170,11 +170,13 @@ func (t *Transaction) Err() error {
 // nil; verdicts is nil when there is none to tell. After an error nothing was taken: verdicts then
 // holds the error of each recipient, or is nil when all have the same.
 func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err error) {
-	if t.err == nil && !t.header.over && t.header.complete {
-		t.append(t.missing(nil))
-	}
-	if t.err == nil && !t.ended {
+	if !t.ended {
 		t.append([]byte{'\n'})
+	}
+	if !t.header.over && t.header.complete {
+		// A message of a header alone, whose last line may have lacked its end.
+		t.header.field()
+		t.append(t.missing(nil))
 	}
 	t.env.Accepted = t.s.d.Clock.Now()
 	t.env.CRLFSize = t.env.Size + t.lines
