@@ -64,7 +64,7 @@ assert p.top(2, 1)[1][-1] == b'.'
 p.dele(2)
 print(p.quit().decode())
 `
-	if out := foreign(t, script, "python3", "-", host, port); !strings.Contains(out, "1 messages deleted") {
+	if out := foreign(t, script, "python3", "-", host, port); !strings.Contains(out, "1 message deleted") {
 		t.Errorf("poplib: %s", out)
 	}
 	if got := strings.Join(w.names(t), " "); got != "cur/1.a:2,S" {

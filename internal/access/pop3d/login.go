@@ -228,7 +228,7 @@ func (s *state) enter(login *session.Login, err error) {
 	s.conn.SetAccount(login.Address)
 	s.conn.SetState("logged in")
 	n, octets := box.total()
-	s.ok(textLoggedIn, printable(login.Address), strconv.Itoa(n), strconv.FormatInt(octets, 10))
+	s.ok(textLoggedIn, printable(login.Address), s.messages(n), strconv.FormatInt(octets, 10))
 }
 
 // open locks and lists the mailbox.

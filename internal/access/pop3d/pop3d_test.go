@@ -208,8 +208,8 @@ func TestPipelinedRepliesLeaveTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "+OK name taken, send PASS\r\n+OK joe@example.test has 1 messages (3 octets)\r\n+OK 1 3\r\n+OK 3 octets\r\nx\r\n.\r\n" +
-		"+OK message 1 deleted, QUIT makes it final\r\n+OK bye, 1 messages deleted, 0 left\r\n"
+	want := "+OK name taken, send PASS\r\n+OK joe@example.test has 1 message (3 octets)\r\n+OK 1 3\r\n+OK 3 octets\r\nx\r\n.\r\n" +
+		"+OK message 1 deleted, QUIT makes it final\r\n+OK bye, 1 message deleted, 0 left\r\n"
 	if got := string(buf[:n]); got != want {
 		t.Errorf("one read gives %q", got)
 	}

@@ -2,6 +2,7 @@ package pop3d
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -175,16 +176,14 @@ func (s *state) lines(list ...string) {
 // end frees the mailbox, whatever ended the session, and tells of it.
 func (s *state) end() {
 	s.release()
-	account := ""
-	if s.login != nil {
-		account = s.login.Address
+	e := s.event(trace.SessionEnd)
+	e.Took, e.Count, e.Size = time.Since(s.begun), s.count.retrieved, s.count.octets
+	e.Text = fmt.Sprintf("%s: %d commands, %d retrieved, %d deleted, %d bytes in, %d out",
+		s.how, s.commands, s.count.retrieved, s.count.deleted, s.wire.in.Load(), s.wire.out.Load())
+	if state := s.conn.TLS(); state != nil {
+		e.TLS = tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite)
 	}
-	s.Recorder.Record(trace.Event{
-		Time: s.Clock.Now(), Kind: trace.SessionEnd, Role: "pop3", Session: s.conn.ID, Account: account,
-		Client: s.conn.Client.Addr().String(), Took: time.Since(s.begun), Count: s.count.retrieved, Size: s.count.octets,
-		Text: fmt.Sprintf("%s: %d commands, %d retrieved, %d deleted, %d bytes in, %d out",
-			s.how, s.commands, s.count.retrieved, s.count.deleted, s.wire.in.Load(), s.wire.out.Load()),
-	})
+	s.Recorder.Record(e)
 }
 
 func (s *state) release() {

@@ -35,8 +35,8 @@ type text [3]string
 var (
 	textReady        = text{"Postilion POP3 server ready", "Postilion POP3 서버가 준비되었습니다", "Postilion POP3 サーバー準備完了"}
 	textBye          = text{"bye", "안녕히 가십시오", "さようなら"}
-	textByeDone      = text{"bye, %[1]s messages deleted, %[2]s left", "안녕히 가십시오. 메시지 %[1]s개 삭제, %[2]s개 남음", "さようなら。%[1]s 通を削除、残り %[2]s 通"}
-	textLoggedIn     = text{"%[1]s has %[2]s messages (%[3]s octets)", "%[1]s: 메시지 %[2]s개(%[3]s 옥텟)", "%[1]s: メッセージ %[2]s 通 (%[3]s オクテット)"}
+	textByeDone      = text{"bye, %[1]s deleted, %[2]s left", "안녕히 가십시오. %[1]s 삭제, %[2]s개 남음", "さようなら。%[1]sを削除、残り %[2]s 通"}
+	textLoggedIn     = text{"%[1]s has %[2]s (%[3]s octets)", "%[1]s: %[2]s(%[3]s 옥텟)", "%[1]s: %[2]s (%[3]s オクテット)"}
 	textName         = text{"name taken, send PASS", "이름을 받았습니다. PASS를 보내십시오", "ユーザー名を受け付けました。PASS を送ってください"}
 	textCapa         = text{"capabilities follow", "기능 목록", "機能一覧"}
 	textHelp         = text{"commands follow", "명령 목록", "コマンド一覧"}
@@ -44,12 +44,12 @@ var (
 	textMechs        = text{"mechanisms follow", "인증 방식 목록", "認証方式一覧"}
 	textUTF8         = text{"UTF8 enabled", "UTF8을 사용합니다", "UTF8 を有効にしました"}
 	textBeginTLS     = text{"begin TLS", "TLS를 시작하십시오", "TLS を開始してください"}
-	textList         = text{"%[1]s messages (%[2]s octets)", "메시지 %[1]s개(%[2]s 옥텟)", "メッセージ %[1]s 通 (%[2]s オクテット)"}
+	textList         = text{"%[1]s (%[2]s octets)", "%[1]s(%[2]s 옥텟)", "%[1]s (%[2]s オクテット)"}
 	textUIDL         = text{"unique ids follow", "고유 식별자 목록", "固有識別子一覧"}
 	textOctets       = text{"%[1]s octets", "%[1]s 옥텟", "%[1]s オクテット"}
 	textTop          = text{"top of message follows", "메시지의 앞부분", "メッセージの先頭部分"}
 	textDeleted      = text{"message %[1]s deleted, QUIT makes it final", "메시지 %[1]s 삭제, QUIT 때 확정됩니다", "メッセージ %[1]s を削除。QUIT で確定します"}
-	textReset        = text{"%[1]s messages (%[2]s octets), nothing is deleted", "메시지 %[1]s개(%[2]s 옥텟), 삭제를 취소했습니다", "メッセージ %[1]s 通 (%[2]s オクテット)、削除を取り消しました"}
+	textReset        = text{"%[1]s (%[2]s octets), nothing is deleted", "%[1]s(%[2]s 옥텟), 삭제를 취소했습니다", "%[1]s (%[2]s オクテット)、削除を取り消しました"}
 	textNoop         = text{"still here", "연결되어 있습니다", "接続中です"}
 	textUnknown      = text{"unknown command %[1]s, HELP lists them", "알 수 없는 명령 %[1]s. HELP가 목록을 보여 줍니다", "不明なコマンド %[1]s。HELP で一覧を表示します"}
 	textEmpty        = text{"empty line, HELP lists the commands", "빈 줄입니다. HELP가 명령을 보여 줍니다", "空行です。HELP でコマンド一覧を表示します"}
@@ -92,6 +92,14 @@ func (t text) in(l language, args ...any) string {
 		return t[l]
 	}
 	return fmt.Sprintf(t[l], args...)
+}
+
+// messages counts messages in words.
+func (s *state) messages(n int) string {
+	if n == 1 && s.lang == reason.English {
+		return "1 message"
+	}
+	return text{"%[1]d messages", "메시지 %[1]d개", "メッセージ %[1]d 通"}.in(s.lang, n)
 }
 
 // maxEcho bounds what is repeated of a client's words, in bytes.

@@ -75,7 +75,7 @@ func (s *state) cmdList(arg string) bool {
 		return s.one(arg, func(e *maildir.Entry) string { return strconv.FormatInt(e.Wire, 10) })
 	}
 	n, octets := s.box.total()
-	s.ok(textList, strconv.Itoa(n), strconv.FormatInt(octets, 10))
+	s.ok(textList, s.messages(n), strconv.FormatInt(octets, 10))
 	var buf []byte
 	s.each(func(i int, e *maildir.Entry) {
 		buf = append(strconv.AppendInt(buf[:0], int64(i+1), 10), ' ')
@@ -200,7 +200,7 @@ func (s *state) cmdRset() {
 	clear(s.box.deleted)
 	s.box.last = 0
 	n, octets := s.box.total()
-	s.ok(textReset, strconv.Itoa(n), strconv.FormatInt(octets, 10))
+	s.ok(textReset, s.messages(n), strconv.FormatInt(octets, 10))
 }
 
 // cmdLast is RFC 1460: the highest number accessed.
@@ -246,7 +246,7 @@ func (s *state) cmdQuit() {
 		s.fail("SYS/TEMP", textQuitFailed, strconv.Itoa(len(c.Remove)-len(removed)), strconv.Itoa(len(c.Remove)))
 		return
 	}
-	s.ok(textByeDone, strconv.Itoa(len(removed)), strconv.Itoa(len(s.box.list)-len(removed)))
+	s.ok(textByeDone, s.messages(len(removed)), strconv.Itoa(len(s.box.list)-len(removed)))
 }
 
 // event begins an event of this session.
