@@ -170,6 +170,9 @@ func (t *Transaction) Err() error {
 // nil; verdicts is nil when there is none to tell. After an error nothing was taken: verdicts then
 // holds the error of each recipient, or is nil when all have the same.
 func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err error) {
+	if t.draft == nil {
+		return nil, reason.NoRecipients // never opened
+	}
 	if !t.ended {
 		t.append([]byte{'\n'})
 	}

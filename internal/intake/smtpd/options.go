@@ -42,7 +42,6 @@ type Options struct {
 
 	Mode Mode   `toml:"-"`
 	Host string `toml:"-"` // this host's name in greeting and replies
-	// MaxSize and MaxRecipients are told by the SIZE and LIMITS extensions; submit enforces its own.
 }
 
 func (o *Options) fill() error {
