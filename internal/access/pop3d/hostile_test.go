@@ -130,6 +130,27 @@ func TestAnOverlongLineIsOneErrorAndTheNextIsRead(t *testing.T) {
 	c.want("NOOP", "+OK")
 }
 
+func TestLinesUpToTheLimitAreReadWholeWhateverTheBuffer(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{10, 4093, 4094, 4095, 4096, 4097, 8191, 12288} {
+		for _, end := range []string{"\r\n", "\n"} {
+			for size := limit - 3; size <= limit+3; size++ {
+				text := strings.Repeat("x", size)
+				ours, theirs := net.Pipe()
+				go func() { _, _ = io.WriteString(ours, text+end); ours.Close() }() // the reader may have enough before
+				got, err := newWire(theirs, time.Second).line(limit, 20*time.Second)
+				theirs.Close()
+				switch {
+				case size <= limit && (err != nil || string(got) != text):
+					t.Errorf("limit %d, %d bytes: %d bytes read, %v", limit, size, len(got), err)
+				case size > limit+1 && !errors.Is(err, errLineTooLong):
+					t.Errorf("limit %d, %d bytes: %v", limit, size, err)
+				}
+			}
+		}
+	}
+}
+
 func TestSilentClientsAreLetGo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -127,7 +127,7 @@ func (w *wire) line(limit int, within time.Duration) ([]byte, error) {
 		case err == bufio.ErrBufferFull && size > maxFlood:
 			return nil, errFlood
 		case err == bufio.ErrBufferFull:
-			if size <= limit {
+			if size <= limit+2 {
 				long = append(long, piece...)
 			}
 			continue
