@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/postilion/postilion/internal/auth/secrets"
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/config"
@@ -19,6 +17,7 @@ import (
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/pebblex"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/seam"
@@ -107,7 +106,7 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 
 // openStore opens the queue's store in the data folder.
 func openStore(ctx context.Context, c *config.Config, o pebblestore.Options, dir fs.FS) (*pebblestore.Store, error) {
-	o.FS, o.VFS, o.Path = dir, vfs.Default, filepath.Join(c.Data, "queue")
+	o.FS, o.VFS, o.Path = dir, pebblex.System(), filepath.Join(c.Data, "queue")
 	return pebblestore.Open(ctx, o)
 }
 

@@ -38,7 +38,7 @@ func New(root string) (fs.FS, error) {
 	if err := f.holdRoot(); err != nil {
 		return nil, err
 	}
-	return f, nil
+	return built(f), nil
 }
 
 // holdRoot takes note of the root's device and refuses a root that is no folder.
