@@ -84,10 +84,15 @@ func (d *Dispatcher) act(ctx context.Context, x *match, a Action) (bool, error) 
 	return true, d.regroup(ctx, x.id, a)
 }
 
+// numbers is a set of recipients' numbers.
+type numbers map[uint32]struct{}
+
+func (s numbers) has(n uint32) bool { _, ok := s[n]; return ok }
+
 // matching returns the tasks of m that hold any of the recipients ns.
-func (m *message) matching(ns []uint32) (out []*task) {
+func (m *message) matching(ns numbers) (out []*task) {
 	for _, t := range m.tasks {
-		if slices.ContainsFunc(t.ns, func(n uint32) bool { return slices.Contains(ns, n) }) {
+		if slices.ContainsFunc(t.ns, ns.has) {
 			out = append(out, t)
 		}
 	}
@@ -149,10 +154,10 @@ func (d *Dispatcher) giveUp(x *match) bool {
 
 // takeOut takes recipients out of a task that does not run. The task goes when none
 // is left, and is routed again otherwise.
-func (d *Dispatcher) takeOut(t *task, ns []uint32) (out []uint32) {
+func (d *Dispatcher) takeOut(t *task, ns numbers) (out []uint32) {
 	kept := t.ns[:0]
 	for _, n := range t.ns {
-		if slices.Contains(ns, n) {
+		if ns.has(n) {
 			out = append(out, n)
 		} else {
 			kept = append(kept, n)
@@ -295,7 +300,7 @@ func (d *Dispatcher) lift(of id.ID, n int) (*message, []uint32) {
 	if m == nil {
 		return nil, nil
 	}
-	ns := []uint32{uint32(n)}
+	ns := numbers{uint32(n): {}}
 	for _, t := range m.matching(ns) {
 		if t.where != running {
 			return m, d.takeOut(t, ns)

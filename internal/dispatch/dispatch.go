@@ -111,6 +111,11 @@ const claimRetry = time.Second
 // up to Options.StopWait, interrupts the rest, and stores retry times. It returns
 // nil after such a stop. It is called once.
 func (d *Dispatcher) Run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.stopped = true
+	})()
 	claims := make(chan struct{})
 	go func() {
 		defer close(claims)

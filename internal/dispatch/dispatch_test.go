@@ -294,6 +294,52 @@ func TestTheStoreFailingLosesNoResultAndMakesNoSecondBounce(t *testing.T) {
 	}
 }
 
+func TestABounceGoesWithoutAMessageThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, plan{remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
+			return deliver.Verdict{Err: noMailbox}
+		}), mailbox: target(delivered)})
+		n := 0
+		h.store.fail = func(what string) error {
+			if what == "body" {
+				n++
+				return errors.New("bad sector")
+			}
+			return nil
+		}
+		stop := h.start()
+		h.send(t, letter("joe@here.test", "x@far.test"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		stop()
+		if h.store.left() != 0 || h.count.Bounces != 1 || n != unreadable+1 {
+			t.Errorf("%d left, %d bounces, %d reads", h.store.left(), h.count.Bounces, n)
+		}
+	})
+}
+
+func TestTroubleInRoutingIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		h := build(t, plan{router: routes{err: func(mail.Address) error {
+			if time.Since(begin) < 3*time.Second {
+				return reason.LocalError
+			}
+			return nil
+		}}})
+		stop := h.start()
+		h.send(t, letter("joe@a.test", "x@here.test"))
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		stop()
+		if len(h.mailed) != 1 {
+			t.Error("not delivered once the address could be resolved")
+		}
+	})
+}
+
 func TestAClaimMadeAnewLosesNoResult(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -89,6 +89,8 @@ func (f *fakeDraft) Commit(context.Context) error {
 func (s *fakeStore) add(f *fakeDraft) queue.Claimed {
 	env := *f.env
 	m := &fakeMessage{env: &env, body: bytes.Clone(f.body.Bytes())}
+	env.Size = int64(len(m.body))
+	env.CRLFSize = env.Size + int64(bytes.Count(m.body, []byte("\n")))
 	for n := range env.Recipients {
 		m.states = append(m.states, queue.RecipientState{N: n})
 	}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
 )
 
@@ -22,9 +24,41 @@ type scenario struct {
 	fates     map[string][]int
 	storeFail []int // which calls of the store fail
 	lateFail  []int // which Finishes fail after they took effect
-	restarts  []int // minutes after which the dispatcher is stopped and started
+	steps     []step
 	options   Options
 }
+
+// step is what an operator does after some seconds.
+type step struct {
+	after int
+	what  string
+}
+
+// do makes a step; "restart" is the caller's.
+func (x step) do(h *house) {
+	ctx := context.Background()
+	switch verb := Verb(x.what); verb {
+	case Retry, Hold, Release:
+		h.Act(ctx, Filter{}, Action{Verb: verb})
+	case Priority:
+		h.Act(ctx, Filter{Domain: "a.test"}, Action{Verb: verb, Priority: int8(x.after % 3)})
+	case Group:
+		h.Act(ctx, Filter{To: "*@b.test"}, Action{Verb: verb, Group: "other"})
+	case "pause":
+		h.Pause(Scope{Domain: "a.test"})
+	case "continue":
+		h.Continue(Scope{Domain: "a.test"})
+	case "flush":
+		h.Flush()
+	case "edit":
+		if list, _, _ := h.List(ctx, Filter{}, 1, ""); len(list) > 0 {
+			r := list[0].Recipients[len(list[0].Recipients)-1]
+			h.Edit(ctx, list[0].ID, r.N, mail.ParseAddress(r.To))
+		}
+	}
+}
+
+var steps = []string{"restart", "retry", "hold", "release", "priority", "group", "pause", "continue", "flush", "edit"}
 
 // The fates of an attempt.
 const (
@@ -41,12 +75,14 @@ func drawScenario(t *rapid.T) scenario {
 		fates:     map[string][]int{},
 		storeFail: rapid.SliceOfN(small, 0, 8).Draw(t, "storeFail"),
 		lateFail:  rapid.SliceOfN(small, 0, 4).Draw(t, "lateFail"),
-		restarts:  rapid.SliceOfN(rapid.IntRange(1, 600), 0, 3).Draw(t, "restarts"),
 		options: Options{
 			RemoteParallel: rapid.IntRange(1, 5).Draw(t, "remote"), LocalParallel: rapid.IntRange(1, 3).Draw(t, "local"),
 			DestParallel: rapid.IntRange(1, 3).Draw(t, "dest"), RouteParallel: rapid.IntRange(1, 3).Draw(t, "route"),
 			EnvelopesInMem: rapid.IntRange(1, 4).Draw(t, "envelopes"), ResultsInMem: rapid.IntRange(1, 4).Draw(t, "results"),
 		},
+	}
+	for range rapid.IntRange(0, 8).Draw(t, "steps") {
+		s.steps = append(s.steps, step{rapid.SampledFrom([]int{0, 1, 30, 500, 3600, 20000}).Draw(t, "after"), rapid.SampledFrom(steps).Draw(t, "step")})
 	}
 	for i := range rapid.IntRange(1, 6).Draw(t, "letters") {
 		var to []string
@@ -137,7 +173,7 @@ func (s *scenario) fail(list []int) func(string) error {
 }
 
 // TestEveryRecipientEndsExactlyOnce is the law of dispatch: under failing stores,
-// restarts and every mix of verdicts each recipient is either delivered once or
+// restarts, operators and every mix of verdicts each recipient is either delivered once or
 // bounced once.
 func TestEveryRecipientEndsExactlyOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -155,11 +191,19 @@ func TestEveryRecipientEndsExactlyOnce(t *testing.T) {
 			store.mu.Lock()
 			store.fail, store.after = s.fail(s.storeFail), s.fail(s.lateFail)
 			store.mu.Unlock()
-			for _, minutes := range s.restarts {
-				time.Sleep(time.Duration(minutes) * time.Minute)
-				stop()
-				h = build(t, p)
-				stop = h.start()
+			for _, x := range s.steps {
+				time.Sleep(time.Duration(x.after)*time.Second + time.Second/2)
+				if x.what == "restart" {
+					stop()
+					h = build(t, p)
+					stop = h.start()
+				}
+				x.do(h)
+			}
+			synctest.Wait() // what a restart found is claimed
+			h.Continue(Scope{Domain: "a.test"})
+			for range 10 { // the store may still fail now and then
+				h.Act(context.Background(), Filter{}, Action{Verb: Release})
 			}
 			time.Sleep(48 * time.Hour)
 			synctest.Wait()

@@ -53,7 +53,7 @@ func (d *Dispatcher) pump() {
 				skipped++
 				continue
 			}
-			d.start(t)
+			d.start(t, now)
 		}
 	}
 	if moved+skipped >= chunk {
@@ -88,7 +88,8 @@ func (d *Dispatcher) pick(k kind, now instant) *task {
 func (d *Dispatcher) pickFrom(r *ring, now instant) *task {
 	for r.head != nil {
 		l := r.head
-		if to := l.key.dest; to != nil && !to.dead(now) && to.running >= to.room() {
+		// A dead destination's tasks need no room: they only record why they wait.
+		if to := l.key.dest; to != nil && to.running >= to.room() && (!to.dead(now) || l.ready[0].force) {
 			r.remove(l)
 			continue
 		}
@@ -125,9 +126,10 @@ func (d *Dispatcher) skip(t *task, now instant) bool {
 }
 
 // start hands t to a goroutine of its own.
-func (d *Dispatcher) start(t *task) {
+func (d *Dispatcher) start(t *task, now instant) {
 	l := t.lane
 	t.where = running
+	t.dead = l.key.dest != nil && l.key.dest.dead(now) && !t.force
 	setBusy(t, true)
 	d.running[l.kind()]++
 	if to := l.key.dest; to != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/bounce"
+	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
@@ -55,6 +57,13 @@ func (d *Dispatcher) record(p *pass) {
 	d.mu.Unlock()
 }
 
+// Trouble in finding out what an address is lies with us and is mostly short: the pause
+// before it is tried again is a quarter of the message's age, within these bounds.
+const (
+	routeRetry     = 5 * time.Second
+	routeRetryMost = 15 * time.Minute
+)
+
 // judge turns results into states: what is delivered, deferred, failed, and what
 // messages that makes.
 func (d *Dispatcher) judge(p *pass) (o *outcome, deferred []uint32, next instant) {
@@ -68,6 +77,9 @@ func (d *Dispatcher) judge(p *pass) (o *outcome, deferred []uint32, next instant
 	sch := d.scheduleOf(p.lane)
 	dying := p.age > sch.lifetime || p.giveUp || p.t.giveUp
 	next = p.m.birth + instant(sch.next(p.age))
+	if p.lane.kind() == routing {
+		next = p.started + instant(min(max(p.age/4, routeRetry), routeRetryMost))
+	}
 	var told, waiting []bounce.Outcome
 	for i := range p.results {
 		r := &p.results[i]
@@ -200,7 +212,7 @@ func (d *Dispatcher) addNotice(o *outcome, k bounce.Kind, list []bounce.Outcome)
 	env := o.c.env
 	n := &bounce.Notice{
 		Kind: k, Of: env, Recipients: list,
-		Body: func(ctx context.Context) (io.ReadCloser, error) { return d.body(ctx, o.m.id) },
+		Body: d.bodyOrNothing(o.m.id),
 	}
 	now := d.deps.Clock.Now().UTC()
 	made := d.deps.Bouncer.Envelope(n, d.deps.IDs.New(), now)
@@ -224,6 +236,27 @@ func (d *Dispatcher) addNotice(o *outcome, k bounce.Kind, list []bounce.Outcome)
 	o.drafts = append(o.drafts, draft{env: made, bounce: true, write: func(ctx context.Context, w io.Writer) error {
 		return d.deps.Bouncer.Write(ctx, w, made, n)
 	}})
+}
+
+// unreadable is how often a message that is to come back with a notice may fail to be
+// read before the notice goes without it.
+const unreadable = 5
+
+// bodyOrNothing opens a message's content; after some failures it gives a line instead, for
+// a sender must hear of a failure even when the message is beyond reading.
+func (d *Dispatcher) bodyOrNothing(message id.ID) func(context.Context) (io.ReadCloser, error) {
+	failures := 0
+	return func(ctx context.Context) (io.ReadCloser, error) {
+		b, err := d.body(ctx, message)
+		if err == nil || errors.Is(err, queue.ErrNotFound) || ctx.Err() != nil {
+			return b, err
+		}
+		if failures++; failures <= unreadable {
+			return nil, err
+		}
+		d.deps.Log.Error("a message cannot be read: its bounce goes without it", "message", message.String(), "error", err)
+		return io.NopCloser(strings.NewReader("\nThe message can no longer be read.\n")), nil
+	}
 }
 
 // notices adds the success and delay notices of a pass.
@@ -319,11 +352,9 @@ func (d *Dispatcher) finishOnce(ctx context.Context, o *outcome) error {
 			return fail(err)
 		}
 		drafts = append(drafts, q)
-		w := &measure{w: q}
-		if err := x.write(ctx, w); err != nil {
+		if err := x.write(ctx, q); err != nil {
 			return fail(err)
 		}
-		env.Size, env.CRLFSize, env.Eight = w.size, w.size+w.lines, w.eight
 	}
 	d.mu.Lock()
 	lease := o.m.lease()
@@ -332,24 +363,6 @@ func (d *Dispatcher) finishOnce(ctx context.Context, o *outcome) error {
 		return fail(err)
 	}
 	return nil
-}
-
-// measure counts what an envelope tells of its body.
-type measure struct {
-	w           io.Writer
-	size, lines int64
-	eight       bool
-}
-
-func (m *measure) Write(p []byte) (int, error) {
-	m.size += int64(len(p))
-	for _, c := range p {
-		if c == '\n' {
-			m.lines++
-		}
-		m.eight = m.eight || c >= 0x80
-	}
-	return m.w.Write(p)
 }
 
 // apply brings memory to what the store has recorded, and tells the trace.

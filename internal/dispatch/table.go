@@ -86,6 +86,7 @@ type task struct {
 	busy   bool // counted in msg.busy
 	force  bool // an operator wants it tried now: the memory of dead destinations does not count
 	giveUp bool // an operator wants no further attempt
+	dead   bool // its destination was left alone when it started
 	dirty  bool // next is later than the store knows
 }
 

@@ -67,7 +67,7 @@ type Recipient struct {
 // match is one message that a filter chose, with the recipients that did it.
 type match struct {
 	id   id.ID
-	ns   []uint32
+	ns   numbers
 	info Info
 }
 
@@ -192,7 +192,7 @@ func (d *Dispatcher) look(ctx context.Context, message id.ID) (*match, error) {
 		}
 		env, states = q.Envelope, q.States
 	}
-	x := &match{id: message, info: Info{
+	x := &match{id: message, ns: numbers{}, info: Info{
 		ID: env.ID, Parent: env.Parent, From: env.From.String(), Accepted: env.Accepted, Size: env.Size,
 		Priority: env.Priority, Group: env.Group, Account: env.Account, Protocol: env.Protocol, EnvelopeID: env.EnvID,
 	}}
@@ -253,7 +253,7 @@ func (f *Filter) matches(x *match) bool {
 			f.State != "" && f.State != "held" && f.State != r.State {
 			continue
 		}
-		x.ns = append(x.ns, uint32(r.N))
+		x.ns[uint32(r.N)] = struct{}{}
 	}
 	return len(x.ns) > 0
 }

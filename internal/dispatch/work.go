@@ -105,8 +105,15 @@ func (d *Dispatcher) load(p *pass) bool {
 	p.age = timeOf(p.started - p.m.birth)
 	p.wall = d.deps.Clock.Now().UTC()
 	p.giveUp = p.t.giveUp
-	if to := p.lane.key.dest; to != nil && to.dead(p.started) && !p.t.force {
-		p.dead = to.err
+	if p.t.dead {
+		p.dead = p.lane.key.dest.err
+		if p.dead == nil { // it came back to life meanwhile
+			d.release(p.lane)
+			setBusy(p.t, p.t.prep != nil)
+			d.put(p.t, p.lane)
+			d.pump()
+			return false
+		}
 	}
 	if len(d.parked) > 0 {
 		p.t.prep = nil // a recipient's domain may have been paused: look again
