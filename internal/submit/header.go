@@ -140,9 +140,9 @@ func (t *Transaction) received(b []byte) []byte {
 	}
 	b = append(b, "\n\tby "...)
 	b = append(b, o.Host...)
-	if src.Protocol != "" {
+	if t.env.Protocol != "" {
 		b = append(b, " with "...)
-		b = append(b, src.Protocol...)
+		b = append(b, t.env.Protocol...)
 	}
 	b = append(b, " id "...)
 	b = append(b, t.env.ID.String()...)

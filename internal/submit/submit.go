@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/directory"
@@ -106,6 +107,10 @@ func (s *Submitter) Begin(ctx context.Context, src *Source, m smtp.Mail) (*Trans
 	}
 	if a := t.client.Account; a != nil {
 		t.env.Tenant = a.Tenant
+	}
+	if m.UTF8 {
+		// RFC 6531 4.3: UTF8SMTP, UTF8SMTPSA, UTF8LMTP, …
+		t.env.Protocol = "UTF8" + strings.TrimPrefix(src.Protocol, "E")
 	}
 	return t, nil
 }

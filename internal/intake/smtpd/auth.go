@@ -13,9 +13,6 @@ import (
 // maxAuthLine is RFC 4954 4.
 const maxAuthLine = 12288
 
-// maxAuthFailures of one connection end it.
-const maxAuthFailures = 5
-
 // tlsExporter is the channel binding of RFC 9266.
 const tlsExporter = "tls-exporter"
 
@@ -112,7 +109,7 @@ func (s *session) authenticated(who auth.Identity, err error) {
 	}
 	e := reason.As(err)
 	s.authFailures++
-	if s.authFailures >= maxAuthFailures {
+	if s.authFailures >= s.srv.o.MaxAuthErrors {
 		s.tell(e)
 		s.fatal(reason.TooManyErrors)
 		return

@@ -29,6 +29,7 @@ type Options struct {
 	MaxCommands   int           `toml:"max_commands" default:"10000" doc:"commands between two messages; then the connection is closed" example:"1000"`
 	MaxIdle       int           `toml:"max_idle_commands" default:"200" doc:"commands that bring no message on (NOOP, RSET, VRFY, HELP, EHLO, ETRN) between two messages; then the connection is closed" example:"100"`
 	MaxErrors     int           `toml:"max_errors" default:"20" doc:"refused commands between two messages; then the connection is closed" example:"10"`
+	MaxAuthErrors int           `toml:"max_auth_failures" default:"5" doc:"failed logins of a connection; then it is closed" example:"3"`
 	MaxMessages   int           `toml:"max_messages" default:"0" doc:"messages a connection; 0 is no limit" example:"100"`
 	IdleTimeout   time.Duration `toml:"idle_timeout" default:"5m" doc:"time for a command to come in whole, and for the client to take an answer" example:"20m"`
 	DataTimeout   time.Duration `toml:"data_timeout" default:"3m" doc:"time for the next block of a message" example:"20m"`
@@ -60,7 +61,7 @@ func (o *Options) fill() error {
 	if smtp.Text(o.Greeting, 200) != o.Greeting {
 		return fmt.Errorf("greeting: %q: want at most 200 printable ASCII characters", o.Greeting)
 	}
-	for name, v := range map[string]*int{"max_line": &o.MaxLine, "max_commands": &o.MaxCommands, "max_idle_commands": &o.MaxIdle, "max_errors": &o.MaxErrors, "max_messages": &o.MaxMessages} {
+	for name, v := range map[string]*int{"max_line": &o.MaxLine, "max_commands": &o.MaxCommands, "max_idle_commands": &o.MaxIdle, "max_errors": &o.MaxErrors, "max_auth_failures": &o.MaxAuthErrors, "max_messages": &o.MaxMessages} {
 		if *v < 0 {
 			return fmt.Errorf("%s: %d: want a number that is not negative", name, *v)
 		}
@@ -74,6 +75,7 @@ func (o *Options) fill() error {
 	setDefault(&o.MaxCommands, 10000)
 	setDefault(&o.MaxIdle, 200)
 	setDefault(&o.MaxErrors, 20)
+	setDefault(&o.MaxAuthErrors, 5)
 	setDefault(&o.IdleTimeout, 5*time.Minute) // RFC 5321 4.5.3.2.7
 	setDefault(&o.DataTimeout, 3*time.Minute) // 4.5.3.2.5
 	setDefault(&o.TotalTimeout, 2*time.Hour)
