@@ -13,6 +13,9 @@ import (
 	"github.com/postilion/postilion/internal/trace"
 )
 
+// This file is what operators do to the queue. Each change is durable in the store before memory
+// follows, but for pauses and retries, which end with the process.
+
 // Verb is what an operator does to messages.
 type Verb string
 

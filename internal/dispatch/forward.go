@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
 )
@@ -55,7 +56,7 @@ func (d *Dispatcher) forwardEnvelope(p *pass, r *deliver.Recipient, targets []ma
 	was := &old.Recipients[r.N]
 	env := *old
 	env.ID, env.Parent, env.Accepted = d.deps.IDs.New(), old.ID, d.deps.Clock.Now().UTC()
-	env.From = r.From
+	env.From, env.Session = r.From, id.ID{}
 	notify := was.Notify
 	if len(targets) > 1 && notify&mail.NotifySuccess != 0 {
 		if notify &^= mail.NotifySuccess; notify == 0 {

@@ -7,6 +7,9 @@ import (
 	"github.com/postilion/postilion/internal/reason"
 )
 
+// This file decides what starts next, and learns from what came of it. The rule: a
+// destination, group or kind of work at its limit holds up nobody else.
+
 // chunk bounds how many tasks one pump moves or skips while others wait for the lock.
 const chunk = 512
 

@@ -15,6 +15,9 @@ import (
 	"github.com/postilion/postilion/internal/trace"
 )
 
+// This file turns the results of a pass into recorded states. What a result makes (bounces,
+// notices, forwards) is committed with it or not at all.
+
 // draft is a message that is to be committed with a record. Its envelope, with its
 // ID, stays the same over tries, so that it cannot come to be twice.
 type draft struct {

@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+// This file is when a message is tried again: pure arithmetic on its age.
+
 // schedule tells when a message of some age is tried again, and until when.
 // The formula of qmail is quadratic: attempts come (k*skip)² seconds after birth
 // (qmail reference 7.3).

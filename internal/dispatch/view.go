@@ -15,6 +15,9 @@ import (
 	"github.com/postilion/postilion/internal/reason"
 )
 
+// This file is what operators see of the queue: filters, lists and sums. It answers from
+// memory where it can and reads envelopes where it must.
+
 // Filter chooses messages; a zero field chooses all. A message matches when its own
 // fields do and at least one unfinished recipient has all that is asked of recipients
 // (To, Domain, Reason, State).

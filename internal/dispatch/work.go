@@ -17,6 +17,9 @@ import (
 	"github.com/postilion/postilion/internal/trace"
 )
 
+// This file is one pass over a task: load it, route its recipients, ask the target. It
+// changes nothing durable; what came of it goes to record.
+
 // loadRetry is the pause before a message that the store could not read is tried again.
 const loadRetry = 5 * time.Second
 
