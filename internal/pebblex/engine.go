@@ -189,7 +189,18 @@ func (e *Engine) Nudge() {
 }
 
 // Checkpoint writes a copy of the database into the folder dir of FS, which must not exist.
-func (e *Engine) Checkpoint(ctx context.Context, dir string) error {
+func (e *Engine) Checkpoint(dir string) error {
+	return e.apart(func(db *pebble.DB) error { return db.Checkpoint(dir, pebble.WithFlushedWAL()) })
+}
+
+// Compact compacts the keys from start to end, so that the room of deleted values comes free.
+func (e *Engine) Compact(start, end []byte) error {
+	return e.apart(func(db *pebble.DB) error { return db.Compact(context.Background(), start, end, false) })
+}
+
+// apart runs what writes on a goroutine of its own, because it does not come back from
+// a database that freezes.
+func (e *Engine) apart(f func(db *pebble.DB) error) error {
 	e.life.RLock()
 	defer e.life.RUnlock()
 	g, err := e.current()
@@ -197,7 +208,7 @@ func (e *Engine) Checkpoint(ctx context.Context, dir string) error {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- g.db.Checkpoint(dir, pebble.WithFlushedWAL()) }()
+	go func() { done <- f(g.db) }()
 	select {
 	case err := <-done:
 		return err

@@ -28,7 +28,7 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	}
 	s.spool.pin()
 	defer s.spool.unpin()
-	if err := s.eng.Checkpoint(ctx, s.vfs.PathJoin(dir, dbDir)); err != nil {
+	if err := s.eng.Checkpoint(s.vfs.PathJoin(dir, dbDir)); err != nil {
 		return fmt.Errorf("queue backup: %w", err)
 	}
 	numbers, err := s.spool.used()

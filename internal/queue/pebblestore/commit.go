@@ -117,6 +117,11 @@ func (s *Store) lazy(b *pebble.Batch) (synced func()) {
 		s.mu.Lock()
 		for _, h := range list {
 			delete(s.removing, h.id)
+			s.deleted += h.head.size
+		}
+		if s.reserve.gone.Load() && s.deleted > s.opts.ReserveBytes/16 && !s.shrinks {
+			s.shrinks = true
+			go s.shrink()
 		}
 		s.mu.Unlock()
 		for _, h := range list {
@@ -125,6 +130,17 @@ func (s *Store) lazy(b *pebble.Batch) (synced func()) {
 			}
 		}
 	}
+}
+
+// shrink gives the room of deleted bodies back to a disk that was found full. Left to itself the
+// database would do so only when it is worth the work.
+func (s *Store) shrink() {
+	if err := s.eng.Compact(bodiesFrom, bodiesTo); err != nil {
+		s.opts.Log.Warn("the queue could not be compacted", "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deleted, s.shrinks = 0, false
 }
 
 // deleteRows deletes all rows of a message. A row written once is deleted with a

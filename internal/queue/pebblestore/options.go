@@ -77,18 +77,23 @@ func orElse[T int | int64 | time.Duration](p *T, value T) {
 
 // tune sets Pebble up for short-lived rows. Small memtables are flushed and their log files
 // recycled early: syncing blocks written before costs a fraction of a sync into new ones.
-// Bodies are separated from the keys, so that compactions move only handles.
-func (o *Options) tune(p *pebble.Options) {
-	p.MemTableSize = uint64(o.MemTable)
+// Bodies are separated from the keys, so that compactions move only handles; on a full disk
+// they never copy bodies, which would need the room that is missing.
+func (s *Store) tune(p *pebble.Options) {
+	p.MemTableSize = uint64(s.opts.MemTable)
 	p.MemTableStopWritesThreshold = 6 // also bounds the log files kept for reuse: one more than this
 	p.L0CompactionThreshold = 4
 	p.L0StopWritesThreshold = 32
 	p.MaxOpenFiles = 256
 	p.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
-		return pebble.ValueSeparationPolicy{
+		v := pebble.ValueSeparationPolicy{
 			Enabled: true, MinimumSize: 512, MaxBlobReferenceDepth: 8,
 			RewriteMinimumAge: time.Minute, TargetGarbageRatio: 0.3,
 		}
+		if s.reserve.gone.Load() {
+			v.MaxBlobReferenceDepth, v.TargetGarbageRatio = 1<<20, 1
+		}
+		return v
 	}
 	p.Experimental.SpanPolicyFunc = func(start []byte) (pebble.SpanPolicy, []byte, error) {
 		if len(start) == 0 || start[0] <= bodyPrefix {

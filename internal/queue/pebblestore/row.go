@@ -23,6 +23,9 @@ var (
 	opensKey  = []byte("m/opens")
 )
 
+// The range of the body rows.
+var bodiesFrom, bodiesTo = []byte{bodyPrefix}, []byte{bodyPrefix + 1}
+
 // format is the version of the rows in the database.
 const format = 1
 

@@ -47,6 +47,8 @@ type Store struct {
 	removals []*hot               // those of removing that are to be deleted next
 	claim    *claim               // the present one
 	scanned  bool                 // a Claim has seen all messages since Open
+	deleted  int64                // bytes of bodies deleted since the last shrink
+	shrinks  bool                 // a shrink is under way
 }
 
 var _ queue.Store = (*Store)(nil)
@@ -106,7 +108,7 @@ func (s *Store) open() error {
 	s.reserve = &reserve{fs: s.opts.FS, size: s.opts.ReserveBytes, every: s.opts.RetryMax / 6}
 	open := func() error {
 		s.eng, err = pebblex.Open(pebblex.Options{
-			FS: s.vfs, Dir: s.vfs.PathJoin(s.dir, dbDir), Log: s.opts.Log, CacheBytes: s.opts.BlockCache, Tune: s.opts.tune,
+			FS: s.vfs, Dir: s.vfs.PathJoin(s.dir, dbDir), Log: s.opts.Log, CacheBytes: s.opts.BlockCache, Tune: s.tune,
 			Settle: s.settle, Lazy: s.lazy, Broken: s.broken, Probe: s.probe,
 			RetryMin: s.opts.RetryMin, RetryMax: s.opts.RetryMax,
 		})
@@ -143,6 +145,11 @@ func (s *Store) Close() error {
 func (s *Store) settle(db *pebble.DB, first bool) error {
 	if first {
 		return s.first(db)
+	}
+	if s.reserve.gone.Load() {
+		if err := db.Compact(context.Background(), bodiesFrom, bodiesTo, false); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,7 +2,6 @@ package pebblestore_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -18,17 +17,20 @@ const limit = 64 << 10
 // open opens a store in the folder, as the running program does.
 func open(t testing.TB, dir string) *pebblestore.Store {
 	t.Helper()
-	fsys, err := osfs.New(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := pebblestore.Open(context.Background(), pebblestore.Options{
-		FS: fsys, VFS: vfs.Default, Path: dir, ReserveBytes: 1 << 20, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	})
+	s, err := tryOpen(t, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func tryOpen(t testing.TB, dir string) (*pebblestore.Store, error) {
+	t.Helper()
+	fsys, err := osfs.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pebblestore.Open(context.Background(), pebblestore.Options{FS: fsys, VFS: vfs.Default, Path: dir, ReserveBytes: 1 << 20})
 }
 
 // located is a store that knows its folder.

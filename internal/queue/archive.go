@@ -1,0 +1,218 @@
+package queue
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+)
+
+// A queue archive is a tar file, so that its bodies can be read with common tools. For
+// each message it holds, in this order and under the message's id:
+//
+//	<id>/envelope   the binary envelope, see AppendEnvelope
+//	<id>/states     a varint 1 if held, else 0; for each recipient the length and the binary state
+//	<id>/body       the content with LF line ends
+//
+// The last entry is "end", with nothing in it: an archive without it was cut off.
+const (
+	envelopeEntry = "/envelope"
+	statesEntry   = "/states"
+	bodyEntry     = "/body"
+	endEntry      = "end"
+)
+
+// envelopeMax bounds the envelope and states of one message read from an archive.
+const envelopeMax = 64 << 20
+
+// Export writes messages as an archive. Those that are finished by the time they are
+// reached are left out; n is how many were written.
+func Export(ctx context.Context, s Store, ids []id.ID, w io.Writer) (n int, err error) {
+	t := tar.NewWriter(w)
+	for _, v := range ids {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		err := exportOne(ctx, s, v, t)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return n, fmt.Errorf("export of message %s: %w", v, err)
+		}
+		n++
+	}
+	if err := t.WriteHeader(&tar.Header{Name: endEntry, Mode: 0o600, Format: tar.FormatPAX}); err != nil {
+		return n, err
+	}
+	return n, t.Close()
+}
+
+func exportOne(ctx context.Context, s Store, v id.ID, t *tar.Writer) error {
+	body, err := s.Body(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	m, err := s.Load(ctx, v)
+	if err != nil {
+		return err
+	}
+	states := []byte{flags(m.Held)}
+	for n := range m.States {
+		states = appendString(states, string(AppendState(nil, &m.States[n])))
+	}
+	entry := func(name string, size int64) error {
+		return t.WriteHeader(&tar.Header{
+			Name: v.String() + name, Mode: 0o600, Size: size, ModTime: m.Envelope.Accepted, Format: tar.FormatPAX,
+		})
+	}
+	envelope := AppendEnvelope(nil, m.Envelope)
+	if err := entry(envelopeEntry, int64(len(envelope))); err != nil {
+		return err
+	}
+	if _, err := t.Write(envelope); err != nil {
+		return err
+	}
+	if err := entry(statesEntry, int64(len(states))); err != nil {
+		return err
+	}
+	if _, err := t.Write(states); err != nil {
+		return err
+	}
+	if err := entry(bodyEntry, m.Envelope.Size); err != nil {
+		return err
+	}
+	_, err = body.WriteTo(t)
+	return err
+}
+
+// Import adds an archive's messages with the states they had. Messages that are in the queue
+// already are left as they are, so that an import that was interrupted can be run again; n is how many
+// were added. The error wraps ErrFormat when the archive is damaged; what came
+// before the damage has been added.
+func Import(ctx context.Context, s Store, r io.Reader) (n int, err error) {
+	t := tar.NewReader(r)
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return n, fmt.Errorf("%w: the archive was cut off after %d messages", ErrFormat, n)
+		}
+		if err != nil {
+			return n, fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		if h.Name == endEntry {
+			return n, nil
+		}
+		added, err := importOne(ctx, s, t, h)
+		if err != nil {
+			return n, fmt.Errorf("import, at %q: %w", h.Name, err)
+		}
+		if added {
+			n++
+		}
+	}
+}
+
+func importOne(ctx context.Context, s Store, t *tar.Reader, first *tar.Header) (added bool, err error) {
+	data, err := readEntry(t, first, envelopeEntry, first.Name)
+	if err != nil {
+		return false, err
+	}
+	e, err := DecodeEnvelope(data)
+	if err != nil {
+		return false, err
+	}
+	next := func(entry string) (*tar.Header, error) {
+		h, err := t.Next()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		if want := e.ID.String() + entry; h.Name != want {
+			return nil, fmt.Errorf("%w: entry %q, want %q", ErrFormat, h.Name, want)
+		}
+		return h, nil
+	}
+	h, err := next(statesEntry)
+	if err != nil {
+		return false, err
+	}
+	if data, err = readEntry(t, h, statesEntry, e.ID.String()+statesEntry); err != nil {
+		return false, err
+	}
+	m, err := decodeStates(data, e)
+	if err != nil {
+		return false, err
+	}
+	if h, err = next(bodyEntry); err != nil {
+		return false, err
+	}
+	if _, err := s.Load(ctx, e.ID); !errors.Is(err, ErrNotFound) {
+		return false, err // nil: it is there already
+	}
+	return true, importMessage(ctx, s, m, io.LimitReader(t, h.Size))
+}
+
+func readEntry(t *tar.Reader, h *tar.Header, entry, want string) ([]byte, error) {
+	if len(h.Name) != id.TextLen+len(entry) || h.Name != want || h.Name[id.TextLen:] != entry || h.Size > envelopeMax {
+		return nil, fmt.Errorf("%w: entry %q of %d bytes", ErrFormat, h.Name, h.Size)
+	}
+	data, err := io.ReadAll(io.LimitReader(t, envelopeMax))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return data, nil
+}
+
+func decodeStates(data []byte, e *mail.Envelope) (*Message, error) {
+	d := &decoder{rest: string(data)}
+	m := &Message{Envelope: e, Held: d.byte() != 0, States: make([]RecipientState, len(e.Recipients))}
+	for n := range m.States {
+		st, err := DecodeState([]byte(d.string()))
+		if err != nil {
+			return nil, err
+		}
+		if st.N != n {
+			return nil, fmt.Errorf("%w: the state of recipient %d stands at %d", ErrFormat, st.N, n)
+		}
+		m.States[n] = st
+	}
+	return m, d.end()
+}
+
+// importMessage enqueues the message and gives it its states. It is held until it has them,
+// unless the process ends between: then it is there as if new.
+func importMessage(ctx context.Context, s Store, m *Message, body io.Reader) error {
+	d, err := s.Begin(ctx, m.Envelope)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{d}, body, make([]byte, 64<<10)); err != nil {
+		d.Abort()
+		return err
+	}
+	if err := d.Commit(ctx); err != nil {
+		return err
+	}
+	if !m.Held && isNew(m) {
+		return nil
+	}
+	return s.Update(ctx, m.Envelope.ID, func(have *Message) error {
+		have.Held = m.Held
+		have.States = m.States
+		return nil
+	})
+}
+
+func isNew(m *Message) bool {
+	for n := range m.States {
+		if m.States[n] != (RecipientState{N: n}) {
+			return false
+		}
+	}
+	return true
+}
