@@ -190,7 +190,11 @@ func (a *app) accountList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(orEmpty(accounts), func(w io.Writer) {
+				list := []accountView{}
+				for _, x := range accounts {
+					list = append(list, view(&x))
+				}
+				return a.show(list, func(w io.Writer) {
 					var rows [][]string
 					for _, x := range accounts {
 						rows = append(rows, []string{x.Address.String(), x.Name, limit(x.QuotaBytes), number(x.QuotaMessages), limit(x.MaxSize),
@@ -202,6 +206,14 @@ func (a *app) accountList() *cobra.Command {
 		},
 	}
 }
+
+// accountView is an account in JSON, its address as people write it.
+type accountView struct {
+	Address string `json:"address"`
+	directory.Account
+}
+
+func view(x *directory.Account) accountView { return accountView{x.Address.String(), *x} }
 
 func (a *app) accountShow() *cobra.Command {
 	return &cobra.Command{
@@ -216,7 +228,7 @@ func (a *app) accountShow() *cobra.Command {
 				if err != nil && !errors.Is(err, directory.ErrNotFound) {
 					return err
 				}
-				return a.show(map[string]any{"account": x, "credentials": credentials}, func(w io.Writer) {
+				return a.show(map[string]any{"account": view(x), "credentials": credentials}, func(w io.Writer) {
 					a.table(w, []string{"ACCOUNT", escape(x.Address.String())}, [][]string{
 						{"id", fmt.Sprint(x.ID)}, {"name", x.Name}, {"mailbox", x.Mailbox}, {"quota", limit(x.QuotaBytes)},
 						{"created", x.Created.Format("2006-01-02 15:04:05Z07:00")}, {"password form", credentials.Form},

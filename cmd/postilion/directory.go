@@ -264,14 +264,22 @@ func (a *app) aliasCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(orEmpty(aliases), func(w io.Writer) {
+				type view struct {
+					Address string   `json:"address"`
+					Targets []string `json:"targets"`
+				}
+				list := []view{}
+				for _, x := range aliases {
+					v := view{Address: x.Address.String()}
+					for _, t := range x.Targets {
+						v.Targets = append(v.Targets, t.String())
+					}
+					list = append(list, v)
+				}
+				return a.show(list, func(w io.Writer) {
 					var rows [][]string
-					for _, x := range aliases {
-						var targets []string
-						for _, t := range x.Targets {
-							targets = append(targets, t.String())
-						}
-						rows = append(rows, []string{x.Address.String(), strings.Join(targets, ", ")})
+					for _, v := range list {
+						rows = append(rows, []string{v.Address, strings.Join(v.Targets, ", ")})
 					}
 					a.table(w, []string{"ALIAS", "TARGETS"}, rows)
 				})

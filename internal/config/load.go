@@ -289,24 +289,33 @@ func (s *schema) names() []string {
 
 // didYouMean returns "; did you mean X?" for the name nearest to a wrong one.
 func didYouMean(name string, names []string) string {
-	if near := Nearest(name, names); near != "" {
+	if near := nearestKey(name, names); near != "" {
 		return fmt.Sprintf("; did you mean %s?", near)
 	}
 	return ""
 }
 
-// Nearest returns the name of names that name was probably meant to be, or "". A
-// key of the right name in another group counts as near.
+// Nearest returns the name of names that name was probably meant to be, or "".
 func Nearest(name string, names []string) string {
+	return nearest(name, names, distance)
+}
+
+// nearestKey is Nearest for keys: one of the right name in another group is near.
+func nearestKey(name string, names []string) string {
 	last := func(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
+	return nearest(name, names, func(a, b string) int {
+		return min(distance(a, b), 1+distance(last(a), last(b)))
+	})
+}
+
+func nearest(name string, names []string, far func(a, b string) int) string {
 	best, at := "", 1000
 	for _, n := range names {
-		d := min(distance(name, n), 1+distance(last(name), last(n)))
-		if d < at {
+		if d := far(name, n); d < at {
 			best, at = n, d
 		}
 	}
-	if at > 1+len(last(name))/3 {
+	if at > 1+len(name)/4 {
 		return ""
 	}
 	return best

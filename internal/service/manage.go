@@ -68,7 +68,7 @@ func (n *Node) controlHandlers() map[string]rpc.Handler {
 	return map[string]rpc.Handler{
 		control.MethodStatus: rpc.Handle(func(ctx context.Context, _ none) (control.Status, error) { return n.Status(ctx), nil }),
 		control.MethodStop: rpc.Handle(func(context.Context, none) (none, error) {
-			n.stop()
+			n.stopSoon()
 			return none{}, nil
 		}),
 		control.MethodRestart: rpc.Handle(func(_ context.Context, role string) (none, error) { return none{}, n.restart(role) }),
@@ -102,11 +102,14 @@ func (n *Node) setPaused(ctx context.Context, paused bool) error {
 	return err
 }
 
+// stopSoon stops the server once the answer to who asked for it is on its way.
+func (n *Node) stopSoon() { time.AfterFunc(50*time.Millisecond, n.stop) }
+
 // restart starts one role's process anew, or with "" the whole server.
 func (n *Node) restart(name string) error {
 	if name == "" {
-		n.again = true
-		n.stop()
+		n.again.Store(true)
+		n.stopSoon()
 		return nil
 	}
 	role, err := ParseRole(name)

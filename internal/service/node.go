@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,7 +54,7 @@ type Node struct {
 	reloaded time.Time
 	paused   bool
 	stop     context.CancelFunc
-	again    bool // start anew after the stop
+	again    atomic.Bool // start anew after the stop
 }
 
 // ErrRestart is Run's error when the whole server is to be started anew.
@@ -172,7 +173,7 @@ func (n *Node) Run(ctx context.Context) error {
 	} else {
 		err = n.runSingle(ctx)
 	}
-	if err == nil && n.again {
+	if err == nil && n.again.Load() {
 		return ErrRestart
 	}
 	return err

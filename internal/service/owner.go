@@ -35,7 +35,13 @@ var folders = []folder{
 
 // makeFolders makes the data folder's layout. With ids every folder is given to its role.
 func makeFolders(data string, ids *identities) error {
-	all := folders
+	if ids != nil {
+		// Its names are no secret, and each role opens it.
+		if err := os.Chmod(data, 0o755); err != nil {
+			return err
+		}
+	}
+	all := append([]folder(nil), folders...)
 	for _, r := range allRoles {
 		all = append(all, folder{name: "events/" + string(r), role: r, mode: 0o700, deep: true})
 	}
@@ -91,7 +97,7 @@ func give(path string, f folder, ids *identities) error {
 
 // checkReachable reports a folder on the way to data that the roles' uids cannot pass.
 func checkReachable(data string) error {
-	for dir := filepath.Clean(data); ; dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(filepath.Clean(data)); ; dir = filepath.Dir(dir) {
 		st, err := os.Stat(dir)
 		if err != nil {
 			return err

@@ -58,7 +58,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 	if r.Host == "" {
 		r.Host = "mail." + domain
 	}
-	if err := os.MkdirAll(o.Data, dataMode()); err != nil {
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return nil, err
 	}
 	if err := r.makeConfig(o); err != nil {
@@ -76,14 +76,6 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 	}
 	r.Certificate = f.InData(f.TLS.Cert)
 	return r, r.makeAccount(ctx)
-}
-
-// dataMode lets the roles' uids pass through a folder of root's.
-func dataMode() fs.FileMode {
-	if os.Getuid() == 0 {
-		return 0o711
-	}
-	return 0o700
 }
 
 // makeConfig writes the configuration unless there is one.
