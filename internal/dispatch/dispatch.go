@@ -327,7 +327,8 @@ func (d *Dispatcher) nudge() {
 	}
 }
 
-// heartbeat extends the leases of messages in work.
+// heartbeat extends the leases of messages whose content is held. What is lost is forgotten,
+// unless it is in work: then the record finds out, see finish.
 func (d *Dispatcher) heartbeat(ctx context.Context) {
 	var leases []queue.Lease
 	d.mu.Lock()
@@ -349,7 +350,7 @@ func (d *Dispatcher) heartbeat(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range lost {
-		if m := d.messages[l.Message]; m != nil && m.fence == l.Fence {
+		if m := d.messages[l.Message]; m != nil && m.fence == l.Fence && m.busy == 0 {
 			d.forget(m)
 		}
 	}
