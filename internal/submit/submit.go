@@ -108,7 +108,7 @@ func (s *Submitter) Begin(ctx context.Context, src *Source, m smtp.Mail) (*Trans
 	if a := t.client.Account; a != nil {
 		t.env.Tenant = a.Tenant
 	}
-	if m.UTF8 {
+	if m.UTF8 && strings.Contains(src.Protocol, "MTP") {
 		// RFC 6531 4.3: UTF8SMTP, UTF8SMTPSA, UTF8LMTP, …
 		t.env.Protocol = "UTF8" + strings.TrimPrefix(src.Protocol, "E")
 	}

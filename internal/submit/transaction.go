@@ -90,7 +90,9 @@ func (t *Transaction) Open(ctx context.Context) error {
 	}
 	draft, err := t.s.d.Queue.Begin(ctx, &t.env)
 	if err != nil {
-		return reason.As(err)
+		e := reason.As(err)
+		t.refused(e, t.env.From, mail.Address{})
+		return e
 	}
 	t.draft = draft
 	t.header = headerScanner{complete: t.src.Complete}

@@ -41,7 +41,11 @@ func (c *script) SetWriteDeadline(time.Time) error { return nil }
 // play runs a session on what the client sends.
 func play(t *testing.T, w *world, in []byte, step int) string {
 	c := &script{in: bytes.Clone(in), step: step}
-	w.server(t).Serve(context.Background(), &serve.Conn{Conn: c, ID: id.ID{}, Client: netip.AddrPortFrom(w.client, 1)})
+	srv := w.server(t)
+	srv.Serve(context.Background(), &serve.Conn{Conn: c, ID: id.ID{}, Client: netip.AddrPortFrom(w.client, 1)})
+	if n := srv.buffered.Load(); n != 0 {
+		t.Fatalf("%d bytes of buffers are counted after the session", n)
+	}
 	return c.out.String()
 }
 

@@ -35,6 +35,7 @@ type Options struct {
 	DataTimeout   time.Duration `toml:"data_timeout" default:"3m" doc:"time for the next block of a message" example:"20m"`
 	TotalTimeout  time.Duration `toml:"message_timeout" default:"2h" doc:"time for a whole message" example:"30m"`
 	TLSTimeout    time.Duration `toml:"tls_timeout" default:"30s" doc:"time for a TLS handshake" example:"10s"`
+	BufferMemory  int64         `toml:"buffer_memory" default:"64MiB" unit:"bytes" doc:"memory for the messages that are coming in at the same time; sessions beyond it go on with 512 bytes each, slower" example:"\"16MiB\""`
 	BareNewline   string        `toml:"bare_newline" default:"reject" doc:"what happens to a message with a bare CR or LF: reject, or normalise to proper line ends" example:"\"normalise\""`
 	NoPipelining  bool          `toml:"no_pipelining" default:"false" doc:"do not offer PIPELINING, and drop clients that pipeline" example:"true"`
 	Auth          bool          `toml:"auth" default:"false" doc:"offer AUTH on a listener for mail from other hosts; on submission it always is" example:"true"`
@@ -80,6 +81,7 @@ func (o *Options) fill() error {
 	setDefault(&o.DataTimeout, 3*time.Minute) // 4.5.3.2.5
 	setDefault(&o.TotalTimeout, 2*time.Hour)
 	setDefault(&o.TLSTimeout, 30*time.Second)
+	setDefault(&o.BufferMemory, 64<<20)
 	setDefault(&o.BareNewline, "reject")
 	if o.BareNewline != "reject" && o.BareNewline != "normalise" {
 		return fmt.Errorf("bare_newline: %q: want reject or normalise", o.BareNewline)

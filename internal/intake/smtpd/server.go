@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"sync"
+	"sync/atomic"
 
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/clock"
@@ -37,17 +38,24 @@ type Server struct {
 	role string
 
 	// Buffers that sessions hold only while they have something in them.
-	out, large, huge sync.Pool
+	out      sync.Pool
+	in       [len(sizes)]sync.Pool
+	buffered atomic.Int64 // bytes of in that sessions hold
 }
 
-// Sizes of buffers. A session at rest holds smallBuffer bytes; a message comes through
-// largeBuffer, and through hugeBuffer once it has filled that.
+// sizes of input buffers, of which a session at rest holds the first. Command lines find room in the
+// second; messages come through the third, and through the last once they have filled that.
+var sizes = [...]int{512, 4 << 10, 16 << 10, 128 << 10}
+
 const (
-	smallBuffer = 512
-	largeBuffer = 16 << 10
-	hugeBuffer  = 128 << 10
-	outBuffer   = 1 << 10
+	atRest = iota
+	forLine
+	forMessage
+	forLarge
 )
+
+// outBuffer is the size that answers are gathered in.
+const outBuffer = 1 << 10
 
 // New returns a Server. The error names the wrong option.
 func New(o Options, d Deps) (*Server, error) {
@@ -62,8 +70,9 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	s := &Server{o: o, d: d, role: map[Mode]string{Receive: "smtp", Submission: "submission", LMTP: "lmtp"}[o.Mode]}
 	s.out.New = newBuffer(outBuffer)
-	s.large.New = newBuffer(largeBuffer)
-	s.huge.New = newBuffer(hugeBuffer)
+	for i, size := range sizes {
+		s.in[i].New = newBuffer(size)
+	}
 	return s, nil
 }
 

@@ -21,6 +21,7 @@ type wire struct {
 
 	buf    []byte // small, or *pooled
 	r, w   int    // buf[r:w] is unread
+	size   int    // of buf, as an index of sizes
 	pooled *[]byte
 	out    *[]byte // answers not yet sent; nil when there are none
 	werr   error   // of the last write
@@ -29,7 +30,7 @@ type wire struct {
 	stopping atomic.Bool
 	idle     atomic.Bool // waiting for a command
 
-	small [smallBuffer]byte
+	small [512]byte // sizes[atRest]
 }
 
 var (
@@ -107,16 +108,14 @@ func (w *wire) readLine(most int, timeout time.Duration) ([]byte, error) {
 func (w *wire) fill() error {
 	if w.r == w.w {
 		w.r, w.w = 0, 0
-		if w.pooled != nil && len(w.buf) > smallBuffer {
-			w.release()
-		}
+		w.release()
 	}
 	if w.w == len(w.buf) {
 		if w.r > 0 {
 			w.w = copy(w.buf, w.buf[w.r:w.w])
 			w.r = 0
 		} else {
-			w.grow()
+			w.grow(w.size + 1)
 		}
 	}
 	return w.read()
@@ -135,30 +134,29 @@ func (w *wire) read() error {
 	return err
 }
 
-// grow moves the unread bytes to the next larger buffer.
-func (w *wire) grow() {
-	pool := &w.srv.large
-	if len(w.buf) >= largeBuffer {
-		pool = &w.srv.huge
-	}
-	next := pool.Get().(*[]byte)
+// grow moves the unread bytes to a larger buffer.
+func (w *wire) grow(size int) {
+	next := w.srv.in[size].Get().(*[]byte)
+	w.srv.buffered.Add(int64(len(*next)))
 	n := copy(*next, w.buf[w.r:w.w])
 	w.release()
-	w.pooled, w.buf = next, *next
+	w.pooled, w.buf, w.size = next, *next, size
 	w.r, w.w = 0, n
 }
 
-// release goes back to the small buffer; what is unread is lost.
+// mayGrow reports whether a buffer of that size stays within the memory for messages.
+func (w *wire) mayGrow(size int) bool {
+	return w.size < size && w.srv.buffered.Load()+int64(sizes[size]) <= w.srv.o.BufferMemory
+}
+
+// release goes back to the buffer of a session at rest; what is unread is lost.
 func (w *wire) release() {
 	if w.pooled != nil {
-		if len(*w.pooled) == largeBuffer {
-			w.srv.large.Put(w.pooled)
-		} else {
-			w.srv.huge.Put(w.pooled)
-		}
+		w.srv.buffered.Add(-int64(len(*w.pooled)))
+		w.srv.in[w.size].Put(w.pooled)
 		w.pooled = nil
 	}
-	w.buf, w.r, w.w = w.small[:], 0, 0
+	w.buf, w.size, w.r, w.w = w.small[:], atRest, 0, 0
 }
 
 // block returns unread bytes of a message's content, at least one more than have, reading once
@@ -173,8 +171,8 @@ func (w *wire) block(have int, timeout time.Duration) ([]byte, error) {
 			w.w = copy(w.buf, w.buf[w.r:w.w])
 			w.r = 0
 		}
-		if len(w.buf) < largeBuffer {
-			w.grow()
+		if w.mayGrow(forMessage) {
+			w.grow(forMessage)
 		}
 		w.arm(timeout)
 		before := w.w
@@ -185,9 +183,9 @@ func (w *wire) block(have int, timeout time.Duration) ([]byte, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if w.w == len(w.buf) && before <= have && len(w.buf) < hugeBuffer {
+		if w.w == len(w.buf) && before <= have && w.mayGrow(forLarge) {
 			// The client sends faster than this buffer takes it.
-			w.grow()
+			w.grow(forLarge)
 		}
 	}
 	return w.buf[w.r:w.w], nil
