@@ -98,7 +98,7 @@ func ParseMail(arg string, ext Extensions) (Mail, *reason.Error) {
 		return m, reason.CommandSyntax.With("want MAIL FROM:<address>")
 	}
 	var err error
-	if m.From, rest, err = ParsePath(strings.TrimLeft(rest, " ")); err != nil {
+	if m.From, rest, err = ParseReversePath(strings.TrimLeft(rest, " ")); err != nil {
 		return m, reason.SenderSyntax.With(err.Error())
 	}
 	if e := params(rest, func(key, value string) *reason.Error { return m.param(ext, key, value) }); e != nil {

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -22,6 +23,17 @@ func pathError(why string) error { return &PathError{why} }
 // postmaster in any case. UTF-8 is checked but taken; whether it may be used is the caller's to
 // decide (mail.Address.IsASCII). The error is *PathError.
 func ParsePath(s string) (a mail.Address, rest string, err error) {
+	return parsePath(s, MaxLocalPart)
+}
+
+// ParseReversePath is ParsePath for MAIL: the local part may have MaxReverseLocal bytes, as those
+// that carry a recipient's address back (VERP, BATV) go beyond 64 in practice, and refusing them
+// would lose mail.
+func ParseReversePath(s string) (a mail.Address, rest string, err error) {
+	return parsePath(s, MaxReverseLocal)
+}
+
+func parsePath(s string, maxLocal int) (a mail.Address, rest string, err error) {
 	if s == "" || s[0] != '<' {
 		return a, s, pathError("want an address in angle brackets")
 	}
@@ -34,7 +46,7 @@ func ParsePath(s string) (a mail.Address, rest string, err error) {
 			return a, s, err
 		}
 	}
-	local, s, err := parseLocal(s)
+	local, s, err := parseLocal(s, maxLocal)
 	if err != nil {
 		return a, s, err
 	}
@@ -73,7 +85,7 @@ func skipRoute(s string) (string, error) {
 }
 
 // parseLocal reads a local part, a dot-string or a quoted-string, and returns it unquoted.
-func parseLocal(s string) (local, rest string, err error) {
+func parseLocal(s string, most int) (local, rest string, err error) {
 	if strings.HasPrefix(s, `"`) {
 		local, rest, err = parseQuoted(s)
 	} else {
@@ -89,8 +101,8 @@ func parseLocal(s string) (local, rest string, err error) {
 		return "", s, err
 	case local == "":
 		return "", s, pathError("want a local part that is not empty")
-	case len(local) > MaxLocalPart:
-		return "", s, pathError("want a local part of at most 64 bytes")
+	case len(local) > most:
+		return "", s, pathError("want a local part of at most " + strconv.Itoa(most) + " bytes")
 	case !utf8.ValidString(local):
 		return "", s, pathError("want valid UTF-8 in the local part")
 	}

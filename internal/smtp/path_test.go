@@ -69,6 +69,16 @@ func TestHostilePathsAreRefused(t *testing.T) {
 	}
 }
 
+func TestALongReversePathIsTaken(t *testing.T) {
+	t.Parallel()
+	for n, ok := range map[int]bool{65: true, 250: true, 251: false} {
+		path := "<" + strings.Repeat("a", n) + "@d.test>"
+		if _, _, err := ParseReversePath(path); (err == nil) != ok {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
 func TestAWrittenPathIsReadBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -9,13 +9,14 @@ package smtp
 
 // Limits of RFC 5321 4.5.3.1, in bytes. They bound what is taken from a peer.
 const (
-	MaxLocalPart   = 64   // 4.5.3.1.1
-	MaxDomain      = 255  // 4.5.3.1.2
-	MaxCommandLine = 2048 // 4.5.3.1.4 says 512; MAIL and RCPT with all extensions of this server stay below 2048
-	MaxReplyLine   = 4096 // 4.5.3.1.5 says 512; longer ones are met
-	MaxReplyLines  = 256  // lines of one reply
-	MaxEnvID       = 100  // RFC 3461 4.4
-	MaxORcpt       = 500  // RFC 3461 4.2
+	MaxLocalPart    = 64   // 4.5.3.1.1
+	MaxDomain       = 255  // 4.5.3.1.2
+	MaxReverseLocal = 250  // of a reverse-path: what 4.5.3.1.3 leaves of its 256
+	MaxCommandLine  = 2048 // 4.5.3.1.4 says 512; MAIL and RCPT with all extensions of this server stay below 2048
+	MaxReplyLine    = 4096 // 4.5.3.1.5 says 512; longer ones are met
+	MaxReplyLines   = 256  // lines of one reply
+	MaxEnvID        = 100  // RFC 3461 4.4
+	MaxORcpt        = 500  // RFC 3461 4.2
 )
 
 // Text makes s fit for the text of a reply or a Received comment: bytes outside printable

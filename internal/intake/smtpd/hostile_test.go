@@ -277,7 +277,7 @@ func TestHostileAddressesAreAnswered(t *testing.T) {
 	d := w.dialogue(t, w.server(t))
 	d.do("EHLO client.test")
 	for _, path := range []string{
-		`<"">`, `<""@x.test>`, "<@a,@b:c@d>x", "<\"a\x00\"@d.test>", "<a@[300.1.1.1]>", "<" + strings.Repeat("a", 65) + "@d.test>",
+		`<"">`, `<""@x.test>`, "<@a,@b:c@d>x", "<\"a\x00\"@d.test>", "<a@[300.1.1.1]>", "<" + strings.Repeat("a", 251) + "@d.test>",
 		"<a@" + strings.Repeat("d.", 128) + "test>", "<a@d.test.>", "<a..b@d.test>", "<ü@d.test>", "<a@xn--\xff>", "<;id;@x.test>", "<${run{/bin/sh -c id}}@x.test>",
 		"<a@d.test", "a@d.test>", "<a@d@e>", "", "<a@d.test> <b@d.test>", "<a\t@d.test>", `<"a@d.test>`,
 	} {
@@ -289,6 +289,7 @@ func TestHostileAddressesAreAnswered(t *testing.T) {
 	for path, code := range map[string]int{
 		"<postmaster>": 250, "<PostMaster>": 250, "<joe>": 501, "<@relay.test,@b.test:joe@example.test>": 250, `<"joe"@example.test>`: 250,
 		"<joe@[127.0.0.1]>": 250, "<joe@[IPv6:::1]>": 550, `<"">`: 501, `<""@example.test>`: 501, "<a%b@example.test>": 550, "<a!b@example.test>": 550, "<joe@example.test.>": 501,
+		"<" + strings.Repeat("a", 65) + "@example.test>": 501,
 	} {
 		if r := d.do("RCPT TO:" + path); r.Code != code {
 			t.Errorf("RCPT %q: %s, want %d", path, r, code)
