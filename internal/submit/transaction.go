@@ -233,6 +233,12 @@ func (t *Transaction) Abort() {
 	}
 }
 
+// Refuse drops the message for a reason of the caller's, and records it.
+func (t *Transaction) Refuse(e *reason.Error) {
+	t.Abort()
+	t.refused(e, t.env.From, mail.Address{})
+}
+
 func (t *Transaction) event(kind trace.Kind) trace.Event {
 	e := trace.Event{
 		Time: t.s.d.Clock.Now(), Kind: kind, Role: t.src.Role, Session: t.src.Session, Message: t.env.ID, Tenant: t.env.Tenant,

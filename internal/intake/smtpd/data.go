@@ -136,9 +136,8 @@ func (s *session) finish(body *smtp.Decoder) {
 	var verdicts []*reason.Error
 	var err error
 	if body.Bare && s.srv.o.BareNewline == "reject" {
-		tx.Abort()
 		err = reason.BareNewline
-		s.event(reason.BareNewline)
+		tx.Refuse(reason.BareNewline)
 	} else {
 		verdicts, err = tx.Commit(s.ctx)
 	}
