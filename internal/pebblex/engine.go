@@ -103,12 +103,10 @@ func (e *Engine) View(f func(db *pebble.DB) error) error {
 	}
 	g.views.RLock()
 	defer g.views.RUnlock()
-	select {
-	case <-g.dead:
+	if g.failed() {
 		return fmt.Errorf("%w: %w", ErrDown, g.err)
-	default:
-		return f(g.db)
 	}
+	return f(g.db)
 }
 
 // Up returns nil while the database is open, or an error that wraps ErrDown.
@@ -151,10 +149,8 @@ func (e *Engine) NewBatch(size int) (Batch, error) {
 func (e *Engine) Commit(b Batch) error {
 	e.life.RLock()
 	defer e.life.RUnlock()
-	select {
-	case <-b.g.dead:
+	if b.g.failed() {
 		return fmt.Errorf("%w: %w", ErrDown, b.g.err)
-	default:
 	}
 	r := requests.Get().(*request)
 	r.batch, r.onDurable = b.Batch, b.OnDurable

@@ -84,10 +84,8 @@ func (e *Engine) open(first bool) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	select {
-	case <-g.dead:
+	if g.failed() {
 		return g.err
-	default:
 	}
 	g.live = true
 	e.opened = time.Now()
@@ -145,6 +143,11 @@ func (g *generation) apply(groups chan<- group) {
 		case <-g.tick:
 		case <-g.quit:
 			g.lazy()
+			return
+		case <-g.dead:
+			return
+		}
+		if g.failed() { // what is lazy belongs to the next generation
 			return
 		}
 	more:
@@ -216,10 +219,8 @@ func (g *generation) finish(groups <-chan group) {
 func (g *generation) tell(gr group) bool {
 	g.telling.Lock()
 	defer g.telling.Unlock()
-	select {
-	case <-g.dead:
+	if g.failed() {
 		return false
-	default:
 	}
 	for _, r := range gr.requests {
 		r.batch.Close()
@@ -233,6 +234,16 @@ func (g *generation) tell(gr group) bool {
 		f()
 	}
 	return true
+}
+
+// failed reports whether the generation is to be used no more.
+func (g *generation) failed() bool {
+	select {
+	case <-g.dead:
+		return true
+	default:
+		return false
+	}
 }
 
 // nudge lets apply run within nudgeAfter.

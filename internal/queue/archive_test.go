@@ -15,10 +15,12 @@ import (
 
 var bg = context.Background()
 
-func archive(t testing.TB) (ids []id.ID, data []byte) {
+var sizes = []int{0, 100, 300_000}
+
+func archive(t testing.TB, sizes ...int) (ids []id.ID, data []byte) {
 	t.Helper()
 	s := memstore.New(memstore.Options{})
-	for i, size := range []int{0, 100, 300_000} {
+	for i, size := range sizes {
 		e := queuetest.Envelope("a\xff@b.example", "c@d.example")
 		queuetest.Enqueue(t, s, e, queuetest.Body(i, size))
 		ids = append(ids, e.ID)
@@ -41,14 +43,14 @@ func archive(t testing.TB) (ids []id.ID, data []byte) {
 
 func TestAnArchiveBringsMessagesToAnotherQueue(t *testing.T) {
 	t.Parallel()
-	ids, data := archive(t)
+	ids, data := archive(t, sizes...)
 	s := memstore.New(memstore.Options{})
 	for _, want := range []int{3, 0} { // the second finds all there
 		if n, err := queue.Import(bg, s, bytes.NewReader(data)); n != want || err != nil {
 			t.Fatalf("imported %d, %v, want %d", n, err, want)
 		}
 	}
-	for i, size := range []int{0, 100, 300_000} {
+	for i, size := range sizes {
 		if !bytes.Equal(queuetest.ReadBody(t, s, ids[i]), queuetest.Body(i, size)) {
 			t.Errorf("body %d differs", i)
 		}
@@ -61,7 +63,7 @@ func TestAnArchiveBringsMessagesToAnotherQueue(t *testing.T) {
 
 func TestADamagedArchiveIsNamed(t *testing.T) {
 	t.Parallel()
-	_, data := archive(t)
+	_, data := archive(t, sizes...)
 	for cut := 0; cut < len(data)-2000; cut += 509 {
 		if _, err := queue.Import(bg, memstore.New(memstore.Options{}), bytes.NewReader(data[:cut])); err == nil {
 			t.Fatalf("an archive cut at %d of %d was imported", cut, len(data))
@@ -73,7 +75,7 @@ func TestADamagedArchiveIsNamed(t *testing.T) {
 }
 
 func FuzzImport(f *testing.F) {
-	_, data := archive(f)
+	_, data := archive(f, 0, 100)
 	f.Add(data)
 	f.Add(data[:len(data)/2])
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -59,7 +59,8 @@ type Store interface {
 	// Finish records recipients' states, and commits drafts of this store (bounces,
 	// forwards), all or nothing, and returns when that is durable. Callers at the same time
 	// share a sync. When no recipient is left unfinished the message is removed, which may
-	// become durable later. The error wraps ErrLeaseLost when the fence is old.
+	// become durable later. The error wraps ErrLeaseLost when the fence is old, and ErrNotFound when
+	// the message is finished. After any error nothing of it is kept, and the drafts have ended as well.
 	Finish(ctx context.Context, lease Lease, states []RecipientState, drafts ...Draft) error
 
 	// Update changes what operators may change: recipients' addresses and states,
