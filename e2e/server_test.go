@@ -376,10 +376,13 @@ func within(t testing.TB, d time.Duration, what string, cond func() bool) {
 // drain waits until the queue is empty.
 func (s *server) drain(d time.Duration) {
 	s.t.Helper()
-	within(s.t, d, "the queue is empty", func() bool {
-		out, err := s.run("queue", "list", "--limit", "1", "--json")
-		return err == nil && strings.TrimSpace(out) == "[]"
-	})
+	within(s.t, d, "the queue is empty", s.empty)
+}
+
+// empty reports whether the queue is known to be empty.
+func (s *server) empty() bool {
+	out, err := s.run("queue", "list", "--limit", "1", "--json")
+	return err == nil && strings.TrimSpace(out) == "[]"
 }
 
 // logBuffer collects the server's log.
