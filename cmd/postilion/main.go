@@ -105,6 +105,7 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.pauseCommand(), a.continueCommand(), a.flushCommand(),
 		a.domainCommand(), a.accountCommand(), a.aliasCommand(), a.blockCommand(),
 		a.queueCommand(), a.addressCommand(), a.configCommand(), a.statsCommand(),
+		a.selftestCommand(), a.backupCommand(), a.toolCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)
 	strict(root)

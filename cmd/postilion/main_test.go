@@ -435,6 +435,10 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	s.run("flush")
 	s.eventually("the message leaves", func() bool { return k.count() == 1 })
 
+	// A copy of the running server's stores starts with everything held.
+	copied := filepath.Join(t.TempDir(), "copy")
+	s.run("backup", copied)
+
 	// With the server down the same verbs work on the folder.
 	s.run("pause")
 	if err := s.submit("ann@elsewhere.example"); err != nil {
@@ -443,6 +447,10 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	s.run("stop")
 	if got := s.run("queue", "list"); !strings.Contains(got, "ann@elsewhere.example") {
 		t.Errorf("with the server down:\n%s", got)
+	}
+	p, err := exec.Command("postilion", "account", "list", "--data", copied).CombinedOutput()
+	if err != nil || !strings.Contains(string(p), s.info.Account) {
+		t.Errorf("accounts of the copy: %v\n%s", err, p)
 	}
 	if got := s.run("account", "add", "ann@example.test", "--json"); !strings.Contains(got, `"password": "`) {
 		t.Errorf("account add: %s", got)
@@ -478,4 +486,32 @@ func TestReloadSwitchesAndABadFileChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.eventually("the message goes to the new next hop", func() bool { return k.count() == 1 })
+}
+
+func TestSelftestTellsEachCase(t *testing.T) {
+	t.Parallel()
+	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
+	got := s.run("selftest")
+	for _, want := range []string{"local-local", "local-error", "double bounce", "SMTP to an unknown mailbox", "SMTP to another host"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("case %s is missing:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "FAILED") {
+		t.Error(got)
+	}
+	if accounts := s.run("account", "list"); strings.Contains(accounts, "selftest") {
+		t.Errorf("an account is left over:\n%s", accounts)
+	}
+}
+
+func TestTheClockMovesOnlyInFoldersForTesting(t *testing.T) {
+	t.Parallel()
+	data := dataFolder(t)
+	s := quickstart(t, data, "--set", "process.single=true")
+	s.run("stop")
+	p, err := exec.Command("postilion", "serve", "--data", data, "--clock-offset", "5d").CombinedOutput()
+	if err == nil || !strings.Contains(string(p), "--for-testing") {
+		t.Errorf("have %v\n%s", err, p)
+	}
 }

@@ -266,14 +266,10 @@ func (a *app) queueExport() *cobra.Command {
 				return err
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				total, _, err := q.Count(c.Context(), filter)
-				if err != nil {
-					return err
-				}
-				progress, finish := a.progress("messages", total)
+				step, finish := a.progress("KiB", 0)
 				defer finish()
 				if args[0] == "-" {
-					_, err := q.Export(c.Context(), filter, a.out, progress)
+					_, err := q.Export(c.Context(), filter, counting{a.out, step})
 					return err
 				}
 				file, err := os.OpenFile(args[0], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -281,7 +277,7 @@ func (a *app) queueExport() *cobra.Command {
 					return err
 				}
 				w := bufio.NewWriter(file)
-				n, err := q.Export(c.Context(), filter, w, progress)
+				n, err := q.Export(c.Context(), filter, counting{w, step})
 				if err = errors.Join(err, w.Flush(), file.Sync(), file.Close()); err != nil {
 					return err
 				}
@@ -308,14 +304,14 @@ func (a *app) queueImport() *cobra.Command {
 				in = file
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				imported, present, err := q.Import(c.Context(), bufio.NewReader(in), nil)
+				imported, err := q.Import(c.Context(), bufio.NewReaderSize(in, 64<<10))
 				if err != nil {
-					return fmt.Errorf("after %d messages: %w", imported, err)
+					return err
 				}
 				if a.json {
-					return a.printJSON(map[string]any{"done": true, "imported": imported, "present": present})
+					return a.printJSON(map[string]any{"done": true, "imported": imported})
 				}
-				return a.done("%d messages are in the queue; %d were there already", imported, present)
+				return a.done("%d messages were put into the queue; those that were there already stay as they are", imported)
 			})
 		},
 	}

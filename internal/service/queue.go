@@ -213,17 +213,9 @@ func (q *QueueAdmin) Body(ctx context.Context, message id.ID, w io.Writer) error
 	if err := s.Flush(); err != nil {
 		return err
 	}
-	for {
-		p, err := s.Recv()
-		if errors.Is(err, io.EOF) {
-			_, err = s.Reply()
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(p); err != nil {
-			return err
-		}
+	if _, err := io.Copy(w, &streamReader{recv: s.Recv}); err != nil {
+		return err
 	}
+	_, err = s.Reply()
+	return err
 }

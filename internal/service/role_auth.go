@@ -21,5 +21,6 @@ func (p *process) startAuth(ctx context.Context, part *part) error {
 	p.here.auth = s
 	part.seam = seam.AuthHandlers(s)
 	part.admin = seam.AuthAdminHandlers(s)
+	part.admin[methodSnapshot] = snapshotHandler(s)
 	return nil
 }

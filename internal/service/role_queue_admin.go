@@ -29,6 +29,7 @@ const (
 	methodRoute       = "queue.route" // how an address would be routed
 	methodPauseScope  = "queue.pause-scope"
 	methodExport      = "queue.export"
+	methodImport      = "queue.import"
 	methodETRN        = "queue.etrn" // on the seam's socket
 	bodyPiece         = 64 << 10     // bytes a frame
 	maxListed         = 1000         // messages in one answer
@@ -73,7 +74,7 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			d.Continue(s)
 		}
 	}
-	return seam.Handlers(seam.EnqueueHandlers(store), map[string]rpc.Handler{
+	return seam.Handlers(seam.EnqueueHandlers(store), archiveHandlers(store, d), map[string]rpc.Handler{
 		methodPause: rpc.Handle(func(_ context.Context, on bool) (none, error) { pause(dispatch.Scope{}, on); return none{}, nil }),
 		methodPauseScope: rpc.Handle(func(_ context.Context, r scopeRequest) (none, error) {
 			pause(r.Scope, r.Pause)
@@ -98,7 +99,6 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 		methodStats:  rpc.Handle(func(context.Context, none) (dispatch.Stats, error) { return d.Stats(maxTopDestination), nil }),
 		methodBackup: rpc.Handle(func(ctx context.Context, dir string) (none, error) { return none{}, store.Backup(ctx, dir) }),
 		methodRoute:  rpc.Handle(router.Route),
-		methodExport: exportHandler(store),
 		methodBody: func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
 			message, err := id.Parse(string(request))
 			if err != nil {

@@ -57,6 +57,7 @@ func (p *process) startDirectory(ctx context.Context, part *part) error {
 	p.here.reader = directory.Cached(db, directory.CacheOptions{Generation: db.Generation})
 	part.seam = seam.Handlers(seam.ReaderHandlers(db), seam.BlocksHandlers(db))
 	part.admin = seam.AdminHandlers(db)
+	part.admin[methodSnapshot] = snapshotHandler(db)
 	return nil
 }
 

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postilion/postilion/internal/service"
+)
+
+func (a *app) selftestCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "selftest", Short: "Send test messages through the running server and tell what became of each (TEST.deliver, TEST.receive)",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := a.readConfig()
+			if err != nil {
+				return err
+			}
+			results, err := service.Selftest(c.Context(), f.Config)
+			if err != nil {
+				return err
+			}
+			failed := 0
+			for _, r := range results {
+				if !r.OK {
+					failed++
+				}
+			}
+			err = a.show(results, func(w io.Writer) {
+				var rows [][]string
+				for _, r := range results {
+					verdict := "ok"
+					if !r.OK {
+						verdict = "FAILED"
+					}
+					rows = append(rows, []string{verdict, r.Case, r.Text})
+				}
+				a.table(w, []string{"RESULT", "CASE", "WHAT HAPPENED"}, rows)
+			})
+			if err == nil && failed > 0 {
+				err = fmt.Errorf("%d of %d cases failed", failed, len(results))
+			}
+			return err
+		},
+	}
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup FOLDER", Short: "Copy queue, directory, passwords and configuration, also while the server runs", Args: cobra.ExactArgs(1),
+		Long: "Copy what the server keeps, apart from mailboxes, into a new folder. A server that is started on the copy\n" +
+			"holds every message until `postilion queue release --all`. Mailboxes are files: copy mail/ with any tool.",
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := service.Backup(c.Context(), a.data, args[0]); err != nil {
+				return err
+			}
+			return a.done("the backup is in %s", args[0])
+		},
+	}
+}

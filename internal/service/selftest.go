@@ -1,0 +1,257 @@
+package service
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/smtp"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/seam"
+)
+
+// Result is one case of Selftest.
+type Result struct {
+	Case string `json:"case"`
+	OK   bool   `json:"ok"`
+	Text string `json:"text"`
+}
+
+// selftestWait bounds how long a case waits for its message.
+const selftestWait = 20 * time.Second
+
+// selftest is a run of the cases with an account of its own.
+type selftest struct {
+	cfg     *config.Config
+	stores  *Stores
+	queue   *QueueAdmin
+	account *directory.Account
+	results []Result
+}
+
+// Selftest sends messages through the running server as qmail's TEST.deliver and
+// TEST.receive ask: into a mailbox here, to nobody here, with a sender that does not exist
+// either, and over SMTP. It makes an account for this, and removes it and its mail again.
+func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
+	running, err := Running(ctx, c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if !running {
+		return nil, fmt.Errorf("%w: %s", control.ErrNotRunning, c.Data)
+	}
+	t := &selftest{cfg: c}
+	if t.stores, err = OpenStores(ctx, c.Data); err != nil {
+		return nil, err
+	}
+	defer t.stores.Close()
+	if t.queue, err = OpenQueue(ctx, c.Data); err != nil {
+		return nil, err
+	}
+	defer t.queue.Close()
+	if err := t.makeAccount(ctx); err != nil {
+		return nil, err
+	}
+	defer t.removeAccount(ctx)
+	t.deliver(ctx)
+	t.receive(ctx)
+	return t.results, nil
+}
+
+func (t *selftest) makeAccount(ctx context.Context) error {
+	domains, err := t.stores.Directory.Domains(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range domains {
+		if d.AliasOf == "" && !d.Disabled && d.CatchAll == "" {
+			local := "selftest-" + strings.ToLower(id.Source{}.New().String())
+			t.account = &directory.Account{Address: mail.Address{Local: local, Domain: d.Name}}
+			return t.stores.Directory.PutAccount(ctx, t.account, true)
+		}
+	}
+	return errors.New("no domain without a catch-all to test with; add one with `postilion domain add`")
+}
+
+func (t *selftest) removeAccount(ctx context.Context) {
+	// What is left of a test that was interrupted is an account without a password.
+	_ = t.stores.Directory.RemoveAccount(ctx, t.account.Address)
+	_ = os.RemoveAll(filepath.Join(t.cfg.Data, "mail", filepath.FromSlash(t.account.Mailbox)))
+}
+
+func (t *selftest) add(name string, err error, good string) {
+	r := Result{Case: name, OK: err == nil, Text: good}
+	if err != nil {
+		r.Text = err.Error()
+	}
+	t.results = append(t.results, r)
+}
+
+func (t *selftest) nobody() mail.Address {
+	return mail.Address{Local: "nobody-" + t.account.Address.Local, Domain: t.account.Address.Domain}
+}
+
+// deliver puts messages into the queue directly, as local programs do (TEST.deliver).
+func (t *selftest) deliver(ctx context.Context) {
+	me := t.account.Address
+	mark, err := t.enqueue(ctx, me, me)
+	if err == nil {
+		err = t.arrives(ctx, mark)
+	}
+	t.add("local-local", err, "delivered into the mailbox of "+me.String())
+	mark, err = t.enqueue(ctx, me, t.nobody())
+	if err == nil {
+		err = t.arrives(ctx, mark)
+	}
+	t.add("local-error", err, "bounced to the sender")
+	mark, err = t.enqueue(ctx, mail.Address{}, me)
+	if err == nil {
+		err = t.arrives(ctx, mark)
+	}
+	t.add("bounce to a mailbox", err, "delivered")
+	_, err = t.enqueue(ctx, t.nobody(), t.nobody())
+	t.add("double bounce", err, "handed to the postmaster of this host")
+}
+
+// receive hands messages in over SMTP (TEST.receive).
+func (t *selftest) receive(ctx context.Context) {
+	addr, err := t.smtpAddr(ctx)
+	if err != nil {
+		t.add("SMTP service", err, "")
+		return
+	}
+	mark := newMark()
+	err = t.send(addr, t.account.Address.String(), mark)
+	if err == nil {
+		err = t.arrives(ctx, mark)
+	}
+	t.add("SMTP to a mailbox", err, "delivered")
+	for name, to := range map[string]string{"SMTP to an unknown mailbox": t.nobody().String(), "SMTP to another host": "nobody@selftest.invalid"} {
+		err := t.send(addr, to, newMark())
+		switch {
+		case err == nil:
+			err = errors.New("it was accepted")
+			if name == "SMTP to another host" {
+				err = errors.New("it was accepted: this host relays for " + addr)
+			}
+		case strings.HasPrefix(err.Error(), "5"):
+			t.add(name, nil, "refused: "+err.Error())
+			continue
+		}
+		t.add(name, err, "")
+	}
+}
+
+// smtpAddr is where the running server takes mail from other hosts.
+func (t *selftest) smtpAddr(ctx context.Context) (string, error) {
+	cl := control.Client(t.cfg.Data, control.Supervisor)
+	defer cl.Close()
+	s, err := rpc.Do[none, control.Status](ctx, cl, control.MethodStatus, none{})
+	if err != nil {
+		return "", err
+	}
+	for _, l := range s.Listeners {
+		if l.Name == "smtp" {
+			host, port, err := net.SplitHostPort(l.Addr)
+			if err == nil && net.ParseIP(host).IsUnspecified() {
+				host = "127.0.0.1"
+			}
+			return net.JoinHostPort(host, port), err
+		}
+	}
+	return "", errors.New("the smtp service is off")
+}
+
+func newMark() string { return "selftest " + id.Source{}.New().String() }
+
+func message(from, to, mark string) []byte {
+	return fmt.Appendf(nil, "From: <%s>\nTo: <%s>\nSubject: %s\n\nA message of `postilion selftest`.\n", from, to, mark)
+}
+
+func (t *selftest) enqueue(ctx context.Context, from, to mail.Address) (mark string, err error) {
+	mark = newMark()
+	body := message(from.String(), to.String(), mark)
+	env := &mail.Envelope{ID: id.Source{}.New(), Accepted: time.Now().UTC(), From: from, Recipients: []mail.Recipient{{To: to}},
+		Protocol: "LOCAL", Size: int64(len(body)), CRLFSize: int64(len(body) + bytes.Count(body, []byte("\n")))}
+	cl := adminClient(t.cfg.Data, Queue)
+	defer cl.Close()
+	d, err := seam.Enqueuer{Client: cl}.Begin(ctx, env)
+	if err != nil {
+		return mark, err
+	}
+	defer d.Abort()
+	if _, err := d.Write(body); err != nil {
+		return mark, err
+	}
+	return mark, d.Commit(ctx)
+}
+
+func (t *selftest) send(addr, to, mark string) error {
+	c, err := smtp.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	from := t.account.Address.String()
+	if err := c.Mail(from); err != nil {
+		return err
+	}
+	if err := c.Rcpt(to); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(bytes.ReplaceAll(message(from, to, mark), []byte("\n"), []byte("\r\n"))); err != nil {
+		return err
+	}
+	return errors.Join(w.Close(), c.Quit())
+}
+
+// arrives waits until a message that holds the mark is in the account's mailbox.
+func (t *selftest) arrives(ctx context.Context, mark string) error {
+	dir := filepath.Join(t.cfg.Data, "mail", filepath.FromSlash(t.account.Mailbox), "new")
+	end := time.Now().Add(selftestWait)
+	for time.Now().Before(end) {
+		names, _ := filepath.Glob(filepath.Join(dir, "*")) // the pattern is right
+		for _, name := range names {
+			if found, err := holds(name, mark); err == nil && found {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("it did not arrive within %s; see `postilion queue list` and the log", selftestWait)
+}
+
+func holds(name, mark string) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), mark) {
+			return true, nil
+		}
+	}
+	return false, lines.Err()
+}
