@@ -43,6 +43,7 @@ var layers = [][]string{
 	{"fs"},
 	{"id"},
 	{"clock"},
+	{"testcount"},
 }
 
 // layer returns the number of the layer that holds the folder, by its longest prefix.
