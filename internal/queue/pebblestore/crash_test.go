@@ -254,7 +254,7 @@ func TestACrashLosesNothingAcknowledged(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			crashfs.Explore(t, crashfs.Scenario[fact]{
-				Seed: seed, Cuts: 2000, Run: history{writers: 3, messages: 8, reopen: 1}.run, Check: check,
+				Seed: seed, Cuts: 2000 / slower, Run: history{writers: 3, messages: 8, reopen: 1}.run, Check: check,
 			})
 		})
 	}
@@ -263,7 +263,7 @@ func TestACrashLosesNothingAcknowledged(t *testing.T) {
 func TestACrashDuringRecoveryLosesNothing(t *testing.T) {
 	t.Parallel()
 	crashfs.Explore(t, crashfs.Scenario[fact]{
-		Seed: 3, Cuts: 250, Twice: true, Options: crashfs.Options{Ext4: true},
+		Seed: 3, Cuts: 250 / slower, Twice: true, Options: crashfs.Options{Ext4: true},
 		Run: history{writers: 3, messages: 8, reopen: 1}.run, Check: check,
 	})
 }

@@ -137,7 +137,7 @@ func TestAFailureOfTheDisk(t *testing.T) {
 		for from := range 4 {
 			t.Run(fmt.Sprintf("%v %d", fail, from), func(t *testing.T) {
 				t.Parallel()
-				for n := from*3 + 1; n < 360; n += 12 {
+				for n := from*3 + 1; n < 360; n += 12 * slower {
 					faultAt(t, n, fail)
 				}
 			})

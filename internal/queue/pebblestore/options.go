@@ -29,7 +29,7 @@ type Options struct {
 	// FS is rooted at the queue's folder.
 	FS fs.FS
 	// VFS and Path, if VFS is given, are where Pebble finds the same folder by itself:
-	// vfs.Default and its path on the running system, which spares a layer on the hot way.
+	// pebblex.System() and its path on the running system, which spares a layer on the hot way.
 	// Backup's folder is then a path of VFS, else one in FS.
 	VFS  vfs.FS
 	Path string

@@ -75,9 +75,9 @@ func TestChurnLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
-	churn(t, s, 10_000, 2000)
+	churn(t, s, 10_000/slower, 2000)
 	before := folderSize(t, dir)
-	churn(t, s, 20_000, 2000)
+	churn(t, s, 20_000/slower, 2000)
 	churn(t, s, 50, limit+1)
 	after := folderSize(t, dir)
 	if after > before+16<<20 {

@@ -78,7 +78,6 @@ type spoolFile struct {
 	fs.File
 	number uint64
 	fresh  bool // its name is not durable
-	size   int64
 }
 
 // create takes a free file or makes one, for the message.

@@ -4,9 +4,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/pebblex"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
 	"github.com/postilion/postilion/internal/queue/queuetest"
@@ -30,7 +29,7 @@ func tryOpen(t testing.TB, dir string) (*pebblestore.Store, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pebblestore.Open(context.Background(), pebblestore.Options{FS: fsys, VFS: vfs.Default, Path: dir, ReserveBytes: 1 << 20})
+	return pebblestore.Open(context.Background(), pebblestore.Options{FS: fsys, VFS: pebblex.System(), Path: dir, ReserveBytes: 1 << 20})
 }
 
 // located is a store that knows its folder.

@@ -1,0 +1,6 @@
+//go:build race
+
+package pebblestore_test
+
+// slower divides what is done many times, under the race detector.
+const slower = 6
