@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +58,7 @@ func (d *disk) umount() {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	exec.Command("umount", "-l", d.mount).Run() // leave nothing behind
 	d.t.Fatalf("umount: %s", out)
 }
 
@@ -68,7 +70,7 @@ func (d *disk) again() {
 }
 
 func TestNothingAcknowledgedIsLostToPowerCuts(t *testing.T) {
-	l, c, err, took := powerCuts(t, "", 5**soak)
+	l, c, err, took := powerCuts(t, "", 5*(*soak))
 	l.verdict(t, "power cuts", c, err, took)
 }
 
@@ -93,7 +95,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, err erro
 	stop := l.start(8)
 	defer func() { stop() }()
 	for round := range rounds {
-		time.Sleep(2 * time.Second)
+		time.Sleep(time.Second + rand.N(1500*time.Millisecond))
 		before := l.count()
 		l.cut()
 		d.cut()

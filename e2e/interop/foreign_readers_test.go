@@ -109,7 +109,6 @@ refuses("a deleted message", "-ERR", lambda: c.retr(3))
 c.quit()
 c = login(poplib.POP3_SSL("localhost", pop3s, context=trust))
 assert [l.split()[1] for l in c.uidl()[1]] == ids[:2]
-c.utf8() if hasattr(c, "utf8") and False else None
 c.quit()
 print("done")
 `
