@@ -145,22 +145,27 @@ func (d *Dispatcher) claim(ctx context.Context) {
 // take accepts one message from the store. It never blocks. Messages that are here
 // already (after the store was reopened) only get their new lease.
 func (d *Dispatcher) take(c queue.Claimed) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if c.Message == nil {
+		d.mu.Lock()
 		d.claimed = true
+		d.mu.Unlock()
+		return
+	}
+	if d.renewed(c) {
 		return
 	}
 	env := c.Message.Envelope
-	if m := d.messages[env.ID]; m != nil {
-		m.fence = c.Lease.Fence
-		return
-	}
 	now, wall := d.now(), d.deps.Clock.Now()
+	birth := now - instant(max(wall.Sub(env.Accepted), 0))
+	if birth >= 0 { // accepted since the start, not found in the queue
+		d.acceptedEvent(env)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	m := &message{
 		id:    env.ID,
 		fence: c.Lease.Fence,
-		birth: now - instant(max(wall.Sub(env.Accepted), 0)),
+		birth: birth,
 		group: d.group(env.Group),
 		prio:  env.Priority,
 		held:  c.Message.Held,
@@ -175,6 +180,17 @@ func (d *Dispatcher) take(c queue.Claimed) {
 		d.keep(m, c.Message)
 	}
 	d.pump()
+}
+
+// renewed gives a message that is here already its new lease.
+func (d *Dispatcher) renewed(c queue.Claimed) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.messages[c.Message.Envelope.ID]
+	if m != nil {
+		m.fence = c.Lease.Fence
+	}
+	return m != nil
 }
 
 // plan makes m's tasks from its recipients' states: one for each due time.

@@ -92,7 +92,7 @@ func TestNewMailIsDeliveredAtOnceWithoutReadingTheDisk(t *testing.T) {
 		if h.store.loads != 0 {
 			t.Errorf("%d reads", h.store.loads)
 		}
-		for k, want := range map[trace.Kind]int{trace.Routed: 3, trace.Attempt: 2, trace.Delivered: 3, trace.Finished: 1} {
+		for k, want := range map[trace.Kind]int{trace.Accepted: 1, trace.Routed: 3, trace.Attempt: 3, trace.Delivered: 3, trace.Finished: 1} {
 			if got := h.events.of(k); got != want {
 				t.Errorf("%d events %s, want %d", got, k, want)
 			}

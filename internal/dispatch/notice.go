@@ -75,32 +75,52 @@ func hostText(v *deliver.Verdict) string {
 	return v.Host + " [" + v.Addr + "]"
 }
 
+// acceptedEvent tells of a message that was committed, whoever handed it in.
+func (d *Dispatcher) acceptedEvent(env *mail.Envelope) {
+	e := trace.Event{
+		Time: env.Accepted, Kind: trace.Accepted, Role: env.Protocol, Message: env.ID, Parent: env.Parent, Session: env.Session,
+		Tenant: env.Tenant, Account: env.Account, Helo: env.HELO, From: env.From.String(), Size: env.Size, Count: int64(len(env.Recipients)),
+	}
+	if env.Client.IsValid() {
+		e.Client = env.Client.String()
+	}
+	if len(env.Recipients) > 0 {
+		e.To = env.Recipients[0].To.String()
+	}
+	d.deps.Recorder.Record(e)
+}
+
 // event records a step of a pass that is not a result.
 func (d *Dispatcher) event(p *pass, k trace.Kind, n uint32, e trace.Event) {
 	r := &p.env.Recipients[n]
-	e.Time, e.Kind, e.Role = d.deps.Clock.Now().UTC(), k, "queue"
+	e.Time, e.Kind, e.Role = d.deps.Clock.Now().UTC(), k, p.role()
 	e.Message, e.Parent, e.Attempt, e.Session = p.m.id, p.env.Parent, p.attempt, p.env.Session
 	e.Tenant, e.Account = p.env.Tenant, p.env.Account
 	e.From, e.To, e.N, e.Size = p.env.From.String(), r.To.String(), int(n), p.env.Size
 	d.deps.Recorder.Record(e)
 }
 
+// role names who works on a pass: the destination's kind once it is routed.
+func (p *pass) role() string {
+	switch to := p.lane.key.dest; {
+	case to == nil:
+		return "queue"
+	case to.kind == remote:
+		return "remote"
+	}
+	return "local"
+}
+
 // resultEvent describes a result; it is recorded once the store has the state.
 func (d *Dispatcher) resultEvent(p *pass, k trace.Kind, s *queue.RecipientState, r *result) trace.Event {
 	env := p.env
 	e := trace.Event{
-		Time: p.wall, Kind: k, Role: "queue",
+		Time: p.wall, Kind: k, Role: p.role(),
 		Message: p.m.id, Parent: env.Parent, Attempt: p.attempt, Session: env.Session,
 		Tenant: env.Tenant, Account: env.Account,
 		From: env.From.String(), To: env.Recipients[r.n].To.String(), N: int(r.n), Size: env.Size,
 		Host: s.Host, TLS: r.v.TLS, Text: r.v.Text, Next: s.Next,
 		Took: timeOf(d.now() - p.started),
-	}
-	if to := p.lane.key.dest; to != nil {
-		e.Role = "local"
-		if to.kind == remote {
-			e.Role = "remote"
-		}
 	}
 	if s.Err != nil {
 		e.Code, e.Status, e.Reason = s.Err.Code, s.Err.Enhanced, string(s.Err.Reason)

@@ -223,7 +223,7 @@ func (d *Dispatcher) addNotice(o *outcome, k bounce.Kind, list []bounce.Outcome)
 	if made == nil {
 		d.count.Triple++
 		d.deps.Log.Info("triple bounce: discarding it", "message", o.m.id.String())
-		e.Text = "triple bounce: discarding"
+		e.Kind, e.Text = trace.Discarded, "triple bounce: discarding"
 		o.events = append(o.events, e)
 		return
 	}

@@ -363,7 +363,9 @@ func (d *Dispatcher) deliver(p *pass) {
 		Body:       func() (io.ReadCloser, error) { return d.body(d.work, p.m.id) },
 		Next:       pr.next,
 	}
-	d.event(p, trace.Attempt, uint32(pr.recipients[0].N), trace.Event{Count: int64(len(pr.recipients))})
+	for i := range pr.recipients {
+		d.event(p, trace.Attempt, uint32(pr.recipients[i].N), trace.Event{})
+	}
 	ctx, target := d.work, d.deps.Remote
 	if p.lane.key.dest.kind == local {
 		target = d.deps.Mailbox

@@ -199,7 +199,6 @@ func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err
 		t.refused(t.err, t.env.From, mail.Address{})
 		return verdicts, t.err
 	}
-	t.accepted()
 	return verdicts, nil
 }
 
@@ -258,14 +257,6 @@ func (t *Transaction) refused(err *reason.Error, from, to mail.Address) {
 	if err.Cause != nil {
 		e.Text += ": " + err.Cause.Error()
 	}
-	t.s.d.Events.Record(e)
-}
-
-func (t *Transaction) accepted() {
-	e := t.event(trace.Accepted)
-	e.Time = t.env.Accepted
-	e.From, e.To = t.env.From.String(), t.env.Recipients[0].To.String()
-	e.Count, e.Size = int64(len(t.env.Recipients)), t.env.Size
 	t.s.d.Events.Record(e)
 }
 

@@ -103,6 +103,9 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 		l.closers = append(l.closers, s)
 		w = s
 	}
+	lines := newAsync(w, o.To == "syslog")
+	l.closers = append([]io.Closer{lines}, l.closers...)
+	w = lines
 	level, _ := o.level() // validated
 	l.Logger = slog.New(handler(o, w, level)).With("role", role)
 	l.Events = &Events{log: l.Logger}

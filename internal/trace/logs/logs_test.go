@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,6 +41,7 @@ func TestQmailsOwnLines(t *testing.T) {
 	for _, e := range journey() {
 		l.Events.Record(e)
 	}
+	l.Close()
 	stamp := regexp.MustCompile(`(?m)^@[0-9a-f]{24} `)
 	if n := len(stamp.FindAllString(out.String(), -1)); n != strings.Count(out.String(), "\n") {
 		t.Errorf("%d of the lines have a stamp:\n%s", n, &out)
@@ -81,6 +83,7 @@ func TestNoFormatLetsControlCharactersThrough(t *testing.T) {
 			l.Events.Record(trace.Event{Kind: k, From: evil, To: evil, Text: evil, Helo: evil, Host: evil})
 		}
 		l.Info("x", "peer", evil)
+		l.Close()
 		for line := range strings.Lines(out.String()) {
 			if i := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }); i >= 0 {
 				t.Errorf("%s: control character at %d of %q", format, i, line)
@@ -133,5 +136,36 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		if _, err := Open(tt.o, "queue", "", &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want it to name %s", tt.o, err, tt.want)
 		}
+	}
+}
+
+// stuck is a destination that takes nothing until it is let go.
+type stuck struct {
+	let  chan struct{}
+	got  bytes.Buffer
+	once bool
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	if !s.once {
+		<-s.let
+		s.once = true
+	}
+	return s.got.Write(p)
+}
+
+func TestASlowDestinationHoldsUpNobodyAndLossIsTold(t *testing.T) {
+	t.Parallel()
+	s := &stuck{let: make(chan struct{})}
+	a := newAsync(s, false)
+	line := []byte(strings.Repeat("x", 1023) + "\n")
+	for range 3000 { // far more than may wait; a Write that blocked would hang the test
+		a.Write(line)
+	}
+	close(s.let)
+	a.Close()
+	kept := strings.Count(s.got.String(), "x\n")
+	if !strings.Contains(s.got.String(), fmt.Sprintf("%d lines of the log were lost", 3000-kept)) || kept < 1024 {
+		t.Errorf("%d lines were kept, the end is %q", kept, s.got.String()[s.got.Len()-80:])
 	}
 }

@@ -81,6 +81,8 @@ func (q *qmailLines) record(e *trace.Event) bool {
 		q.end(e, msg, "failure")
 	case trace.Bounced:
 		q.line("bounce msg %d qp %d", msg, os.Getpid())
+	case trace.Discarded:
+		q.line("triple bounce: discarding bounce/%d", msg)
 	case trace.Finished:
 		q.line("end msg %d", msg)
 	case trace.Routed:
