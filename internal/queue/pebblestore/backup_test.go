@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/pebblex"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/queue/queuetest"
 )
@@ -103,6 +108,22 @@ func TestABackupOfARunningQueueIsWholeAndHeld(t *testing.T) {
 	}
 }
 
+func TestANewerFolderIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open(t, dir).Close()
+	db, err := pebble.Open(filepath.Join(dir, "db"), &pebble.Options{FormatMajorVersion: pebblex.Format, Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Set([]byte("m/format"), []byte{99}, pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryOpen(t, dir); err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("opened with %v", err)
+	}
+}
+
 func TestAFolderIsOpenOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -112,3 +133,10 @@ func TestAFolderIsOpenOnce(t *testing.T) {
 		t.Errorf("a second opening: %v", err)
 	}
 }
+
+// quiet keeps Pebble's own words out of the test's output.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)      {}
+func (quiet) Errorf(string, ...any)     {}
+func (quiet) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
