@@ -17,14 +17,15 @@ type Auth struct{ Client *Client }
 
 var _ auth.Service = Auth{}
 
+// What a client sends goes as bytes: a string that is not UTF-8 would not survive JSON.
 type (
 	passwordRequest struct {
 		Attempt        auth.Attempt
-		User, Password string
+		User, Password []byte
 	}
 	apopRequest struct {
 		Attempt                 auth.Attempt
-		User, Timestamp, Digest string
+		User, Timestamp, Digest []byte
 	}
 	scramRequest struct {
 		Attempt  auth.Attempt
@@ -41,10 +42,10 @@ type (
 func AuthHandlers(s auth.Service) map[string]rpc.Handler {
 	return map[string]rpc.Handler{
 		"auth.password": rpc.Handle(func(ctx context.Context, r passwordRequest) (auth.Identity, error) {
-			return s.Password(ctx, r.Attempt, r.User, r.Password)
+			return s.Password(ctx, r.Attempt, string(r.User), string(r.Password))
 		}),
 		"auth.apop": rpc.Handle(func(ctx context.Context, r apopRequest) (auth.Identity, error) {
-			return s.APOP(ctx, r.Attempt, r.User, r.Timestamp, r.Digest)
+			return s.APOP(ctx, r.Attempt, string(r.User), string(r.Timestamp), string(r.Digest))
 		}),
 		"auth.allowed": rpc.Handle(func(ctx context.Context, client netip.Addr) (none, error) {
 			return none{}, s.Allowed(ctx, client)
@@ -99,12 +100,12 @@ func serveSCRAM(ctx context.Context, s auth.Service, c *rpc.Conn, request []byte
 
 // Password implements auth.Service.
 func (a Auth) Password(ctx context.Context, attempt auth.Attempt, user, password string) (auth.Identity, error) {
-	return call[passwordRequest, auth.Identity](ctx, a.Client, "auth.password", passwordRequest{attempt, user, password})
+	return call[passwordRequest, auth.Identity](ctx, a.Client, "auth.password", passwordRequest{attempt, []byte(user), []byte(password)})
 }
 
 // APOP implements auth.Service.
 func (a Auth) APOP(ctx context.Context, attempt auth.Attempt, user, timestamp, digest string) (auth.Identity, error) {
-	return call[apopRequest, auth.Identity](ctx, a.Client, "auth.apop", apopRequest{attempt, user, timestamp, digest})
+	return call[apopRequest, auth.Identity](ctx, a.Client, "auth.apop", apopRequest{attempt, []byte(user), []byte(timestamp), []byte(digest)})
 }
 
 // Allowed implements auth.Service.

@@ -14,14 +14,16 @@ var _ auth.Admin = AuthAdmin{}
 
 type secretRequest struct {
 	Account   uint64
-	Text      string // a password, a stored form, or an app password's name
+	Text      []byte // a password, a stored form, or an app password's name
 	Protocols []string
 }
 
 // AuthAdminHandlers serves auth.Admin.
 func AuthAdminHandlers(a auth.Admin) map[string]rpc.Handler {
 	change := func(f func(context.Context, uint64, string) error) rpc.Handler {
-		return rpc.Handle(func(ctx context.Context, r secretRequest) (none, error) { return none{}, f(ctx, r.Account, r.Text) })
+		return rpc.Handle(func(ctx context.Context, r secretRequest) (none, error) {
+			return none{}, f(ctx, r.Account, string(r.Text))
+		})
 	}
 	return map[string]rpc.Handler{
 		"auth.set-password": change(a.SetPassword),
@@ -29,7 +31,7 @@ func AuthAdminHandlers(a auth.Admin) map[string]rpc.Handler {
 		"auth.remove-app":   change(a.RemoveAppPassword),
 		"auth.credentials":  rpc.Handle(a.Credentials),
 		"auth.add-app": rpc.Handle(func(ctx context.Context, r secretRequest) (string, error) {
-			return a.AddAppPassword(ctx, r.Account, r.Text, r.Protocols)
+			return a.AddAppPassword(ctx, r.Account, string(r.Text), r.Protocols)
 		}),
 		"auth.remove": rpc.Handle(func(ctx context.Context, account uint64) (none, error) { return none{}, a.Remove(ctx, account) }),
 		"auth.blocked": rpc.Handle(func(ctx context.Context, _ none) ([]auth.BlockedBy, error) {
@@ -40,7 +42,7 @@ func AuthAdminHandlers(a auth.Admin) map[string]rpc.Handler {
 }
 
 func (a AuthAdmin) change(ctx context.Context, method string, account uint64, text string) error {
-	_, err := once[secretRequest, none](ctx, a.Client, method, secretRequest{Account: account, Text: text})
+	_, err := once[secretRequest, none](ctx, a.Client, method, secretRequest{Account: account, Text: []byte(text)})
 	return err
 }
 
@@ -66,7 +68,7 @@ func (a AuthAdmin) Credentials(ctx context.Context, account uint64) (auth.Creden
 
 // AddAppPassword implements auth.Admin.
 func (a AuthAdmin) AddAppPassword(ctx context.Context, account uint64, name string, protocols []string) (string, error) {
-	return once[secretRequest, string](ctx, a.Client, "auth.add-app", secretRequest{account, name, protocols})
+	return once[secretRequest, string](ctx, a.Client, "auth.add-app", secretRequest{account, []byte(name), protocols})
 }
 
 // Remove implements auth.Admin.

@@ -168,6 +168,49 @@ func TestAuthCarriesVerdictsAndConversations(t *testing.T) {
 	}
 }
 
+// secrets keeps what was set, and compares with it.
+type secrets struct {
+	auth.Service
+	auth.Admin
+	kept map[string]string
+}
+
+func (s *secrets) SetPassword(_ context.Context, _ uint64, password string) error {
+	s.kept["password"] = password
+	return nil
+}
+func (s *secrets) Password(_ context.Context, _ auth.Attempt, user, password string) (auth.Identity, error) {
+	if password != s.kept["password"] {
+		return auth.Identity{}, auth.Failed
+	}
+	return auth.Identity{Account: 7}, nil
+}
+func (s *secrets) APOP(_ context.Context, _ auth.Attempt, user, timestamp, digest string) (auth.Identity, error) {
+	s.kept["apop"] = user + timestamp + digest
+	return auth.Identity{Account: 7}, nil
+}
+
+func TestPasswordsOfAnyBytesSurvive(t *testing.T) {
+	t.Parallel()
+	s := &secrets{kept: map[string]string{}}
+	cl, _ := dial(t, Handlers(AuthHandlers(s), AuthAdminHandlers(s)))
+	ctx := context.Background()
+	for _, password := range []string{"", "plain", "\xe9t\xe9", "\xff\xfe", "가", "<&>\u2028\x7f", strings.Repeat("\x80", 4096)} {
+		if err := (AuthAdmin{cl}).SetPassword(ctx, 7, password); err != nil || s.kept["password"] != password {
+			t.Errorf("%q set as %q, %v", password, s.kept["password"], err)
+		}
+		if _, err := (Auth{cl}).Password(ctx, auth.Attempt{}, "joe", password); err != nil {
+			t.Errorf("%q: %v", password, err)
+		}
+	}
+	if _, err := (Auth{cl}).Password(ctx, auth.Attempt{}, "joe", strings.Repeat("\ufffd", 4096)); reason.As(err).Reason != auth.Failed.Reason {
+		t.Errorf("another password: %v", err)
+	}
+	if _, err := (Auth{cl}).APOP(ctx, auth.Attempt{}, "jo\xff", "<1@\xfe>", "\x80d"); err != nil || s.kept["apop"] != "jo\xff<1@\xfe>\x80d" {
+		t.Errorf("APOP came as %q, %v", s.kept["apop"], err)
+	}
+}
+
 // store keeps what was committed.
 type store struct {
 	mu        sync.Mutex

@@ -11,7 +11,6 @@ import (
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/serve"
-	"github.com/postilion/postilion/internal/trace"
 )
 
 // The services of role access, with where their keys are.
@@ -31,8 +30,7 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	}
 	boxes := maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: mail, Barrier: &fs.Barrier{FS: mail}, Clock: p.clock})
 	holders := new(session.Table)
-	// Role auth records every login, of all protocols.
-	logins := &session.Logins{Auth: p.authService(), Directory: p.reader(), Clock: p.clock, Recorder: trace.Discard}
+	logins := &session.Logins{Auth: p.authService(), Directory: p.reader()}
 	handlers := map[string]*swapHandler{}
 	for name := range accessServices {
 		handlers[name] = new(swapHandler)

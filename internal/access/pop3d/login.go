@@ -65,7 +65,7 @@ func (s *state) cmdPass(password string) bool {
 	default:
 		user := s.user
 		s.user = ""
-		login, err := s.Logins.Password(s.ctx, s.attempt(), "USER", user, password)
+		login, err := s.Logins.Password(s.ctx, s.attempt(), user, password)
 		s.enter(login, err)
 	}
 	return true

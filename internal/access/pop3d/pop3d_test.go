@@ -262,9 +262,8 @@ func TestWhatHappenedIsRecorded(t *testing.T) {
 	c.want("DELE 1", "+OK")
 	c.want("QUIT", "+OK")
 	<-c.done
-	logins := w.events.of(trace.Login)
-	if len(logins) != 2 || logins[0].Reason != "auth-failed" || logins[1].Account != joe.Address || logins[1].Tenant != 7 {
-		t.Errorf("logins %+v", logins)
+	if e := w.events.of(trace.Login); len(e) != 0 {
+		t.Errorf("logins are recorded by auth, once: %+v", e)
 	}
 	for _, kind := range []trace.Kind{trace.Retrieved, trace.Expunged} {
 		if e := w.events.of(kind); len(e) != 1 || e[0].Message != m || e[0].Size != 14 || e[0].Account != joe.Address {

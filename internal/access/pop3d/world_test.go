@@ -152,7 +152,7 @@ func newWorld(t testing.TB, o Options) *world {
 		o.Host = "pop.example.test"
 	}
 	w.Handler = New(o, Deps{
-		Logins:    &session.Logins{Auth: users{}, Directory: users{}, Clock: w.clock, Recorder: w.events},
+		Logins:    &session.Logins{Auth: users{}, Directory: users{}},
 		Holders:   &session.Table{},
 		Mailboxes: maildir.New(maildir.Options{Host: "h"}, maildir.Deps{FS: files, Barrier: &fs.Barrier{FS: files}, Clock: w.clock}),
 		Clock:     w.clock, Recorder: w.events,

@@ -5,18 +5,15 @@ import (
 	"errors"
 
 	"github.com/postilion/postilion/internal/auth"
-	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/trace"
 )
 
-// Logins turns credentials into accounts, and records each try. All fields are needed.
+// Logins turns credentials into accounts. Both fields are needed. Auth records each
+// try, of all protocols, so that nothing here does.
 type Logins struct {
 	Auth      auth.Service
 	Directory directory.Reader
-	Clock     clock.Clock
-	Recorder  trace.Recorder
 }
 
 // Login is a successful login.
@@ -26,37 +23,26 @@ type Login struct {
 }
 
 // Password logs in with a user name and a password. The error is a *reason.Error.
-func (l *Logins) Password(ctx context.Context, a auth.Attempt, mechanism, user, password string) (*Login, error) {
+func (l *Logins) Password(ctx context.Context, a auth.Attempt, user, password string) (*Login, error) {
 	identity, err := l.Auth.Password(ctx, a, user, password)
-	return l.finish(ctx, a, mechanism, user, identity, err)
+	return l.finish(ctx, identity, err)
 }
 
 // APOP logs in with an RFC 1939 7 digest.
 func (l *Logins) APOP(ctx context.Context, a auth.Attempt, user, timestamp, digest string) (*Login, error) {
 	identity, err := l.Auth.APOP(ctx, a, user, timestamp, digest)
-	return l.finish(ctx, a, "APOP", user, identity, err)
+	return l.finish(ctx, identity, err)
 }
 
-func (l *Logins) finish(ctx context.Context, a auth.Attempt, mechanism, user string, identity auth.Identity, err error) (*Login, error) {
-	var account *directory.Account
-	if err == nil {
-		account, err = l.account(ctx, identity)
-	}
-	e := trace.Event{
-		Time: l.Clock.Now(), Kind: trace.Login, Role: a.Protocol, Session: a.Session,
-		Client: a.Client.String(), Account: user, Text: mechanism, Code: 235,
-	}
+// finish finds the account of who logged in. The error is a *reason.Error.
+func (l *Logins) finish(ctx context.Context, identity auth.Identity, err error) (*Login, error) {
 	if err != nil {
-		r := reason.As(err)
-		e.Code, e.Status, e.Reason = r.Code, r.Enhanced, string(r.Reason)
-		l.Recorder.Record(e)
-		return nil, r
+		return nil, reason.As(err)
 	}
-	e.Account, e.Tenant = identity.Address, account.Tenant
-	if identity.Device != "" {
-		e.Text += " " + identity.Device
+	account, err := l.account(ctx, identity)
+	if err != nil {
+		return nil, reason.As(err)
 	}
-	l.Recorder.Record(e)
 	return &Login{identity, account}, nil
 }
 

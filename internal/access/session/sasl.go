@@ -103,7 +103,7 @@ func (x *Exchange) plain(ctx context.Context, response []byte) ([]byte, *Login, 
 	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
 		return nil, nil, auth.Failed
 	}
-	login, err := x.logins.Password(ctx, x.attempt, "PLAIN", string(parts[1]), string(parts[2]))
+	login, err := x.logins.Password(ctx, x.attempt, string(parts[1]), string(parts[2]))
 	return nil, login, err
 }
 
@@ -125,7 +125,7 @@ func (x *Exchange) loginUser(_ context.Context, user []byte) ([]byte, *Login, er
 		if bytes.IndexByte(password, 0) >= 0 {
 			return nil, nil, ErrSASL
 		}
-		login, err := x.logins.Password(ctx, x.attempt, "LOGIN", name, string(password))
+		login, err := x.logins.Password(ctx, x.attempt, name, string(password))
 		return nil, login, err
 	}
 	return []byte("Password:"), nil, nil
@@ -148,13 +148,12 @@ func (x *Exchange) scramStep(ctx context.Context, response []byte) ([]byte, *Log
 	challenge, done, err := x.talk.Step(ctx, response)
 	if err != nil || !done {
 		if err != nil {
-			_, err = x.logins.finish(ctx, x.attempt, x.mechanism, "", auth.Identity{}, err)
+			_, err = x.logins.finish(ctx, auth.Identity{}, err)
 		}
 		return challenge, nil, err
 	}
 	finish := func(ctx context.Context, _ []byte) ([]byte, *Login, error) {
-		identity := x.talk.Identity()
-		login, err := x.logins.finish(ctx, x.attempt, x.mechanism, identity.Address, identity, nil)
+		login, err := x.logins.finish(ctx, x.talk.Identity(), nil)
 		return nil, login, err
 	}
 	if len(challenge) == 0 {

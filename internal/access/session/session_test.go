@@ -11,11 +11,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/postilion/postilion/internal/auth"
-	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/trace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -144,10 +142,6 @@ func (f fake) Account(context.Context, uint64) (*directory.Account, error) {
 	return f.account, f.dirErr
 }
 
-type recorder struct{ list []trace.Event }
-
-func (r *recorder) Record(e trace.Event) { r.list = append(r.list, e) }
-
 func TestALoginNeedsAnAccountThatMayLogIn(t *testing.T) {
 	t.Parallel()
 	good := &directory.Account{ID: 1, Mailbox: "joe", Tenant: 3}
@@ -162,18 +156,14 @@ func TestALoginNeedsAnAccountThatMayLogIn(t *testing.T) {
 		"directory down": {fake{dirErr: errors.New("down")}, "directory-unavailable"},
 		"auth down":      {fake{err: errors.New("down")}, "local-error"},
 	} {
-		var events recorder
-		l := &Logins{Auth: c.fake, Directory: c.fake, Clock: clock.NewFake(noon), Recorder: &events}
-		login, err := l.Password(context.Background(), auth.Attempt{Protocol: "pop3"}, "USER", "joe@example.test", "x")
+		l := &Logins{Auth: c.fake, Directory: c.fake}
+		login, err := l.Password(context.Background(), auth.Attempt{Protocol: "pop3"}, "joe@example.test", "x")
 		var got reason.ID
 		if err != nil {
 			got = reason.As(err).Reason
 		}
 		if got != c.want || (login == nil) != (c.want != "") {
 			t.Errorf("%s: %v, %v", name, login, err)
-		}
-		if len(events.list) != 1 || events.list[0].Reason != string(c.want) || events.list[0].Role != "pop3" {
-			t.Errorf("%s: events %+v", name, events.list)
 		}
 	}
 }
@@ -183,7 +173,7 @@ func FuzzResponse(f *testing.F) {
 	for _, s := range []string{"", "\x00a\x00b", "a\x00a\x00b", "a\x00b\x00c", "\x00\x00", "\x00a\x00", "\x00a\x00b\x00c"} {
 		f.Add([]byte(s))
 	}
-	l := &Logins{Auth: fake{}, Directory: fake{account: &directory.Account{Mailbox: "m"}}, Clock: clock.System{}, Recorder: trace.Discard}
+	l := &Logins{Auth: fake{}, Directory: fake{account: &directory.Account{Mailbox: "m"}}}
 	f.Fuzz(func(t *testing.T, response []byte) {
 		for _, mechanism := range []string{"PLAIN", "LOGIN"} {
 			x, ok := l.Begin(auth.Attempt{}, mechanism, Mechanisms(true, nil), nil)
