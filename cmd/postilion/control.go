@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -23,7 +24,16 @@ func ask[Req, Resp any](ctx context.Context, a *app, method string, req Req) (Re
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return rpc.Do[Req, Resp](ctx, cl, method, req)
+	resp, err := rpc.Do[Req, Resp](ctx, cl, method, req)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// Who holds the lock tells the process that hangs.
+		if lock, lockErr := control.Lock(a.data); lockErr == nil {
+			lock.Close()
+		} else {
+			err = fmt.Errorf("the server does not answer: %w", lockErr)
+		}
+	}
+	return resp, err
 }
 
 func (a *app) statusCommand() *cobra.Command {

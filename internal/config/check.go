@@ -9,8 +9,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postilion/postilion/internal/deliver/remote"
+	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/route"
 )
 
@@ -19,7 +22,7 @@ import (
 func (f *File) check() (ps Problems) {
 	c := f.Config
 	bad := func(key, format string, args ...any) {
-		ps = append(ps, Problem{Key: key, Text: "key " + key + ": " + fmt.Sprintf(format, args...)})
+		ps = append(ps, Problem{Key: key, Text: what(key) + ": " + fmt.Sprintf(format, args...)})
 	}
 	if c.Host == "" {
 		bad("host", `want this server's name, such as "mail.example.test"`)
@@ -35,7 +38,50 @@ func (f *File) check() (ps Problems) {
 	}
 	f.checkTLS(bad)
 	f.checkRoutes(bad)
+	f.checkParts(bad)
 	return ps
+}
+
+// checkParts has each part look at its own keys, as it will at the start.
+func (f *File) checkParts(bad func(key, format string, args ...any)) {
+	c := f.Config
+	for _, p := range []struct {
+		group string
+		check func() error
+	}{
+		{"policy", func() error { _, err := policy.New(c.Policy); return err }},
+		{"dns", func() error { _, err := netx.NewResolver(c.DNS); return err }},
+		{"remote", func() error { _, err := remote.New(c.Remote, remote.Deps{Resolver: noResolver{}}); return err }},
+		{"dispatch", func() error { _, err := dispatch.New(c.Dispatch, dispatch.Deps{}); return err }},
+		{"log", c.Log.Validate},
+		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
+		{"pop3", c.POP3.Listener.Validate}, {"pop3s", c.POP3S.Listener.Validate},
+	} {
+		if err := p.check(); err != nil {
+			bad(p.group, "%s", strings.TrimPrefix(err.Error(), p.group+"."))
+		}
+	}
+}
+
+// check looks at the listener's keys and at the protocol's.
+func (s SMTP) check() error {
+	s.Host = "localhost"
+	if err := s.Listener.Validate(); err != nil {
+		return err
+	}
+	_, err := smtpd.New(s.Options, smtpd.Deps{})
+	return err
+}
+
+// noResolver stands for DNS, where nothing is asked.
+type noResolver struct{ remote.Resolver }
+
+// what names a key, or a whole group whose part found a mistake.
+func what(key string) string {
+	if key != "host" && key != "data" && !strings.ContainsAny(key, ".[") {
+		return "group [" + key + "]"
+	}
+	return "key " + key
 }
 
 // Service is one kind of listener.

@@ -111,6 +111,11 @@ func (n *Node) prepare() error {
 	if err := makeFolders(n.cfg.Data, n.ids); err != nil {
 		return err
 	}
+	if n.ids != nil {
+		if err := mirrorCertificate(n.cfg, n.ids); err != nil {
+			return fmt.Errorf("the certificate: %w", err)
+		}
+	}
 	var err error
 	n.sockets, err = bind(n.cfg.Data, sockets(n.cfg), n.ids)
 	return err
@@ -246,6 +251,7 @@ func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 	}
 	done.Go(func() { n.watchSignals(ctx) })
 	done.Go(func() { watchdog(ctx) })
+	done.Go(func() { n.watchCertificate(ctx) })
 	if n.opts.Ready != nil {
 		n.opts.Ready(n.Listeners())
 	}

@@ -30,7 +30,7 @@ var folders = []folder{
 	{name: "mail", role: Local, group: "mail", mode: fs.ModeSetgid | 0o770},
 	{name: "tls", role: SMTPD, group: "tls", mode: 0o750, deep: true},
 	{name: "events", mode: 0o711},
-	{name: "log", mode: 0o711},
+	{name: "log", group: "run", mode: fs.ModeSticky | 0o770},
 }
 
 // makeFolders makes the data folder's layout. With ids every folder is given to its role.
@@ -78,6 +78,8 @@ func give(path string, f folder, ids *identities) error {
 		return shareMail(path, uid, ids.mail)
 	case "tls":
 		gid = ids.tls
+	case "run":
+		gid = ids.run
 	}
 	if !f.deep {
 		return os.Lchown(path, uid, gid)

@@ -90,8 +90,12 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	if p.here.store != nil {
 		q = p.here.store
 	}
+	room := p.here.room
+	if room == nil {
+		room = seam.NewRoom(p.client(Local))
+	}
 	return submit.New(c.Submit, submit.Deps{
-		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full,
+		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: room,
 	}), floors, nil
 }
 

@@ -36,6 +36,7 @@ type here struct {
 	reader     directory.Reader
 	auth       *secrets.Service
 	mailbox    deliver.Target
+	room       seam.Room
 	remote     deliver.Target
 	store      *pebblestore.Store
 	dispatcher *dispatch.Dispatcher
@@ -86,7 +87,8 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 		FS: mail, Barrier: &fs.Barrier{FS: mail}, Directory: p.reader(), Clock: p.clock, Recorder: part.recorder,
 	})
 	p.here.mailbox = target
-	part.seam = seam.TargetHandlers(methodLocal, target)
+	p.here.room = target.Room
+	part.seam = seam.Handlers(seam.TargetHandlers(methodLocal, target), seam.RoomHandlers(target.Room))
 	return nil
 }
 

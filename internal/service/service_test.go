@@ -1,0 +1,237 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/fs"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+)
+
+func TestAPortInUseNamesWhoHoldsIt(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	data := t.TempDir()
+	if err := os.Mkdir(filepath.Join(data, control.RunFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err = bind(data, []socket{{Name: "smtp", Address: l.Addr().String()}, {Name: "pop3", Address: "192.0.2.1:110"}}, nil)
+	if err == nil {
+		t.Fatal("a port was bound twice")
+	}
+	for _, want := range []string{"smtp: " + l.Addr().String() + " is in use by process " + strconv.Itoa(os.Getpid()),
+		"pop3: 192.0.2.1:110 is no address of this host"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q in %q", want, err)
+		}
+	}
+}
+
+func TestALongDataFolderHasItsSocketsToo(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.MkdirAll(filepath.Join(data, control.RunFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bind(data, []socket{{Name: control.Supervisor, Admin: true}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	c, err := control.Dial(context.Background(), data, control.Supervisor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if st, err := os.Stat(control.SocketPath(data, control.Supervisor)); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("have %v, %v", st, err)
+	}
+}
+
+func TestTheLockNamesItsHolder(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	lock, err := control.Lock(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	_, err = OpenStores(context.Background(), data)
+	if !errors.Is(err, fs.ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
+		t.Errorf("have %v", err)
+	}
+	if _, err := control.Dial(context.Background(), data, control.Supervisor); !errors.Is(err, control.ErrNotRunning) {
+		t.Errorf("have %v", err)
+	}
+}
+
+func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if made, err := ensureSelfSigned(cert, key, "one.example", time.Now()); !made || err != nil {
+		t.Fatal(made, err)
+	}
+	if made, err := ensureSelfSigned(cert, key, "two.example", time.Now()); made || err != nil {
+		t.Fatalf("a certificate was made over another: %v, %v", made, err)
+	}
+	c, err := openCertificate(cert, key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); c.watch(ctx, time.Millisecond) }()
+	defer func() { cancel(); <-done }()
+	name := func() string {
+		pair, _ := c.config(config.TLS{}).GetCertificate(&tls.ClientHelloInfo{})
+		return pair.Leaf.Subject.CommonName
+	}
+	if name() != "one.example" {
+		t.Errorf("have %s", name())
+	}
+	// A key that does not fit changes nothing.
+	good, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(key, []byte("broken"), 0o600)
+	<-time.After(20 * time.Millisecond)
+	if name() != "one.example" {
+		t.Errorf("have %s", name())
+	}
+	os.WriteFile(key, good, 0o600)
+	os.Remove(cert)
+	os.Remove(key)
+	if _, err := ensureSelfSigned(cert, key, "two.example", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); name() != "two.example"; <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still %s", name())
+		}
+	}
+}
+
+func TestTheGroupMayDoWhatTheOwnerMay(t *testing.T) {
+	t.Parallel()
+	root, err := osfs.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := groupFS{root}
+	if err := g.MkdirAll("a/b", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := g.Sub("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := sub.OpenFile("b/f", os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	for name, want := range map[string]fs.FileMode{"a/b": 0o770, "a/b/f": 0o660} {
+		st, err := root.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The umask of the tests may take rights away, but gives none.
+		if st.Mode().Perm()&^want != 0 || st.Mode().Perm()&0o700 != want&0o700 {
+			t.Errorf("%s has %v, want %v", name, st.Mode().Perm(), want)
+		}
+	}
+}
+
+func TestEachRoleGetsOnlyItsKeys(t *testing.T) {
+	t.Parallel()
+	f, err := config.Parse("p.toml", []byte(`
+host = "mail.example.test"
+[route]
+next_hop = "relay.example:587 user=me password=secret"
+[auth]
+min_password = 12
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range allRoles {
+		text, err := f.Encode(groupsOf(r)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		knows := bytes.Contains(text, []byte("secret"))
+		if may := r == Queue || r == SMTPD; knows != may {
+			t.Errorf("role %s knows the relay's password: %v", r, knows)
+		}
+		if knows := bytes.Contains(text, []byte("min_password")); knows != (r == Auth) {
+			t.Errorf("role %s knows auth's keys: %v", r, knows)
+		}
+		if _, err := config.Parse("handover", text, nil); err != nil {
+			t.Errorf("role %s: %v", r, err)
+		}
+	}
+}
+
+func TestBlocksKeepClientsOut(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	b := &blocks{now: func() time.Time { return now }, list: func(context.Context) ([]directory.Block, error) {
+		return []directory.Block{{What: "192.0.2.0/24", Reason: "guessing", Expires: now.Add(time.Hour)}, {What: "joe@example.test"}}, nil
+	}}
+	b.refresh(context.Background())
+	if why := b.admit(addr("192.0.2.9")); !strings.Contains(why, "guessing") {
+		t.Errorf("have %q", why)
+	}
+	if why := b.admit(addr("::ffff:192.0.2.9")); why == "" {
+		t.Error("a mapped address came through")
+	}
+	if why := b.admit(addr("198.51.100.1")); why != "" {
+		t.Errorf("have %q", why)
+	}
+	now = now.Add(2 * time.Hour)
+	if why := b.admit(addr("192.0.2.9")); why != "" {
+		t.Errorf("an expired block: %q", why)
+	}
+}
+
+func TestARoleAloneSaysHowItIsStarted(t *testing.T) {
+	t.Parallel()
+	if err := RunRole(context.Background(), "nonsense", io.Discard); err == nil || !strings.Contains(err.Error(), "smtpd") {
+		t.Errorf("have %v", err)
+	}
+}
+
+func TestPasswordsAreNeverTheSame(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 100 {
+		p := NewPassword()
+		if len(p) != 23 || seen[p] {
+			t.Fatalf("have %q", p)
+		}
+		seen[p] = true
+	}
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

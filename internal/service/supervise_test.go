@@ -1,0 +1,103 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/postilion/postilion/internal/control"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// supervise runs a supervisor over shell commands, one a role, until the test ends.
+func supervise(t *testing.T, scripts map[Role]string) *supervisor {
+	t.Helper()
+	s := &supervisor{
+		command: func(r Role) (*exec.Cmd, func(), error) {
+			return exec.Command("/bin/sh", "-c", scripts[r]), func() {}, nil
+		},
+		identity:    func(Role) Identity { return Identity{UID: 7} },
+		stopTimeout: 200 * time.Millisecond,
+		log:         slog.New(slog.DiscardHandler),
+	}
+	var roles []Role
+	for _, r := range allRoles {
+		if scripts[r] != "" {
+			roles = append(roles, r)
+		}
+	}
+	s.prepare(roles)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); s.run(ctx, roles) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return s
+}
+
+// wait polls the supervisor, whose processes are the system's.
+func wait(t *testing.T, s *supervisor, what string, ok func(map[string]control.Role) bool) map[string]control.Role {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
+		m := map[string]control.Role{}
+		for _, r := range s.status() {
+			m[r.Name] = r
+		}
+		if ok(m) {
+			return m
+		}
+	}
+	t.Fatalf("it did not come about that %s: %+v", what, s.status())
+	return nil
+}
+
+func TestARoleThatDiesIsStartedAgainAndOthersGoOn(t *testing.T) {
+	t.Parallel()
+	s := supervise(t, map[Role]string{Queue: "exec sleep 60", SMTPD: "exec sleep 60"})
+	up := func(m map[string]control.Role) bool { return m["queue"].PID != 0 && m["smtpd"].PID != 0 }
+	before := wait(t, s, "both are up", up)
+	syscall.Kill(before["queue"].PID, syscall.SIGKILL)
+	after := wait(t, s, "the queue is up again", func(m map[string]control.Role) bool {
+		return m["queue"].PID != 0 && m["queue"].PID != before["queue"].PID
+	})
+	if after["smtpd"].PID != before["smtpd"].PID || after["queue"].Restarts != 1 || !strings.Contains(after["queue"].Last, "killed") {
+		t.Errorf("have %+v", after)
+	}
+}
+
+func TestARoleThatEndsAtOnceIsSaidToFlap(t *testing.T) {
+	t.Parallel()
+	s := supervise(t, map[Role]string{Queue: "exit 3", SMTPD: "exec sleep 60"})
+	m := wait(t, s, "the queue flaps", func(m map[string]control.Role) bool { return m["queue"].State == "flapping" })
+	if m["smtpd"].State != "up" || m["smtpd"].UID != 7 {
+		t.Errorf("have %+v", m["smtpd"])
+	}
+}
+
+func TestARestartThatWasAskedForComesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := supervise(t, map[Role]string{Queue: "exec sleep 60"})
+	before := wait(t, s, "it is up", func(m map[string]control.Role) bool { return m["queue"].PID != 0 })
+	if err := s.restart(Queue); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, s, "it is up again", func(m map[string]control.Role) bool {
+		return m["queue"].PID != 0 && m["queue"].PID != before["queue"].PID && m["queue"].State == "up"
+	})
+	if err := s.restart(SMTPD); err == nil {
+		t.Error("a role that is not run here was restarted")
+	}
+}
+
+func TestARoleThatDoesNotStopIsKilled(t *testing.T) {
+	t.Parallel()
+	s := supervise(t, map[Role]string{Queue: "trap '' TERM; while :; do sleep 1; done"})
+	wait(t, s, "it is up", func(m map[string]control.Role) bool { return m["queue"].PID != 0 })
+	// The clean-up of supervise waits for its end.
+}
