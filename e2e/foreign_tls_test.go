@@ -1,0 +1,239 @@
+package e2e
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+)
+
+// TestOnlySoundTLSIsSpoken asks each listener with openssl: TLS 1.2 and 1.3 with a certificate
+// that its clients can verify, nothing older and no weak cipher.
+func TestOnlySoundTLSIsSpoken(t *testing.T) {
+	t.Parallel()
+	needProgram(t, "openssl")
+	s := newServer(t, setup{})
+	listeners := map[string][]string{
+		"smtp": {"-starttls", "smtp"}, "submission": {"-starttls", "smtp"}, "submissions": nil,
+		"pop3": {"-starttls", "pop3"}, "pop3s": nil,
+	}
+	for listener, start := range listeners {
+		for _, c := range []struct {
+			with string
+			ok   bool
+		}{
+			{"-tls1_3", true},
+			{"-tls1_2", true},
+			{"-tls1_2 -cipher ECDHE", true},
+			{"-tls1_1 -cipher DEFAULT@SECLEVEL=0", false},
+			{"-tls1 -cipher DEFAULT@SECLEVEL=0", false},
+			{"-tls1_2 -cipher aNULL:eNULL:@SECLEVEL=0", false},
+			{"-tls1_2 -cipher kRSA+AES:@SECLEVEL=0", false},
+			{"-tls1_2 -cipher PSK", false},
+		} {
+			args := append([]string{"s_client", "-connect", s.addr[listener], "-servername", "mail.example.test", "-verify_hostname", "mail.example.test",
+				"-verify_return_error", "-CAfile", s.cert()}, start...)
+			out, err := foreign(t, "", "openssl", append(args, strings.Fields(c.with)...)...)
+			if ok := err == nil && strings.Contains(out, "Verify return code: 0 (ok)"); ok != c.ok {
+				t.Errorf("%s with %s: %v, want it to be %v\n%s", listener, c.with, ok, c.ok, out)
+			}
+		}
+	}
+}
+
+// TestGSASLLogsIn logs in with a SASL library that is none of Go's, with and without binding
+// to the channel.
+func TestGSASLLogsIn(t *testing.T) {
+	t.Parallel()
+	needProgram(t, "gsasl")
+	s := newServer(t, setup{})
+	for _, c := range []struct {
+		args     []string
+		password string
+		want     string
+	}{
+		{[]string{"--mechanism=SCRAM-SHA-256-PLUS"}, s.password, "235 2.7.0"},
+		{[]string{"--mechanism=SCRAM-SHA-256", "--no-cb"}, s.password, "235 2.7.0"},
+		{[]string{"--mechanism=PLAIN"}, s.password, "235 2.7.0"},
+		{[]string{"--mechanism=LOGIN"}, s.password, "235 2.7.0"},
+		{[]string{"--mechanism=SCRAM-SHA-256-PLUS"}, "wrong-password", "535 5.7.8"},
+		{[]string{"--mechanism=SCRAM-SHA-1"}, s.password, "504 5.5.4"},
+	} {
+		out, _ := foreign(t, "", "gsasl", append([]string{"--smtp", "--authentication-id=" + s.account, "--password=" + c.password, "--x509-ca-file=" + s.cert(),
+			"--hostname=mail.example.test", "--service=smtp", "localhost", s.port("submission")}, c.args...)...)
+		if !strings.Contains(out, c.want) {
+			t.Errorf("%q: want %q in\n%s", c.args, c.want, out)
+		}
+	}
+}
+
+// TestNothingSaidBeforeTLSIsHeard injects commands behind STARTTLS and STLS in the same
+// segment: none may be answered, and no state may be kept.
+func TestNothingSaidBeforeTLSIsHeard(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, setup{})
+	pem, err := os.ReadFile(s.cert())
+	check(t, err)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	for _, c := range []struct {
+		listener, start, ready, inject, ask string
+		answers                             []string // to ask
+	}{
+		{"smtp", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nNOOP\r\n", "EHLO b.example\r\n", []string{"250-mail.example.test"}},
+		{"smtp", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nMAIL FROM:<injected@else.example>\r\n", "RCPT TO:<" + s.account + ">\r\n", []string{"503 "}},
+		{"smtp", "EHLO a.example\r\n", "250 ", "RSET\r\nSTARTTLS\r\nEHLO c.example\r\n", "MAIL FROM:<you@else.example>\r\n", []string{"503 "}},
+		{"submission", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nAUTH PLAIN AGEAYg==\r\n", "EHLO b.example\r\n", []string{"250-mail.example.test"}},
+		{"pop3", "CAPA\r\n", ".", "STLS\r\nUSER injected\r\n", "PASS x\r\n", []string{"-ERR"}},
+		{"pop3", "CAPA\r\n", ".", "STLS\r\nCAPA\r\n", "STAT\r\n", []string{"-ERR"}},
+	} {
+		name := fmt.Sprintf("%s %q", c.listener, c.inject)
+		w, err := dial(s.addr[c.listener])
+		check(t, err)
+		_, err = w.line()
+		check(t, err)
+		w.SetDeadline(time.Now().Add(patience))
+		io.WriteString(w, c.start)
+		for line := ""; !strings.HasPrefix(line, c.ready); {
+			line, err = w.line()
+			check(t, err)
+		}
+		io.WriteString(w, c.inject)
+		line, err := w.line()
+		if strings.HasPrefix(c.inject, "RSET") && err == nil {
+			line, err = w.line()
+		}
+		check(t, err)
+		if !strings.HasPrefix(line, "2") && !strings.HasPrefix(line, "+OK") {
+			w.Close() // refused outright: as good
+			continue
+		}
+		over := tls.Client(w.Conn, &tls.Config{RootCAs: pool, ServerName: "mail.example.test"})
+		if err := over.Handshake(); err != nil {
+			w.Close() // so is an end
+			continue
+		}
+		secure := &wire{over, bufio.NewReader(over)}
+		io.WriteString(secure, c.ask)
+		for _, want := range c.answers {
+			got, err := secure.line()
+			if err != nil || !strings.HasPrefix(got, want) {
+				t.Errorf("%s: the first answer over TLS is %q, %v, want %q", name, got, err, want)
+			}
+		}
+		secure.Close()
+	}
+}
+
+// goPeer is an SMTP server of another author that keeps what it is given, byte for byte.
+type goPeer struct {
+	mu   sync.Mutex
+	mail []*goMail
+}
+
+type goMail struct {
+	from     string
+	to       []string
+	options  gosmtp.MailOptions
+	rcpt     gosmtp.RcptOptions
+	content  string
+	security bool
+	conn     *gosmtp.Conn
+	peer     *goPeer
+}
+
+func (p *goPeer) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	return &goMail{peer: p, conn: c}, nil
+}
+
+func (m *goMail) Reset()        { *m = goMail{peer: m.peer, conn: m.conn} }
+func (m *goMail) Logout() error { return nil }
+
+func (m *goMail) Mail(from string, o *gosmtp.MailOptions) error {
+	m.from, m.options = from, *o
+	return nil
+}
+
+func (m *goMail) Rcpt(to string, o *gosmtp.RcptOptions) error {
+	m.to, m.rcpt = append(m.to, to), *o
+	return nil
+}
+
+func (m *goMail) Data(r io.Reader) error {
+	b, err := io.ReadAll(r)
+	done := *m
+	done.content = string(b)
+	_, done.security = m.conn.TLSConnectionState()
+	m.peer.mu.Lock()
+	defer m.peer.mu.Unlock()
+	m.peer.mail = append(m.peer.mail, &done)
+	return err
+}
+
+func (p *goPeer) got() []*goMail {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*goMail(nil), p.mail...)
+}
+
+func (p *goPeer) serve(t *testing.T, tune func(*gosmtp.Server)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	srv := gosmtp.NewServer(p)
+	srv.Domain = "peer.example"
+	tune(srv)
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	return l.Addr().String()
+}
+
+// TestGoSMTPIsThePeer relays to emersion/go-smtp with every extension on and with none.
+func TestGoSMTPIsThePeer(t *testing.T) {
+	t.Parallel()
+	all, none := new(goPeer), new(goPeer)
+	s := newServer(t, setup{config: map[string]string{"route.routes": hops(map[string]string{
+		"all.example": all.serve(t, func(s *gosmtp.Server) {
+			s.EnableSMTPUTF8, s.EnableBINARYMIME, s.EnableDSN, s.MaxMessageBytes = true, true, true, 10<<20
+		}),
+		"none.example": none.serve(t, func(s *gosmtp.Server) {}),
+	})}})
+	c, err := dialSMTP(s.addr["submission"])
+	check(t, err)
+	defer c.quit()
+	check(t, c.login(s.account, s.password))
+	text := "Subject: d\u00fcs\r\n\r\n.\r\n..\r\nk\u00f6rper\r\n.end\r\n"
+	for _, d := range []string{"all.example", "none.example"} {
+		check(t, c.cmd(250, "MAIL FROM:<%s> BODY=8BITMIME RET=HDRS ENVID=my+2Bid", s.account),
+			c.cmd(250, "RCPT TO:<Joe@%s> NOTIFY=FAILURE,DELAY ORCPT=rfc822;first+40list.example", d), c.cmd(354, "DATA"), c.dotted([]byte(text)), c.expect(250))
+	}
+	check(t, c.cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.account), c.cmd(250, "RCPT TO:<j\u00f6e@none.example>"), c.cmd(354, "DATA"), c.dotted([]byte(text)), c.expect(250))
+	check(t, c.cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.account), c.cmd(250, "RCPT TO:<j\u00f6e@all.example>"), c.cmd(354, "DATA"), c.dotted([]byte(text)), c.expect(250))
+
+	bounce := string(s.arrived(s.account, s.password, 1)[0])
+	if !strings.Contains(bounce, "j\u00f6e@none.example") || !strings.Contains(bounce, "5.6.7") {
+		t.Errorf("the bounce of what cannot be carried reads\n%s", bounce)
+	}
+	within(t, 20*time.Second, "both peers have their mail", func() bool { return len(all.got()) == 2 && len(none.got()) >= 1 })
+	for _, m := range all.got() {
+		if !strings.HasSuffix(m.content, "\r\n\r\n.\r\n..\r\nk\u00f6rper\r\n.end\r\n") {
+			t.Errorf("%v was given %q", m.to, m.content)
+		}
+		if m.to[0] == "Joe@all.example" {
+			if m.options.EnvelopeID != "my+id" || m.options.Return != gosmtp.DSNReturnHeaders || m.options.Body != gosmtp.Body8BitMIME || len(m.rcpt.Notify) != 2 || m.rcpt.OriginalRecipient != "first@list.example" {
+				t.Errorf("the parameters are %+v %+v", m.options, m.rcpt)
+			}
+		} else if !m.options.UTF8 || m.to[0] != "j\u00f6e@all.example" {
+			t.Errorf("%q came with %+v", m.to, m.options)
+		}
+	}
+}

@@ -1,1 +1,0 @@
-../main_test.go
