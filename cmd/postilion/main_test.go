@@ -400,6 +400,25 @@ func TestRolesApart(t *testing.T) {
 		s.arrives(subject)
 	}
 	s.run("restart", "smtpd")
+	s.status()
+
+	// A changed file comes into force in every role.
+	path := filepath.Join(s.data, "postilion.toml")
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(file, "\n[policy]\nbad_senders = [\"bad@example.org\"]\n")
+	file.Close()
+	if got := s.run("reload"); !strings.Contains(got, "policy.bad_senders is in force") {
+		t.Errorf("reload: %s", got)
+	}
+	if err := s.send("bad@example.org", s.info.Account, "x"); err == nil {
+		t.Error("the changed policy is not in force")
+	}
+	if got := s.run("selftest"); strings.Contains(got, "FAILED") {
+		t.Error(got)
+	}
 }
 
 func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {

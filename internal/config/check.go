@@ -186,6 +186,9 @@ func (c *Config) fill() {
 			*s = c.Host
 		}
 	}
+	if c.Auth.DefaultDomain == "" {
+		c.Auth.DefaultDomain = c.Route.DefaultDomain
+	}
 	orHost(&c.POP3.Host)
 	orHost(&c.POP3S.Host)
 	orHost(&c.Local.Maildir.Host)

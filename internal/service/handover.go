@@ -41,7 +41,7 @@ func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
 	n.mu.Lock()
 	cfg := n.cfg
 	n.mu.Unlock()
-	text, err := forRoles(cfg).Encode(groupsOf(role)...)
+	text, err := forRole(cfg, role).Encode(groupsOf(role)...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -215,12 +215,13 @@ func (n *Node) reload(ctx context.Context) (control.Reloaded, error) {
 func (n *Node) tellRoles(ctx context.Context, method string, c *config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if n.ids != nil {
-		c = forRoles(c)
-	}
 	var errs []error
 	for _, r := range allRoles {
-		text, err := c.Encode(groupsOf(r)...)
+		mine := c
+		if n.ids != nil {
+			mine = forRole(c, r)
+		}
+		text, err := mine.Encode(groupsOf(r)...)
 		if err != nil {
 			return err
 		}

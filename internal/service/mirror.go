@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,14 +26,29 @@ func outside(c *config.Config) bool {
 	return !in(c.TLS.Cert) || !in(c.TLS.Key)
 }
 
-// forRoles returns the configuration as roles of their own see it.
-func forRoles(c *config.Config) *config.Config {
-	if !outside(c) {
-		return c
-	}
+// forRole returns the configuration as a role in a process of its own sees it: the
+// certificate is the copy, and smtpd, which only asks what an address is, gets no relay's
+// password.
+func forRole(c *config.Config, r Role) *config.Config {
 	seen := *c
-	seen.TLS.Cert, seen.TLS.Key = mirrorCert, mirrorKey
+	if outside(c) {
+		seen.TLS.Cert, seen.TLS.Key = mirrorCert, mirrorKey
+	}
+	if r == SMTPD {
+		seen.Route.NextHop = withoutLogin(c.Route.NextHop)
+		seen.Route.Routes = nil
+		for _, line := range c.Route.Routes {
+			seen.Route.Routes = append(seen.Route.Routes, withoutLogin(line))
+		}
+	}
 	return &seen
+}
+
+// withoutLogin takes user and password out of a route.
+func withoutLogin(line string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(line), func(w string) bool {
+		return strings.HasPrefix(w, "user=") || strings.HasPrefix(w, "password=")
+	}), " ")
 }
 
 // mirrorCertificate copies the pair and gives it to the group.

@@ -18,6 +18,7 @@ import (
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/submit"
+	"github.com/postilion/postilion/internal/trace"
 )
 
 // The services of role smtpd, with where their keys are.
@@ -109,7 +110,10 @@ func (p *process) listen(part *part, name string, h serve.Handler, o serve.Optio
 	part.run = append(part.run, b.watch)
 	for _, l := range list {
 		server := &serve.Server{Name: name, Handler: h, Options: o, TLS: implicit, Table: p.table, IDs: p.ids, Clock: p.clock,
-			Log: p.logger(), Admit: b.admit}
+			Log: p.logger(), Admit: b.admit, Refused: func(c *serve.Conn, why string) {
+				part.recorder.Record(trace.Event{Time: p.clock.Now(), Kind: trace.Refused, Role: name, Session: c.ID,
+					Client: c.Client.Addr().String(), Text: why})
+			}}
 		part.run = append(part.run, func(ctx context.Context) error { return server.Serve(ctx, l) })
 	}
 }

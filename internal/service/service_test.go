@@ -176,12 +176,12 @@ min_password = 12
 		t.Fatal(err)
 	}
 	for _, r := range allRoles {
-		text, err := f.Encode(groupsOf(r)...)
+		text, err := forRole(f.Config, r).Encode(groupsOf(r)...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		knows := bytes.Contains(text, []byte("secret"))
-		if may := r == Queue || r == SMTPD; knows != may {
+		if may := r == Queue; knows != may {
 			t.Errorf("role %s knows the relay's password: %v", r, knows)
 		}
 		if knows := bytes.Contains(text, []byte("min_password")); knows != (r == Auth) {
