@@ -507,6 +507,46 @@ func TestReloadSwitchesAndABadFileChangesNothing(t *testing.T) {
 	s.eventually("the message goes to the new next hop", func() bool { return k.count() == 1 })
 }
 
+func TestSystemdsSocketsAreTakenByName(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	data := dataFolder(t)
+	s := quickstart(t, data, "--set", "process.single=true")
+	s.run("stop")
+	// LISTEN_PID must be that of the server: the shell becomes it.
+	c := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec postilion serve --data "$0" --set process.single=true --set pop3.listen=127.0.0.1:0 --set pop3s.listen= \
+		--set submission.listen= --set submissions.listen= --set metrics.listen= --set smtp.listen=127.0.0.1:9`, data)
+	c.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=smtp")
+	c.ExtraFiles = []*os.File{f}
+	c.Stderr = s.log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Process.Signal(syscall.SIGTERM); c.Wait() }()
+	s.info.Listeners["smtp"] = l.Addr().String()
+	if err := s.send("you@example.org", s.info.Account, "activated"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("its listeners are known", func() bool {
+		for _, x := range s.status().Listeners {
+			if x.Name == "pop3" {
+				s.info.Listeners["pop3"] = x.Addr
+			}
+		}
+		return true
+	})
+	s.arrives("activated")
+}
+
 func TestSelftestTellsEachCase(t *testing.T) {
 	t.Parallel()
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")

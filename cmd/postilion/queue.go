@@ -71,6 +71,7 @@ func (a *app) queueCommand() *cobra.Command {
 	group.AddCommand(a.queueList(), a.queueShow(), a.queueEdit(), a.queueExport(), a.queueImport(), a.queueStats(),
 		a.queueScope("pause", "Start no deliveries to a domain or of a group", true),
 		a.queueScope("continue", "Start deliveries to a domain or of a group again", false))
+	group.AddCommand(a.queueSet())
 	for _, v := range []struct {
 		verb  dispatch.Verb
 		short string
@@ -228,6 +229,50 @@ func (a *app) queueVerb(verb dispatch.Verb, short, past string) *cobra.Command {
 	f.register(c)
 	c.Flags().BoolVar(&f.all, "all", false, "every message")
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	return c
+}
+
+// queueSet changes messages' priority or group.
+func (a *app) queueSet() *cobra.Command {
+	var f filterFlags
+	var priority int8
+	var group string
+	c := &cobra.Command{
+		Use: "set [ID...]", Short: "Change the priority or the group of messages", Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			filter, err := f.filter(args)
+			if err != nil {
+				return err
+			}
+			if !f.all && reflect.DeepEqual(filter, dispatch.Filter{}) {
+				return usageError{errors.New("which messages? Name ids, a filter such as --to or --domain, or --all")}
+			}
+			var actions []dispatch.Action
+			if c.Flags().Changed("priority") {
+				actions = append(actions, dispatch.Action{Verb: dispatch.Priority, Priority: priority})
+			}
+			if c.Flags().Changed("new-group") {
+				actions = append(actions, dispatch.Action{Verb: dispatch.Group, Group: group})
+			}
+			if actions == nil {
+				return usageError{errors.New("want --priority, --new-group or both")}
+			}
+			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				n := 0
+				for _, action := range actions {
+					var err error
+					if n, err = q.Act(c.Context(), filter, action); err != nil {
+						return err
+					}
+				}
+				return a.done("%d messages are changed", n)
+			})
+		},
+	}
+	f.register(c)
+	c.Flags().BoolVar(&f.all, "all", false, "every message")
+	c.Flags().Int8Var(&priority, "priority", 0, "0 is normal; higher goes first")
+	c.Flags().StringVar(&group, "new-group", "", "the group they go to")
 	return c
 }
 

@@ -96,7 +96,7 @@ type Process struct {
 	MemoryLimit int64         `toml:"memory_limit" unit:"bytes" default:"0" doc:"heap size that each role keeps to by collecting harder; 0 is none" example:"512MiB"`
 	MaxMemory   int64         `toml:"max_memory" unit:"bytes" default:"0" doc:"address space that a role may not exceed: it dies and is restarted; 0 is none" example:"8GiB"`
 	QueueLoad   int           `toml:"queue_load" default:"8" unit:"load average a processor" doc:"1-minute load a processor above which mail is only queued (sendmail's QueueLA); -1 is no limit" example:"6"`
-	StopTimeout time.Duration `toml:"stop_timeout" default:"30s" doc:"time that a role is given to stop before it is killed" example:"1m"`
+	StopTimeout time.Duration `toml:"stop_timeout" default:"45s" doc:"time that a role is given to stop before it is killed" example:"1m"`
 }
 
 // Metrics is the console's listener.

@@ -36,8 +36,9 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 		handlers[name] = new(swapHandler)
 	}
 	part.prepare = func(c *config.Config) (func(), error) {
+		stls := cert.config(c.TLS)
 		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Clock: p.clock, Recorder: part.recorder,
-			TLS: func() *tls.Config { return cert.config(c.TLS) }}
+			TLS: func() *tls.Config { return stls }}
 		return func() {
 			for name, group := range accessServices {
 				handlers[name].set(pop3d.New(group(c).Options, deps))

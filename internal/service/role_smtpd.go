@@ -45,8 +45,9 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 		if err != nil {
 			return nil, err
 		}
+		starttls := cert.config(c.TLS)
 		deps := smtpd.Deps{Submit: submitter, Auth: service, Events: part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: etrn,
-			TLS: func() *tls.Config { return cert.config(c.TLS) }}
+			TLS: func() *tls.Config { return starttls }}
 		fresh := map[string]serve.Handler{}
 		for name, group := range smtpServices {
 			if fresh[name], err = smtpd.New(group(c).Options, deps); err != nil {
