@@ -20,15 +20,17 @@ import (
 // Options are the rules. The zero value takes mail for this host's own domains from anyone,
 // and mail for others from accounts that logged in.
 type Options struct {
-	RelayNetworks []string `toml:"relay_networks" doc:"clients that may send to other hosts without logging in: addresses and ranges" example:"[\"192.0.2.0/24\", \"2001:db8::/32\"]"`
-	BadSenders    []string `toml:"bad_senders" doc:"reverse-paths that are refused: user@host, or @host for all of a host (qmail's badmailfrom)" example:"[\"@spam.example\", \"joe@bad.example\"]"`
-	BadRecipients []string `toml:"bad_recipients" doc:"recipients that are refused: user@host, or @host for all of a host" example:"[\"former@example.test\"]"`
-	ReceiveOnly   bool     `toml:"receive_only" default:"false" doc:"take mail for this host's own domains only, whoever sends it" example:"true"`
-	AnySender     bool     `toml:"any_sender" default:"false" doc:"let accounts send with any reverse-path, not only with their own addresses" example:"true"`
-	MaxSize       int64    `toml:"max_size" default:"50MiB" unit:"bytes" doc:"size of a message from other hosts, with CRLF line ends" example:"\"25MiB\""`
-	MaxSendSize   int64    `toml:"max_send_size" default:"50MiB" unit:"bytes" doc:"size of a message that an account or a relay network sends; an account's or its domain's own limit goes before it" example:"\"25MiB\""`
-	MaxRecipients int      `toml:"max_recipients" default:"1000" doc:"recipients of a message; further ones get a temporary answer" example:"100"`
-	MaxHops       int      `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
+	RelayNetworks  []string `toml:"relay_networks" doc:"clients that may send to other hosts without logging in: addresses and ranges" example:"[\"192.0.2.0/24\", \"2001:db8::/32\"]"`
+	BadSenders     []string `toml:"bad_senders" doc:"reverse-paths that are refused: user@host, or @host for all of a host (qmail's badmailfrom)" example:"[\"@spam.example\", \"joe@bad.example\"]"`
+	BadRecipients  []string `toml:"bad_recipients" doc:"recipients that are refused: user@host, or @host for all of a host" example:"[\"former@example.test\"]"`
+	ReceiveOnly    bool     `toml:"receive_only" default:"false" doc:"take mail for this host's own domains only, whoever sends it" example:"true"`
+	AnySender      bool     `toml:"any_sender" default:"false" doc:"let accounts send with any reverse-path and with any From, Sender, Resent-From and Resent-Sender field, not only with their own addresses" example:"true"`
+	OwnSenders     string   `toml:"own_senders" default:"accept" doc:"mail from outside, without a login, whose reverse-path is in a domain of this host: accept or refuse; refuse also stops mail that others forward back here" example:"refuse"`
+	UnknownSenders string   `toml:"unknown_senders" default:"refuse" doc:"mail from outside, without a login, whose reverse-path is in a domain of this host but names nobody: accept or refuse" example:"accept"`
+	MaxSize        int64    `toml:"max_size" default:"50MiB" unit:"bytes" doc:"size of a message from other hosts, with CRLF line ends" example:"\"25MiB\""`
+	MaxSendSize    int64    `toml:"max_send_size" default:"50MiB" unit:"bytes" doc:"size of a message that an account or a relay network sends; an account's or its domain's own limit goes before it" example:"\"25MiB\""`
+	MaxRecipients  int      `toml:"max_recipients" default:"1000" doc:"recipients of a message; further ones get a temporary answer" example:"100"`
+	MaxHops        int      `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
 }
 
 const (
@@ -63,6 +65,11 @@ func New(o Options) (*Policy, error) {
 	if p.recipients, err = newList(o.BadRecipients); err != nil {
 		return nil, fmt.Errorf("bad_recipients: %w", err)
 	}
+	for name, v := range map[string]string{"own_senders": o.OwnSenders, "unknown_senders": o.UnknownSenders} {
+		if v != "" && v != "accept" && v != "refuse" {
+			return nil, fmt.Errorf("%s: %q: want accept or refuse", name, v)
+		}
+	}
 	for name, v := range map[string]int64{
 		"max_size": o.MaxSize, "max_send_size": o.MaxSendSize,
 		"max_recipients": int64(o.MaxRecipients), "max_hops": int64(o.MaxHops),
@@ -96,9 +103,11 @@ type Client struct {
 
 // MayRelay reports whether c may send to other hosts.
 func (p *Policy) MayRelay(c Client) bool {
-	if p.o.ReceiveOnly {
-		return false
-	}
+	return !p.o.ReceiveOnly && p.inside(c)
+}
+
+// inside reports whether c is one of this host's own: a user, an account, a relay network.
+func (p *Policy) inside(c Client) bool {
 	if c.Local || c.Account != nil {
 		return true
 	}
@@ -121,6 +130,25 @@ func (p *Policy) Sender(c Client, from mail.Address) *reason.Error {
 	}
 	if !from.IsZero() && p.senders.has(from) {
 		return reason.SenderRefused.With(smtp.Text(from.String(), 200))
+	}
+	return nil
+}
+
+// ChecksOutside reports whether c's reverse-paths are to be shown to Outside.
+func (p *Policy) ChecksOutside(c Client) bool {
+	return (p.o.OwnSenders == "refuse" || p.o.UnknownSenders != "accept") && !p.inside(c)
+}
+
+// Outside decides about a reverse-path that comes from outside, given its route: one in a domain
+// of this host may be refused at all, or when it names nobody.
+func (p *Policy) Outside(from mail.Address, r *route.Route) *reason.Error {
+	switch {
+	case !r.Local:
+		return nil
+	case p.o.OwnSenders == "refuse":
+		return reason.SenderIsOurs.With(smtp.Text(from.String(), 200))
+	case p.o.UnknownSenders != "accept" && r.Kind == route.Refused && r.Err != nil && r.Err.Reason == reason.MailboxUnknown.Reason:
+		return reason.SenderUnknown.With(smtp.Text(from.String(), 200))
 	}
 	return nil
 }

@@ -109,6 +109,42 @@ func TestLimitsGoFromTheNearest(t *testing.T) {
 	}
 }
 
+func TestOutsideMailMayNotBorrowOurNames(t *testing.T) {
+	t.Parallel()
+	from := mail.Address{Local: "joe", Domain: "example.test"}
+	here := &route.Route{Kind: route.Mailbox, Local: true}
+	nobody := &route.Route{Local: true, Err: reason.MailboxUnknown}
+	disabled := &route.Route{Local: true, Err: reason.MailboxDisabled}
+	elsewhere := &route.Route{Kind: route.Remote}
+	for _, c := range []struct {
+		o    Options
+		r    *route.Route
+		want reason.ID
+	}{
+		{Options{}, here, ""}, {Options{}, nobody, "sender-unknown"}, {Options{}, disabled, ""}, {Options{}, elsewhere, ""},
+		{Options{OwnSenders: "refuse"}, here, "sender-is-ours"}, {Options{OwnSenders: "refuse"}, nobody, "sender-is-ours"},
+		{Options{OwnSenders: "refuse"}, elsewhere, ""},
+		{Options{UnknownSenders: "accept"}, nobody, ""}, {Options{OwnSenders: "accept", UnknownSenders: "refuse"}, nobody, "sender-unknown"},
+	} {
+		if got := id(compile(t, c.o).Outside(from, c.r)); got != c.want {
+			t.Errorf("%+v, %+v: %q, want %q", c.o, c.r, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		o    Options
+		c    Client
+		want bool
+	}{
+		{Options{}, Client{}, true}, {Options{}, Client{Local: true}, false}, {Options{}, Client{Account: &directory.Account{}}, false},
+		{Options{RelayNetworks: []string{"192.0.2.0/24"}, ReceiveOnly: true}, Client{Addr: netip.MustParseAddr("192.0.2.7")}, false},
+		{Options{UnknownSenders: "accept"}, Client{}, false}, {Options{UnknownSenders: "accept", OwnSenders: "refuse"}, Client{}, true},
+	} {
+		if got := compile(t, c.o).ChecksOutside(c.c); got != c.want {
+			t.Errorf("%+v, %+v: %v", c.o, c.c, got)
+		}
+	}
+}
+
 func TestWrongOptionsAreNamed(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]Options{
@@ -117,6 +153,8 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"bad_senders: \"joe\"":             {BadSenders: []string{"joe"}},
 		"bad_recipients: \"a@b c\"":        {BadRecipients: []string{"a@b c"}},
 		"max_size: -1":                     {MaxSize: -1},
+		"own_senders: \"no\"":              {OwnSenders: "no"},
+		"unknown_senders: \"yes\"":         {UnknownSenders: "yes"},
 		"max_hops: -2":                     {MaxHops: -2},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {

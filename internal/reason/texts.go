@@ -123,6 +123,15 @@ var (
 // Logins. auth.Failed and auth.Blocked are declared beside their seam.
 var AuthBusy = &Error{Temporary, 454, "4.7.0", "auth-busy", nil, "", nil}
 
+// Who a message says that it is from. AuthorNotYours and AuthorUnreadable take the header
+// field's name and what it holds.
+var (
+	SenderIsOurs     = &Error{Permanent, 550, "5.7.1", "sender-is-ours", nil, "", nil}
+	SenderUnknown    = &Error{Permanent, 550, "5.1.0", "sender-unknown", nil, "", nil}
+	AuthorNotYours   = &Error{Permanent, 550, "5.7.1", "author-not-yours", nil, "", nil}
+	AuthorUnreadable = &Error{Permanent, 550, "5.7.1", "author-unreadable", nil, "", nil}
+)
+
 // texts gives each reason's public text. A %s takes the next of the Error's Args.
 var texts = map[ID][3]string{
 	LocalError.Reason:       {English: "local error in processing", Korean: "서버 내부 오류", Japanese: "サーバー内部エラー"},
@@ -212,6 +221,12 @@ var texts = map[ID][3]string{
 	QueueLifetime.Reason: {"%[1]s. I'm not going to try again; this message has been in the queue too long.", "%[1]s. 메시지가 큐에 너무 오래 있어 더 이상 시도하지 않습니다.", "%[1]s。メッセージがキューに長く留まりすぎたため、これ以上試みません。"},
 	GivenUp.Reason:       {"the operator of this server gave this message up", "이 서버의 관리자가 이 메시지의 배달을 중단했습니다", "このサーバーの管理者がこのメッセージの配送を打ち切りました"},
 	ForwardLoop.Reason:   {"this message is looping: it already has my Delivered-To line for %[1]s", "메시지가 순환하고 있습니다. %[1]s의 Delivered-To 줄이 이미 있습니다", "メッセージがループしています。%[1]s の Delivered-To 行が既にあります"},
+
+	// Who a message says that it is from.
+	SenderIsOurs.Reason:     {"mail from %[1]s is taken only from who logs in", "%[1]s에서 보내는 메일은 로그인한 경우에만 받습니다", "%[1]s からのメールはログインした場合のみ受け付けます"},
+	SenderUnknown.Reason:    {"there is no sender here by that name: %[1]s", "이 서버에 그런 이름의 보낸 사람이 없습니다: %[1]s", "このサーバーにその名前の差出人はいません: %[1]s"},
+	AuthorNotYours.Reason:   {"the address in the %[1]s field does not belong to your account: %[2]s", "%[1]s 필드의 주소가 귀하의 계정에 속하지 않습니다: %[2]s", "%[1]s フィールドのアドレスはあなたのアカウントのものではありません: %[2]s"},
+	AuthorUnreadable.Reason: {"the %[1]s field must hold an address of your account, and this is none that can be read: %[2]s", "%[1]s 필드에는 귀하의 계정 주소가 있어야 하는데 읽을 수 있는 주소가 아닙니다: %[2]s", "%[1]s フィールドにはあなたのアカウントのアドレスが必要ですが、読み取れるアドレスではありません: %[2]s"},
 
 	// Logins.
 	"auth-failed":   {English: "authentication failed: user name or password is wrong", Korean: "인증 실패: 사용자 이름 또는 비밀번호가 올바르지 않습니다", Japanese: "認証に失敗しました: ユーザー名またはパスワードが正しくありません"},

@@ -16,9 +16,10 @@ func word(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
 type headerScanner struct {
 	complete  bool // Date and Message-ID are to be added where missing
 	begun     bool
-	over      bool // the empty line has been met
-	hops      int  // fields that begin with Received or Delivered
-	date, mid bool // those fields are there
+	over      bool           // the empty line has been met
+	hops      int            // fields that begin with Received or Delivered
+	date, mid bool           // those fields are there
+	authors   *authorScanner // nil where anyone may be the author
 
 	line [16]byte // the start of the line at hand
 	n    int      // how much of line is known
@@ -35,6 +36,9 @@ func (h *headerScanner) scan(p []byte) int {
 			part = p[at : at+i]
 		}
 		h.n += copy(h.line[h.n:], part)
+		if h.authors != nil {
+			h.authors.part(part)
+		}
 		if i < 0 {
 			return len(p)
 		}
@@ -44,6 +48,9 @@ func (h *headerScanner) scan(p []byte) int {
 		}
 		h.field()
 		h.n = 0
+		if h.authors != nil {
+			h.authors.end()
+		}
 		at += i + 1
 	}
 	return len(p)

@@ -140,6 +140,14 @@ func (t *Transaction) begin(ctx context.Context, m smtp.Mail) *reason.Error {
 			return err
 		}
 	}
+	if !m.From.IsZero() && !t.src.LocalOnly && s.d.Policy.ChecksOutside(t.client) {
+		// When the directory is away, Rcpt tells; mail that needs none passes.
+		if r, err := s.d.Router.Route(ctx, m.From); err == nil {
+			if err := s.d.Policy.Outside(m.From, &r); err != nil {
+				return err
+			}
+		}
+	}
 	t.maxSize = s.d.Policy.MaxSize(t.client)
 	if t.declared > t.maxSize {
 		return reason.MessageTooBig.With(strconv.FormatInt(t.maxSize, 10))

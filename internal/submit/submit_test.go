@@ -183,6 +183,58 @@ func TestMissingFieldsAreAdded(t *testing.T) {
 	}
 }
 
+func TestAuthorsAreTheAccountsOwnHoweverTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	src := &Source{AccountID: 1, Account: "joe@example.test"}
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom([]string{"From", "SENDER", "resent-from", "Resent-Sender"}).Draw(t, "name")
+		blanks := strings.Repeat(" ", rapid.SampledFrom([]int{0, 1, 3, 50}).Draw(t, "blanks"))
+		fold := rapid.SampledFrom([]string{" ", "\n ", "\n\t \n "}).Draw(t, "fold")
+		address := rapid.SampledFrom([]string{"joe@example.test", "ann@example.test", "joe@other.test", "joe", ""}).Draw(t, "address")
+		before := rapid.SampledFrom([]string{"", "Fro: x\n", "From-x: x\n", "Resent-: x\n", "Subject: a\n From: b@c\n", "From: joe@example.test\n"}).Draw(t, "before")
+		after := rapid.SampledFrom([]string{"", "\n", "\nFrom: a@b\n", "To: a@b\n\n"}).Draw(t, "after")
+		content := before + name + blanks + ":" + fold + "Joe" + fold + "<" + address + ">" + "\n" + after
+		if address == "" {
+			content = before + name + blanks + ":\n" + after
+		}
+		q := new(memory)
+		s, _ := newSubmitter(t, q, policy.Options{})
+		_, err := hand(t, s, src, content, rapid.IntRange(1, 80).Draw(t, "step"))
+		switch {
+		case address == "joe@example.test" && err != nil:
+			t.Fatalf("%q: %v", content, err)
+		case address != "joe@example.test" && (err == nil || q.committed || reason.As(err).Code != 550):
+			t.Fatalf("%q is taken: %v", content, err)
+		}
+		s, _ = newSubmitter(t, q, policy.Options{AnySender: true})
+		if _, err := hand(t, s, src, content, 40); err != nil {
+			t.Fatalf("with any_sender: %v", err)
+		}
+		s, _ = newSubmitter(t, q, policy.Options{})
+		if _, err := hand(t, s, &Source{}, content, 40); err != nil {
+			t.Fatalf("of another host: %v", err)
+		}
+	})
+}
+
+func TestAuthorsAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"one long field":  "From: joe@example.test" + strings.Repeat(" ", maxAuthorBytes) + "\n\n",
+		"many folds":      "From: joe@example.test,\n" + strings.Repeat(" joe@example.test,\n", 2000) + "\n",
+		"many fields":     strings.Repeat("From: joe@example.test\n", 2000) + "\n",
+		"many addresses":  "From: " + strings.Repeat("joe@example.test,", maxAuthors) + "joe@example.test\n\n",
+		"blanks for ever": "From" + strings.Repeat(" ", maxAuthorBytes) + ": a@b\n\n",
+	} {
+		q := new(memory)
+		s, _ := newSubmitter(t, q, policy.Options{})
+		_, err := hand(t, s, &Source{AccountID: 1, Account: "joe@example.test"}, content, 1000)
+		if err == nil || reason.As(err).Reason != reason.AuthorUnreadable.Reason || q.committed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestReceivedTellsTheWay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

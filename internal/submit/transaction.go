@@ -96,6 +96,9 @@ func (t *Transaction) Open(ctx context.Context) error {
 	}
 	t.draft = draft
 	t.header = headerScanner{complete: t.src.Complete}
+	if t.client.Account != nil && t.s.d.Policy.CheckSender() {
+		t.header.authors = new(authorScanner)
+	}
 	var buf [1024]byte
 	t.append(t.received(buf[:0]))
 	t.traced = t.env.Size + t.lines
@@ -185,6 +188,9 @@ func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err
 	}
 	t.env.Accepted = t.s.d.Clock.Now()
 	t.env.CRLFSize = t.env.Size + t.lines
+	if t.err == nil {
+		t.err = t.authors(ctx)
+	}
 	if t.err == nil {
 		verdicts = t.judge()
 	}
