@@ -22,7 +22,7 @@ type none struct{}
 func ask[Req, Resp any](ctx context.Context, a *app, method string, req Req) (Resp, error) {
 	cl := control.Client(a.data, control.Supervisor)
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	resp, err := rpc.Do[Req, Resp](ctx, cl, method, req)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {

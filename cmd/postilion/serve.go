@@ -79,7 +79,9 @@ func (a *app) quickstartCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "quickstart DOMAIN", Short: "Set up a mail server for a domain and run it", Args: cobra.ExactArgs(1),
 		Long: "Make a data folder with a configuration, the domain, an account with a password and a self-signed\n" +
-			"certificate, then serve on unprivileged ports of this host alone. A second start finds everything again.",
+			"certificate, then serve on unprivileged ports of this host alone. A second start finds everything again.\n\n" +
+			"The password is kept in the file first-password of the data folder, which its owner alone can read, until\n" +
+			"it is changed; from then on --json tells \"\" for it. As root the data folder is /var/lib/postilion.",
 		Example: "  postilion quickstart example.test",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Domain, o.Data, o.Config, o.Flags = args[0], a.data, a.config, a.set

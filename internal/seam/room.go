@@ -1,9 +1,15 @@
 package seam
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/rpc"
 )
 
@@ -23,10 +29,127 @@ func RoomHandlers(room Room) map[string]rpc.Handler {
 	}
 }
 
-// NewRoom returns a Room over rpc.
+// NewRoom returns a Room over rpc. It does not wait for a role that is being restarted.
 func NewRoom(cl *Client) Room {
 	return func(ctx context.Context, a *directory.Account, size int64) error {
-		_, err := call[roomRequest, none](ctx, cl, "local.room", roomRequest{a, size})
+		_, err := once[roomRequest, none](ctx, cl, "local.room", roomRequest{a, size})
 		return err
+	}
+}
+
+// RoomCache is how a Room is asked at RCPT: seldom, and never for long. A full mailbox is
+// refused; any trouble in finding out lets the message in, since its delivery looks again.
+type RoomCache struct {
+	Room Room
+	Log  *slog.Logger
+	// TTL is how long an answer holds; 0 means 3 s.
+	TTL time.Duration
+	// Timeout is how long one question may take; 0 means 2 s.
+	Timeout time.Duration
+
+	mu     sync.Mutex
+	kept   map[uint64]roomAnswer // by account
+	asking int                   // questions at work, those given up on a hanging disk included
+	told   time.Time             // when trouble was last logged
+}
+
+const (
+	maxRoomsKept   = 10_000
+	maxRoomsAsking = 256
+	tellRoomEvery  = time.Minute
+)
+
+// roomAnswer is what was said of an account at a time.
+type roomAnswer struct {
+	at              time.Time
+	bytes, messages int64 // the quota that it was said of
+	size            int64
+	err             error
+}
+
+// holds reports whether the answer is one about size too: what fits does so with less, what does
+// not neither does with more.
+func (r *roomAnswer) holds(a *directory.Account, size int64) bool {
+	if r.bytes != a.QuotaBytes || r.messages != a.QuotaMessages {
+		return false
+	}
+	return r.err == nil && size <= r.size || r.err != nil && size >= r.size
+}
+
+// Ask is a Room.
+func (c *RoomCache) Ask(ctx context.Context, a *directory.Account, size int64) error {
+	if a.QuotaBytes == 0 && a.QuotaMessages == 0 {
+		return nil
+	}
+	now := time.Now()
+	c.mu.Lock()
+	r, ok := c.kept[a.ID]
+	if ok && now.Sub(r.at) < cmp.Or(c.TTL, 3*time.Second) && r.holds(a, size) {
+		c.mu.Unlock()
+		return r.err
+	}
+	busy := c.asking >= maxRoomsAsking
+	if !busy {
+		c.asking++
+	}
+	c.mu.Unlock()
+	err := errors.New("too many questions are not answered")
+	if !busy {
+		err = c.ask(ctx, a, size)
+	}
+	if err != nil && !isFull(err) {
+		c.tell(a, err)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept == nil || len(c.kept) >= maxRoomsKept {
+		c.kept = map[uint64]roomAnswer{}
+	}
+	c.kept[a.ID] = roomAnswer{now, a.QuotaBytes, a.QuotaMessages, size, err}
+	return err
+}
+
+// ask asks, and stops waiting at the time-out even when a file system hangs.
+func (c *RoomCache) ask(ctx context.Context, a *directory.Account, size int64) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 2*time.Second))
+	account := *a
+	said := make(chan error, 1)
+	go func() {
+		defer cancel()
+		err := c.Room(ctx, &account, size)
+		c.mu.Lock()
+		c.asking--
+		c.mu.Unlock()
+		said <- err
+	}()
+	select {
+	case err := <-said:
+		return err
+	case <-ctx.Done():
+		select {
+		case err := <-said:
+			return err
+		default:
+			return ctx.Err()
+		}
+	}
+}
+
+func isFull(err error) bool {
+	e, ok := errors.AsType[*reason.Error](err)
+	return ok && (e.Reason == reason.QuotaExceeded.Reason || e.Reason == reason.QuotaTooSmall.Reason)
+}
+
+// tell logs trouble, not more often than it helps.
+func (c *RoomCache) tell(a *directory.Account, err error) {
+	c.mu.Lock()
+	seldom := time.Since(c.told) >= tellRoomEvery
+	if seldom {
+		c.told = time.Now()
+	}
+	c.mu.Unlock()
+	if seldom && c.Log != nil {
+		c.Log.Warn("quota is not checked at RCPT for now, but at delivery", "account", a.Address.String(), "error", err)
 	}
 }

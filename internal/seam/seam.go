@@ -26,9 +26,12 @@ type Client struct {
 	Patience time.Duration
 }
 
+// maxIdle bounds the connections to one role that wait for the next call. They hold 32 KiB each.
+const maxIdle = 256
+
 // NewClient returns a client that dials with dial.
 func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
-	return &Client{Client: &rpc.Client{Dial: dial}}
+	return &Client{Client: &rpc.Client{Dial: dial, MaxIdle: maxIdle}}
 }
 
 // Handlers joins the handlers of several seams that one socket serves.
