@@ -96,8 +96,9 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	if room == nil {
 		room = seam.NewRoom(p.client(Local))
 	}
+	quota := &seam.RoomCache{Room: room, Log: p.logger()}
 	return submit.New(c.Submit, submit.Deps{
-		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: room,
+		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask,
 	}), floors, nil
 }
 
