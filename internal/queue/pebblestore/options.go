@@ -85,6 +85,8 @@ func (s *Store) tune(p *pebble.Options) {
 	p.L0CompactionThreshold = 4
 	p.L0StopWritesThreshold = 32
 	p.MaxOpenFiles = 256
+	// What lives for seconds is not worth compressing: it costs more CPU than the write.
+	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	p.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		v := pebble.ValueSeparationPolicy{
 			Enabled: true, MinimumSize: 512, MaxBlobReferenceDepth: 8,
