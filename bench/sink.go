@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// sink is an SMTP server that answers as fast as it can and stores nothing. It is the
+// floor of what the loopback, the load generator and Go allow, and the next hop of relay runs.
+type sink struct {
+	l        net.Listener
+	messages atomic.Int64
+}
+
+func newSink(addr string) (*sink, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{l: l}
+	go s.serve()
+	return s, nil
+}
+
+func (s *sink) addr() string { return s.l.Addr().String() }
+func (s *sink) close()       { s.l.Close() }
+
+func (s *sink) serve() {
+	for {
+		c, err := s.l.Accept()
+		if err != nil {
+			return
+		}
+		go s.session(c)
+	}
+}
+
+func (s *sink) session(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReaderSize(c, 32<<10)
+	w := bufio.NewWriter(c)
+	reply := func(text string) {
+		w.WriteString(text + "\r\n")
+		if r.Buffered() == 0 {
+			w.Flush()
+		}
+	}
+	reply("220 sink.example ESMTP")
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil || len(line) < 4 {
+			return
+		}
+		switch string(bytes.ToUpper(line[:4])) {
+		case "EHLO":
+			reply("250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME")
+		case "DATA":
+			reply("354 go ahead")
+			if err := discardData(r); err != nil {
+				return
+			}
+			s.messages.Add(1)
+			reply("250 ok")
+		case "QUIT":
+			reply("221 bye")
+			w.Flush()
+			return
+		default:
+			reply("250 ok")
+		}
+	}
+}
+
+// discardData reads up to the line with a single dot.
+func discardData(r *bufio.Reader) error {
+	for whole := true; ; {
+		line, err := r.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return err
+		}
+		if whole && string(line) == ".\r\n" {
+			return nil
+		}
+		whole = err == nil
+	}
+}
+
+// wait returns when the sink has taken n messages, or an error after the time is over.
+func (s *sink) wait(n int64, atMost time.Duration) error {
+	for end := time.Now().Add(atMost); s.messages.Load() < n; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			return io.ErrNoProgress
+		}
+	}
+	return nil
+}
