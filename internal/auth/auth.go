@@ -22,7 +22,8 @@ type Service interface {
 	// SCRAM-SHA-256-PLUS was offered with, whichever of the two the client chose; none
 	// where it was not offered. The client names the one it binds to.
 	SCRAM(ctx context.Context, a Attempt, bindings []ChannelBinding) (Conversation, error)
-	// Allowed tells at connect time whether a client may try at all: nil, or Blocked.
+	// Allowed tells whether a client may try at all: nil, or Blocked. It is asked before the
+	// client has sent a password.
 	Allowed(ctx context.Context, client netip.Addr) error
 }
 

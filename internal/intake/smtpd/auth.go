@@ -68,6 +68,11 @@ func (s *session) auth(arg string) {
 		s.refuse(reason.TLSForAuth)
 		return
 	}
+	// Asked before the first challenge, so that who is blocked shows no password in vain.
+	if err := s.srv.d.Auth.Allowed(s.ctx, s.src.Client); err != nil {
+		s.authenticated(auth.Identity{}, err)
+		return
+	}
 	mechanism, initial, has := strings.Cut(arg, " ")
 	x := exchange{s: s, initial: strings.TrimSpace(initial), hasInitial: has}
 	var who auth.Identity

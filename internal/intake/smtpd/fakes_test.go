@@ -161,7 +161,13 @@ func (fakeAuth) APOP(context.Context, auth.Attempt, string, string, string) (aut
 	return auth.Identity{}, auth.Failed
 }
 
-func (fakeAuth) Allowed(context.Context, netip.Addr) error { return nil }
+// Allowed blocks 127.0.0.66.
+func (fakeAuth) Allowed(_ context.Context, client netip.Addr) error {
+	if client == netip.MustParseAddr("127.0.0.66") {
+		return auth.Blocked.With("60")
+	}
+	return nil
+}
 
 func (fakeAuth) SCRAM(_ context.Context, _ auth.Attempt, bindings []auth.ChannelBinding) (auth.Conversation, error) {
 	server, err := scram.SHA256.NewServer(func(user string) (scram.StoredCredentials, error) {
