@@ -25,7 +25,7 @@ func AuthAdminHandlers(a auth.Admin) map[string]rpc.Handler {
 			return none{}, f(ctx, r.Account, string(r.Text))
 		})
 	}
-	return map[string]rpc.Handler{
+	return withInvalid(map[string]rpc.Handler{
 		"auth.set-password": change(a.SetPassword),
 		"auth.set-hash":     change(a.SetHash),
 		"auth.remove-app":   change(a.RemoveAppPassword),
@@ -38,7 +38,7 @@ func AuthAdminHandlers(a auth.Admin) map[string]rpc.Handler {
 			return a.Blocked(ctx)
 		}),
 		"auth.unblock": rpc.Handle(func(ctx context.Context, what string) (none, error) { return none{}, a.Unblock(ctx, what) }),
-	}
+	})
 }
 
 func (a AuthAdmin) change(ctx context.Context, method string, account uint64, text string) error {

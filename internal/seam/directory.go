@@ -55,7 +55,7 @@ func BlocksHandlers(d directory.Admin) map[string]rpc.Handler {
 
 // AdminHandlers serves directory.Admin.
 func AdminHandlers(d directory.Admin) map[string]rpc.Handler {
-	return Handlers(ReaderHandlers(d), BlocksHandlers(d), map[string]rpc.Handler{
+	return withInvalid(Handlers(ReaderHandlers(d), BlocksHandlers(d), map[string]rpc.Handler{
 		"directory.domains": rpc.Handle(func(ctx context.Context, _ none) ([]directory.Domain, error) { return d.Domains(ctx) }),
 		"directory.put-domain": rpc.Handle(func(ctx context.Context, r domainRequest) (none, error) {
 			return none{}, d.PutDomain(ctx, r.Domain, r.Create)
@@ -84,7 +84,7 @@ func AdminHandlers(d directory.Admin) map[string]rpc.Handler {
 		"directory.remove-block": rpc.Handle(func(ctx context.Context, what string) (none, error) {
 			return none{}, d.RemoveBlock(ctx, what)
 		}),
-	})
+	}))
 }
 
 // Find implements directory.Reader.

@@ -73,7 +73,7 @@ func call[Req, Resp any](ctx context.Context, cl *Client, method string, req Req
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		resp, err := rpc.Do[Req, Resp](ctx, cl.Client, method, req)
 		if !broken(err) || time.Now().After(end) {
-			return resp, err
+			return resp, restoreInvalid(err)
 		}
 		select {
 		case <-time.After(wait):
@@ -85,7 +85,8 @@ func call[Req, Resp any](ctx context.Context, cl *Client, method string, req Req
 
 // once makes a call that must not be repeated, since it may have been done.
 func once[Req, Resp any](ctx context.Context, cl *Client, method string, req Req) (Resp, error) {
-	return rpc.Do[Req, Resp](ctx, cl.Client, method, req)
+	resp, err := rpc.Do[Req, Resp](ctx, cl.Client, method, req)
+	return resp, restoreInvalid(err)
 }
 
 // none is the request or reply of calls without one.
