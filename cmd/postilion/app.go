@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/trace/logs"
 )
 
 // app is one run of the program: its streams and the flags that all verbs share.
@@ -64,12 +66,17 @@ func (a *app) readConfig() (*config.File, error) {
 	return f, err
 }
 
-// printJSON prints v, indented.
+// printJSON prints v, indented, with nothing in it that a terminal obeys.
 func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.out.Write(logs.PlainJSON(b.Bytes()))
+	return err
 }
 
 // show prints v as JSON with --json, and lets human print it otherwise.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -59,7 +60,11 @@ func (a *app) blockCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStores(c.Context(), func(s *service.Stores) error {
 				blockErr := s.Directory.RemoveBlock(c.Context(), args[0])
-				if err := s.Auth.Unblock(c.Context(), args[0]); err != nil && blockErr != nil {
+				err := s.Auth.Unblock(c.Context(), args[0])
+				if err != nil && blockErr != nil {
+					if errors.Is(blockErr, directory.ErrNotFound) && errors.Is(err, directory.ErrNotFound) {
+						return fmt.Errorf("%s is not blocked, nor must it wait; `postilion block list` tells who is", args[0])
+					}
 					return blockErr
 				}
 				return a.done("%s is not blocked any more", args[0])
@@ -81,7 +86,11 @@ func (a *app) printBlocks(blocks []directory.Block, failures []auth.BlockedBy) e
 			rows = append(rows, []string{b.What, until, b.Reason})
 		}
 		for _, f := range failures {
-			rows = append(rows, []string{f.What, f.Until.Format(time.RFC3339), fmt.Sprintf("%d failed logins", f.Failures)})
+			why := fmt.Sprintf("%d failed logins", f.Failures)
+			if f.Client != "" {
+				why += " from " + f.Client
+			}
+			rows = append(rows, []string{f.What, f.Until.Format(time.RFC3339), why})
 		}
 		a.table(w, []string{"BLOCKED", "UNTIL", "REASON"}, rows)
 	})

@@ -25,6 +25,7 @@ type Admin interface {
 	// Blocked lists the clients and accounts that failures block now.
 	Blocked(ctx context.Context) ([]BlockedBy, error)
 	// Unblock forgets the failures of a client's address, a CIDR range or an account's address.
+	// Where there are none it is directory.ErrNotFound.
 	Unblock(ctx context.Context, what string) error
 }
 
@@ -50,7 +51,8 @@ type AppPassword struct {
 
 // BlockedBy is who must wait because of failures.
 type BlockedBy struct {
-	What     string    `json:"what"` // a CIDR range, or an account's address
+	What     string    `json:"what"`             // a CIDR range, or an account's address
+	Client   string    `json:"client,omitempty"` // the only range that must wait for the account: one it logged in from before
 	Failures int       `json:"failures"`
 	Until    time.Time `json:"until"`
 }

@@ -167,6 +167,8 @@ func (s *Service) Unblock(_ context.Context, what string) error {
 		// A user name that never was an address can be blocked too.
 		key = cut(strings.ToLower(what))
 	}
-	s.guard.unblock(key)
+	if !s.guard.unblock(key) {
+		return fmt.Errorf("failed logins of %q: %w", what, directory.ErrNotFound)
+	}
 	return nil
 }

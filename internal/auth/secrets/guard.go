@@ -10,6 +10,7 @@ package secrets
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,6 +170,12 @@ func (g *guard) begin(client netip.Addr, s subject, now time.Time) (wait time.Du
 
 func pairKey(s subject, address netip.Prefix) string { return s.name + " " + address.String() }
 
+// cutPair takes a pairKey apart; only the name can hold spaces.
+func cutPair(key string) (name, network string) {
+	i := strings.LastIndexByte(key, ' ')
+	return key[:i], key[i+1:]
+}
+
 // failed counts a failure. guess is the wrong password's digest, or 0.
 func (g *guard) failed(client netip.Addr, s subject, guess uint64, now time.Time) {
 	address, network := nets(client)
@@ -291,38 +298,55 @@ func (g *guard) blocked(now time.Time) []auth.BlockedBy {
 			}
 		}
 	}
+	for key, s := range g.pairs.by {
+		if s.until.After(now) {
+			name, network := cutPair(key)
+			all = append(all, auth.BlockedBy{What: name, Client: network, Failures: s.n, Until: s.until.UTC()})
+		}
+	}
 	return all
 }
 
-// unblock forgets the failures of a network, or of a user name.
-func (g *guard) unblock(what string) {
+// unblock forgets the failures of a network, or of a user name, and reports whether there were any.
+func (g *guard) unblock(what string) (found bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p, err := netip.ParsePrefix(what)
 	if addr, aerr := netip.ParseAddr(what); aerr == nil {
 		p, _ = nets(addr)
 		_, network := nets(addr)
-		g.drop(&g.networks, "n ", network.String())
+		found = g.drop(&g.networks, "n ", network.String())
 		err = nil
 	}
+	within := func(network string) bool {
+		q, perr := netip.ParsePrefix(network)
+		return err == nil && perr == nil && p.Overlaps(q)
+	}
+	for key := range g.pairs.by {
+		if name, network := cutPair(key); within(network) || err != nil && name == what {
+			delete(g.pairs.by, key)
+			found = true
+		}
+	}
 	if err != nil {
-		g.drop(&g.names, "u ", what)
-		return
+		return g.drop(&g.names, "u ", what) || found
 	}
 	for prefix, t := range map[string]*strikes{"a ": &g.addresses, "n ": &g.networks} {
 		for key := range t.by {
-			if q, err := netip.ParsePrefix(key); err == nil && p.Overlaps(q) {
-				g.drop(t, prefix, key)
+			if within(key) {
+				found = g.drop(t, prefix, key) || found
 			}
 		}
 	}
+	return found
 }
 
-func (g *guard) drop(t *strikes, prefix, key string) {
-	if _, ok := t.by[key]; ok {
+func (g *guard) drop(t *strikes, prefix, key string) (found bool) {
+	if _, found = t.by[key]; found {
 		delete(t.by, key)
 		g.dirtyStrikes[prefix+key] = struct{}{}
 	}
+	return found
 }
 
 // table returns the table and key of a stored row's name.

@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -201,6 +202,32 @@ func TestBlocksAndKnownClientsOutliveARestart(t *testing.T) {
 	f.open()
 	if got, err := f.Blocked(t.Context()); err != nil || len(got) != 0 {
 		t.Errorf("after a restart %v are blocked again, %v", got, err)
+	}
+}
+
+// An account's own client that fails too often waits by itself; the operator sees and ends that too.
+func TestAKnownClientThatMustWaitIsListedAndLetIn(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"joe@a.test", "198.51.100.7", "198.51.100.0/24"} {
+		f := setUp(t, Options{AddressFailures: 2})
+		f.want("ok", "198.51.100.7", "joe@a.test", correct)
+		for i := range 3 {
+			f.want("failed", "198.51.100.7", "joe@a.test", fmt.Sprint("wrong", i))
+		}
+		f.want("blocked", "198.51.100.7", "joe@a.test", correct)
+		got, err := f.Blocked(t.Context())
+		f.ok(err)
+		want := []auth.BlockedBy{{What: "joe@a.test", Client: "198.51.100.7/32", Failures: 3, Until: start.Add(5 * time.Second)}}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("blocked (-want +got):\n%s", d)
+		}
+		for _, other := range []string{"ann@a.test", "198.51.100.8", "192.0.2.0/24"} {
+			if err := f.Unblock(t.Context(), other); !errors.Is(err, directory.ErrNotFound) {
+				t.Errorf("unblocking %s, who need not wait: %v", other, err)
+			}
+		}
+		f.ok(f.Unblock(t.Context(), what))
+		f.want("ok", "198.51.100.7", "joe@a.test", correct)
 	}
 }
 

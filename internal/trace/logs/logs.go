@@ -119,7 +119,7 @@ func handler(o Options, w io.Writer, level slog.Level) slog.Handler {
 	h := &slog.HandlerOptions{Level: level}
 	switch o.Format {
 	case "json":
-		return slog.NewJSONHandler(w, h)
+		return slog.NewJSONHandler(plainJSON{w}, h)
 	case "qmail":
 		h.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && a.Key == slog.TimeKey {
