@@ -2,6 +2,9 @@ package seam
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
@@ -12,6 +15,9 @@ import (
 type Directory struct{ Client *Client }
 
 var _ directory.Admin = Directory{}
+
+// maxLocal is more than the bytes of any local part that an account has.
+const maxLocal = 4 * directory.MaxLocal
 
 type (
 	findRequest struct {
@@ -89,6 +95,17 @@ func AdminHandlers(d directory.Admin) map[string]rpc.Handler {
 
 // Find implements directory.Reader.
 func (d Directory) Find(ctx context.Context, domain string, locals []string) (directory.Found, error) {
+	// A frame is bounded, and JSON keeps no bytes that are not UTF-8: neither can be ours.
+	if _, err := directory.DomainKey(domain); err != nil {
+		return directory.Found{}, fmt.Errorf("%w: %w", directory.ErrNotFound, err)
+	}
+	kept := make([]string, 0, len(locals))
+	for _, l := range locals {
+		if len(l) <= maxLocal && utf8.ValidString(l) {
+			kept = append(kept, l)
+		}
+	}
+	locals = kept
 	return call[findRequest, directory.Found](ctx, d.Client, "directory.find", findRequest{domain, locals})
 }
 
@@ -104,6 +121,9 @@ func (d Directory) Domains(ctx context.Context) ([]directory.Domain, error) {
 
 // PutDomain implements directory.Admin.
 func (d Directory) PutDomain(ctx context.Context, domain directory.Domain, create bool) error {
+	if err := directory.CheckDomain(&domain); err != nil {
+		return err // JSON would not carry any byte that it names
+	}
 	_, err := once[domainRequest, none](ctx, d.Client, "directory.put-domain", domainRequest{domain, create})
 	return err
 }
@@ -121,7 +141,11 @@ func (d Directory) Accounts(ctx context.Context, domain string) ([]directory.Acc
 
 // PutAccount implements directory.Admin.
 func (d Directory) PutAccount(ctx context.Context, a *directory.Account, create bool) error {
-	got, err := once[accountRequest, directory.Account](ctx, d.Client, "directory.put-account", accountRequest{*a, create})
+	checked := *a
+	if err := directory.CheckAccount(&checked); err != nil {
+		return err
+	}
+	got, err := once[accountRequest, directory.Account](ctx, d.Client, "directory.put-account", accountRequest{checked, create})
 	if err == nil {
 		*a = got
 	}
@@ -141,6 +165,10 @@ func (d Directory) Aliases(ctx context.Context, domain string) ([]directory.Alia
 
 // PutAlias implements directory.Admin.
 func (d Directory) PutAlias(ctx context.Context, a directory.Alias, create bool) error {
+	a.Targets = slices.Clone(a.Targets)
+	if err := directory.CheckAlias(&a); err != nil {
+		return err
+	}
 	_, err := once[aliasRequest, none](ctx, d.Client, "directory.put-alias", aliasRequest{a, create})
 	return err
 }
@@ -158,6 +186,9 @@ func (d Directory) Blocks(ctx context.Context) ([]directory.Block, error) {
 
 // PutBlock implements directory.Admin.
 func (d Directory) PutBlock(ctx context.Context, b directory.Block) error {
+	if err := directory.CheckBlock(&b); err != nil {
+		return err
+	}
 	_, err := once[directory.Block, none](ctx, d.Client, "directory.put-block", b)
 	return err
 }
