@@ -139,7 +139,7 @@ func (s *server) send(from, to string, content []byte) error {
 	return c.mail(from, []string{to}, content)
 }
 
-// submit sends a message as the server's account does: to wherever it likes.
+// submit sends a letter as the server's account does: to wherever it likes, in its own name.
 func (s *server) submit(to string, content []byte) error {
 	c, err := dialSMTP(s.addr["submission"])
 	if err != nil {
@@ -149,7 +149,8 @@ func (s *server) submit(to string, content []byte) error {
 	if err := c.login(s.account, s.password); err != nil {
 		return err
 	}
-	return c.mail(s.account, []string{to}, content)
+	own := bytes.Replace(content, []byte("From: <sender@else.example>"), []byte("From: <"+s.account+">"), 1)
+	return c.mail(s.account, []string{to}, own)
 }
 
 // letter is a small message that a person could have written.

@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// later is what a next hop says that wants no mail now.
+var later = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "not now"}
+
+// waiting is a server whose next hop refuses for now until open is set, with a message
+// to each of the given local parts in its queue.
+func waiting(t *testing.T, to ...string) (s *server, k *sink, open *atomic.Bool) {
+	k, open = newSink(t), new(atomic.Bool)
+	k.rcpt = func(string) error {
+		if open.Load() {
+			return nil
+		}
+		return later
+	}
+	s = newServer(t, setup{config: toSink(k)})
+	for _, name := range to {
+		check(t, s.send(s.account, name+"@else.example", letter(name)))
+	}
+	within(t, patience, "all messages wait for their next attempt", func() bool {
+		list := s.queue("--state", "waiting", "--domain", "else.example")
+		tried := 0
+		for _, m := range list {
+			tried += min(m.Recipients[0].Attempts, 1)
+		}
+		return tried == len(to)
+	})
+	return s, k, open
+}
+
+// id returns the queue's id of the message to a local part.
+func (s *server) id(to string) string {
+	s.t.Helper()
+	list := s.queue("--to", to+"@else.example")
+	if len(list) != 1 {
+		s.t.Fatalf("%d messages to %s wait, want 1", len(list), to)
+	}
+	return list[0].ID
+}
+
+func TestQueueVerbsDoWhatTheySay(t *testing.T) {
+	t.Parallel()
+	s, k, open := waiting(t, "held", "bounced", "deleted", "edited", "kept")
+
+	s.must("queue", "hold", s.id("held"))
+	if list := s.queue("--state", "held"); len(list) != 1 || !list[0].Held {
+		t.Errorf("held: %+v", list)
+	}
+	s.must("queue", "bounce", s.id("bounced"))
+	bounce := string(s.arrived(s.account, s.password, 1)[0])
+	if !strings.Contains(bounce, "<bounced@else.example>") {
+		t.Errorf("the bounce is\n%s", bounce)
+	}
+	if _, err := s.run("queue", "delete", "--to", "deleted@else.example"); err == nil {
+		t.Error("a filter deleted without --yes")
+	}
+	if out := s.must("queue", "delete", "--to", "deleted@else.example", "--yes"); !strings.Contains(out, "1 of 1") {
+		t.Errorf("delete says %q", out)
+	}
+	s.must("queue", "edit", s.id("edited"), "new@else.example")
+	if content := s.must("queue", "show", "--content", s.id("kept")); !strings.Contains(content, "Subject: kept\n") {
+		t.Errorf("show --content prints %q", content)
+	}
+	if _, err := s.run("queue", "delete"); err == nil || !strings.Contains(err.Error(), "exit status 2") {
+		t.Errorf("delete of nothing in particular: %v", err)
+	}
+
+	open.Store(true)
+	s.must("flush")
+	arrived := map[string]bool{}
+	for _, m := range k.arrived(t, 2) {
+		arrived[m.to[0]] = true
+	}
+	if !arrived["new@else.example"] || !arrived["kept@else.example"] || len(arrived) != 2 {
+		t.Errorf("delivered to %v", arrived)
+	}
+	within(t, patience, "only the held message is left", func() bool { return len(s.queue()) == 1 })
+	s.must("queue", "release", s.id("held"))
+	s.must("queue", "retry", "--all", "--yes")
+	k.arrived(t, 3)
+	s.drain(patience)
+}
+
+func TestExportedMessagesCanBeImported(t *testing.T) {
+	t.Parallel()
+	s, _, _ := waiting(t, "one", "two")
+	file := filepath.Join(newFolder(t), "queue.tar")
+	s.must("queue", "export", file)
+	if info, err := os.Stat(file); err != nil || info.Size() < 1000 {
+		t.Fatalf("export wrote %v, %v", info, err)
+	}
+	var again struct{ Imported, Present int }
+	s.ask(&again, "queue", "import", file)
+	if again.Imported != 0 || again.Present != 2 {
+		t.Errorf("importing what is there: %+v", again)
+	}
+
+	k := newSink(t)
+	other := newServer(t, setup{config: toSink(k)})
+	other.ask(&again, "queue", "import", file)
+	if again.Imported != 2 {
+		t.Errorf("importing: %+v", again)
+	}
+	// Two servers now have the messages: what was imported may be held, as a restored queue is.
+	other.run("queue", "release", "--all", "--yes")
+	other.must("flush")
+	for _, m := range k.arrived(t, 2) {
+		if want := letter(strings.TrimSuffix(m.to[0], "@else.example")); !strings.HasSuffix(string(m.content), string(want)) {
+			t.Errorf("imported and delivered: %q", m.content)
+		}
+	}
+}
+
+func TestVerbsWorkOnTheQueueOfAServerThatIsDown(t *testing.T) {
+	t.Parallel()
+	s, k, open := waiting(t, "one", "two")
+	s.stop()
+	if n := len(s.queue()); n != 2 {
+		t.Errorf("%d messages are listed, want 2", n)
+	}
+	s.must("queue", "delete", s.id("two"))
+	open.Store(true)
+	s.serve()
+	s.must("flush")
+	k.arrived(t, 1)
+	s.drain(patience)
+	if n := len(k.all()); n != 1 {
+		t.Errorf("%d messages were delivered, want 1", n)
+	}
+}
+
+func TestPauseHoldsDeliveriesBackAndNothingElse(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		s := newServer(t, o)
+		s.must("pause")
+		for _, name := range []string{"a", "b", "c"} {
+			check(t, s.send("sender@else.example", s.account, letter(name)))
+		}
+		if st := s.status(); !st.Paused {
+			t.Error("status does not say that the server is paused")
+		}
+		time.Sleep(200 * time.Millisecond)
+		if n := len(s.read(s.account, s.password)); n != 0 {
+			t.Errorf("%d messages were delivered while paused", n)
+		}
+		if n := len(s.queue()); n != 3 {
+			t.Errorf("%d messages wait, want 3", n)
+		}
+		s.must("continue")
+		s.arrived(s.account, s.password, 3)
+		s.drain(patience)
+	})
+}
+
+func TestABadConfigurationChangesNothing(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		s := newServer(t, o)
+		file := filepath.Join(s.data, "postilion.toml")
+		good, err := os.ReadFile(file)
+		check(t, err)
+		for bad, want := range map[string]string{
+			"\n[policy]\nmax_recipient = 5\n":   "max_recipients",
+			"\n[policy]\nmax_recipients = [1\n": "postilion.toml",
+			"\n[policy]\nmax_size = \"many\"\n": "max_size",
+		} {
+			check(t, os.WriteFile(file, append(append([]byte(nil), good...), bad...), 0o644))
+			if _, err := s.run("reload"); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "exit status 5") {
+				t.Errorf("reload of %q: %v, want a word of %q and exit status 5", bad, err, want)
+			}
+			s.cmd.Process.Signal(syscall.SIGHUP)
+			check(t, s.send("sender@else.example", s.account, letter("x")))
+		}
+		s.arrived(s.account, s.password, 3)
+		check(t, os.WriteFile(file, append(good, "\n[policy]\nbad_senders = [\"@bad.example\"]\n"...), 0o644))
+		if out := s.must("reload"); !strings.Contains(out, "policy.bad_senders") {
+			t.Errorf("reload says %q", out)
+		}
+		if got := code(s.send("joe@bad.example", s.account, letter("refused"))); got/100 != 5 {
+			t.Errorf("a sender that the new configuration refuses got %d", got)
+		}
+	})
+}
