@@ -311,6 +311,14 @@ type DestStats struct {
 	Error    string    `json:"error,omitempty"`    // of the last failed connection
 }
 
+// Loaded reports whether all that was unfinished at start is known. Until then what
+// is said of the queue, or done to it, leaves messages out.
+func (d *Dispatcher) Loaded() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.claimed
+}
+
 // Stats returns the present state with the top destinations.
 func (d *Dispatcher) Stats(top int) Stats {
 	d.mu.Lock()

@@ -97,7 +97,7 @@ func openQueue(ctx context.Context, data string) (q *QueueAdmin, err error) {
 
 // serve answers the verbs' calls within this process, once everything is loaded.
 func (q *QueueAdmin) serve(ctx context.Context, handlers map[string]rpc.Handler, d *dispatch.Dispatcher) error {
-	for !d.Stats(0).Loaded {
+	for !d.Loaded() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

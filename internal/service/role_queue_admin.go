@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
@@ -80,17 +81,23 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			pause(r.Scope, r.Pause)
 			return none{}, nil
 		}),
-		methodFlush: rpc.Handle(func(context.Context, none) (int, error) { return d.Flush(), nil }),
+		methodFlush: rpc.Handle(func(ctx context.Context, _ none) (int, error) {
+			awaitLoaded(ctx, d)
+			return d.Flush(), nil
+		}),
 		methodCount: rpc.Handle(func(ctx context.Context, f dispatch.Filter) (r countReply, err error) {
+			awaitLoaded(ctx, d)
 			r.Messages, r.Recipients, err = d.Count(ctx, f)
 			return r, err
 		}),
 		methodList: rpc.Handle(func(ctx context.Context, r listRequest) (reply listReply, err error) {
+			awaitLoaded(ctx, d)
 			reply.List, reply.Next, err = d.List(ctx, r.Filter, min(max(r.Limit, 1), maxListed), r.Cursor)
 			return fitFrame(reply), err
 		}),
 		methodShow: rpc.Handle(d.Show),
 		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (int, error) {
+			awaitLoaded(ctx, d)
 			return d.Act(ctx, r.Filter, r.Action)
 		}),
 		methodEdit: rpc.Handle(func(ctx context.Context, r editRequest) (none, error) {
@@ -107,6 +114,24 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			return nil, sendMessageBody(ctx, store, message, c)
 		},
 	})
+}
+
+// loadWait is how long a verb waits for a queue that was just started to be known
+// whole; one of a million messages takes about 15 seconds.
+const loadWait = 20 * time.Second
+
+// awaitLoaded lets a verb that comes right after a start see the whole queue. When that
+// takes too long, because the disk fails for instance, it works on what is known.
+func awaitLoaded(ctx context.Context, d *dispatch.Dispatcher) {
+	ctx, cancel := context.WithTimeout(ctx, loadWait)
+	defer cancel()
+	for !d.Loaded() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // fitFrame cuts a list that would not fit into one reply; Next goes on after it.
