@@ -83,6 +83,30 @@ func (t *Target) Room(_ context.Context, a *directory.Account, size int64) error
 	return nil
 }
 
+// Clean removes what deliveries abandoned in all mailboxes' tmp folders, once a day and slowly,
+// until ctx ends: POP3 does it only for mailboxes that somebody reads.
+func (t *Target) Clean(ctx context.Context) error {
+	const (
+		first = 10 * time.Minute // after the start, when there is other work
+		every = 24 * time.Hour
+		pause = 20 * time.Millisecond // after each mailbox
+	)
+	for wait := first; ; wait = every {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		n, err := t.boxes.Sweep(ctx, pause)
+		if err != nil && ctx.Err() == nil {
+			t.recorder.Record(trace.Event{
+				Time: t.clock.Now(), Kind: trace.Service, Role: "local", Count: int64(n),
+				Reason: string(reason.MailboxUnavailable.Reason), Text: "cleaning tmp folders: " + err.Error(),
+			})
+		}
+	}
+}
+
 func quotaOf(a *directory.Account) maildir.Quota {
 	return maildir.Quota{Bytes: a.QuotaBytes, Messages: a.QuotaMessages}
 }

@@ -271,3 +271,42 @@ func TestAMessageOlderThanTheProcessLooksForItsFile(t *testing.T) {
 		t.Errorf("second delivery: %+v", v)
 	}
 }
+
+func TestAbandonedFilesAreRemovedOnceADay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, local.Options{}, nil, nil)
+		stale := filepath.Join(w.root, "example.test", "joe", "tmp", "stale")
+		litter := func() {
+			t.Helper()
+			old := noon.Add(-37 * time.Hour)
+			err := errors.Join(os.MkdirAll(filepath.Dir(stale), 0o700), os.MkdirAll(filepath.Join(w.root, "example.test", "joe", "new"), 0o700),
+				os.WriteFile(stale, nil, 0o600), os.Chtimes(stale, old, old))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		there := func() bool { _, err := os.Lstat(stale); return err == nil }
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- w.Clean(ctx) }()
+		for day := range 3 {
+			litter()
+			if day > 0 {
+				time.Sleep(23 * time.Hour)
+				if !there() {
+					t.Errorf("day %d: cleaned too early", day)
+				}
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if there() {
+				t.Errorf("day %d: not cleaned", day)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
