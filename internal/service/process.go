@@ -53,6 +53,7 @@ type part struct {
 	role     Role
 	recorder trace.Recorder
 	counters *stats.Counters
+	blocks   *blocks // of a role with listeners
 
 	run   []func(ctx context.Context) error // until ctx ends
 	close []func() error                    // in order, after run

@@ -108,11 +108,13 @@ func (p *process) listen(part *part, name string, h serve.Handler, o serve.Optio
 	if len(list) == 0 {
 		return
 	}
-	b := &blocks{list: p.blockList(), now: p.clock.Now}
-	part.run = append(part.run, b.watch)
+	if part.blocks == nil {
+		part.blocks = &blocks{list: p.blockList(), now: p.clock.Now}
+		part.run = append(part.run, part.blocks.watch)
+	}
 	for _, l := range list {
 		server := &serve.Server{Name: name, Handler: h, Options: o, TLS: implicit, Table: p.table, IDs: p.ids, Clock: p.clock,
-			Log: p.logger(), Admit: b.admit, Refused: func(c *serve.Conn, why string) {
+			Log: p.logger(), Admit: part.blocks.admit, Refused: func(c *serve.Conn, why string) {
 				part.recorder.Record(trace.Event{Time: p.clock.Now(), Kind: trace.Refused, Role: name, Session: c.ID,
 					Client: c.Client.Addr().String(), Text: why})
 			}}
