@@ -88,7 +88,9 @@ func (t *selftest) makeAccount(ctx context.Context) error {
 func (t *selftest) removeAccount(ctx context.Context) {
 	// What is left of a test that was interrupted is an account without a password.
 	_ = t.stores.Directory.RemoveAccount(ctx, t.account.Address)
-	_ = os.RemoveAll(filepath.Join(t.cfg.Data, "mail", filepath.FromSlash(t.account.Mailbox)))
+	box := filepath.Join(t.cfg.Data, "mail", filepath.FromSlash(t.account.Mailbox))
+	_ = os.RemoveAll(box)
+	_ = os.Remove(filepath.Dir(box)) // the account's folder, when nothing else is in it
 }
 
 func (t *selftest) add(name string, err error, good string) {
