@@ -19,7 +19,8 @@ func pathError(why string) error { return &PathError{why} }
 
 // ParsePath reads a path in angle brackets at the start of s (RFC 5321 4.1.2) and returns it
 // unquoted, with what follows it. "<>" gives the zero Address. A source route is dropped, as
-// RFC 5321 appendix C advises. An address without a domain is taken only when its local part is
+// RFC 5321 appendix C advises. As qmail-smtpd and Postfix do, an address without the brackets is
+// taken too, up to the next space: people and old devices write it so. An address without a domain is taken only when its local part is
 // postmaster in any case. UTF-8 is checked but taken; whether it may be used is the caller's to
 // decide (mail.Address.IsASCII). The error is *PathError.
 func ParsePath(s string) (a mail.Address, rest string, err error) {
@@ -34,8 +35,8 @@ func ParseReversePath(s string) (a mail.Address, rest string, err error) {
 }
 
 func parsePath(s string, maxLocal int) (a mail.Address, rest string, err error) {
-	if s == "" || s[0] != '<' {
-		return a, s, pathError("want an address in angle brackets")
+	if !strings.HasPrefix(s, "<") {
+		return parseBare(s, maxLocal)
 	}
 	s = s[1:]
 	if strings.HasPrefix(s, ">") {
@@ -68,6 +69,18 @@ func parsePath(s string, maxLocal int) (a mail.Address, rest string, err error) 
 		return a, s, err
 	}
 	return mail.Address{Local: local, Domain: domain}, s[end+1:], nil
+}
+
+// parseBare reads an address without brackets up to the next space. The null path needs them.
+func parseBare(s string, maxLocal int) (a mail.Address, rest string, err error) {
+	word, _, _ := strings.Cut(s, " ")
+	if word == "" || strings.ContainsAny(word, "<>") {
+		return a, s, pathError("want an address in angle brackets")
+	}
+	if a, _, err = parsePath("<"+word+">", maxLocal); err != nil {
+		return a, s, err
+	}
+	return a, s[len(word):], nil
 }
 
 // skipRoute drops "@a,@b:" of a source route (RFC 5321 4.1.2 A-d-l).

@@ -36,6 +36,9 @@ func TestPathsAreReadAsTheStandardSays(t *testing.T) {
 		{"<用户@例え.test>", "用户", "例え.test", ""},
 		{"<a@xn--exmple-cua.test>", "a", "xn--exmple-cua.test", ""},
 		{"<a@under_score.test>", "a", "under_score.test", ""},
+		{"joe@example.test", "joe", "example.test", ""},
+		{"joe@example.test SIZE=1", "joe", "example.test", " SIZE=1"},
+		{"Postmaster", "Postmaster", "", ""},
 		{"<$(id)a@x.test>", "", "", "!"},
 	} {
 		a, rest, err := ParsePath(c.in)
@@ -54,7 +57,7 @@ func TestPathsAreReadAsTheStandardSays(t *testing.T) {
 func TestHostilePathsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{
-		"", "a@b.test", "<", "<a", "<a@", "<a@b.test", "<a@>", "<@b.test>", "<a>", "<root>", `<"">`, `<""@x.test>`,
+		"", " ", ">", "a@b.test>", "a<b@c.test>", "a", `"a b"@c.test`, "a@b.test,c@d.test", "a@b.test\r\nX", "<", "<a", "<a@", "<a@b.test", "<a@>", "<@b.test>", "<a>", "<root>", `<"">`, `<""@x.test>`,
 		"<a@b@c.test>", "<@a,@b>", "<@a:b:c@d.test>", "<@a b:c@d.test>", "<,@a:b@c.test>",
 		"<\"a\r\nX: y\"@d.test>", "<\"a\x00\"@d.test>", "<\"a\\\r\"@d.test>", "<\"a\tb\"@d.test>", `<"a@d.test>`, `<"a"b@d.test>`,
 		"<a\x00@d.test>", "<a b@d.test>", "<a..b@d.test>", "<.a@d.test>", "<a.@d.test>", "<a@d.test.>", "<a@.d.test>", "<a@d..test>",
@@ -95,7 +98,7 @@ func TestAWrittenPathIsReadBack(t *testing.T) {
 }
 
 func FuzzParsePath(f *testing.F) {
-	for _, s := range []string{"<>", "<a@b.test>", `<"a\"b"@[IPv6:::1]>`, "<@a,@b:c@d>", "<postmaster>", "<é@xn--exmple-cua.test>"} {
+	for _, s := range []string{"<>", "<a@b.test>", `<"a\"b"@[IPv6:::1]>`, "<@a,@b:c@d>", "<postmaster>", "<é@xn--exmple-cua.test>", "a@b.test X"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
