@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -116,4 +117,11 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, err erro
 	}
 	c, err = l.settle(wait)
 	return l, c, err, time.Since(began)
+}
+
+// free returns how many bytes may still be written by users.
+func (d *disk) free() int64 {
+	var st syscall.Statfs_t
+	check(d.t, syscall.Statfs(d.mount, &st))
+	return int64(st.Bavail) * st.Bsize
 }

@@ -1,0 +1,263 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// fill leaves about so many bytes free on the disk. The returned function gives them back.
+func (d *disk) fill(free int64) (empty func()) {
+	d.t.Helper()
+	name := filepath.Join(d.mount, "ballast")
+	file, err := os.Create(name)
+	check(d.t, err)
+	defer file.Close()
+	for size := d.free() - free; size > 0; size = d.free() - free {
+		if _, err := file.Write(make([]byte, min(size, 1<<20))); err != nil {
+			break // as full as can be
+		}
+	}
+	return func() { check(d.t, os.Remove(name)) }
+}
+
+func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
+	d := newDisk(t, 400)
+	k := newSink(t)
+	config := loadConfig(k)
+	config["floors.free_bytes"] = `"64MiB"`
+	s := newServer(t, setup{dir: filepath.Join(d.mount, "data"), config: config})
+	l := newLoad(s, k)
+	send := func() int { return code(s.send("sender@else.example", s.account, letter("full"))) }
+
+	// Below the floor new mail is turned away before its content is sent.
+	empty := d.fill(50 << 20)
+	within(t, patience, "the floor turns mail away", func() bool { return send() == 452 })
+	c, err := dialSMTP(s.addr["smtp"])
+	check(t, err)
+	err = c.cmd(250, "MAIL FROM:<sender@else.example>")
+	if err == nil {
+		if err = c.cmd(250, "RCPT TO:<%s>", s.account); err == nil {
+			err = c.cmd(354, "DATA")
+		}
+	}
+	if code(err) != 452 || !strings.Contains(err.Error(), "4.3.1") {
+		t.Errorf("a full disk is told as %v, want 452 4.3.1", err)
+	}
+	c.quit()
+	empty()
+	within(t, patience, "mail is taken again", func() bool { return send() == 250 })
+	s.stop()
+
+	// Without a floor the disk fills to its last block under load, again and again.
+	file := filepath.Join(s.data, "postilion.toml")
+	text, err := os.ReadFile(file)
+	check(t, err, os.WriteFile(file, []byte(strings.ReplaceAll(string(text), `free_bytes = "64MiB"`, "free_bytes = -1")), 0o644))
+	s.serve()
+	stop := l.start(8)
+	began := time.Now()
+	for range 3 * *soak {
+		time.Sleep(time.Second)
+		l.cut()
+		empty := d.fill(0)
+		within(t, patience, "mail is turned away", func() bool { return send()/100 == 4 })
+		time.Sleep(time.Second)
+		empty()
+		before := l.count()
+		within(t, 60*time.Second, "mail is taken again", func() bool { return l.count() > before+20 })
+	}
+	stop()
+	sum, err := l.settle(60 * time.Second)
+	l.verdict(t, "full disk", sum, err, time.Since(began))
+	s.drain(60 * time.Second)
+}
+
+// hole is a host that accepts connections and never says a word.
+func hole(t testing.TB) (addr string, taken *atomic.Int64) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { l.Close() })
+	taken = new(atomic.Int64)
+	var mu sync.Mutex
+	var held []net.Conn
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				break
+			}
+			taken.Add(1)
+			mu.Lock()
+			held = append(held, c)
+			mu.Unlock()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range held {
+			c.Close()
+		}
+	}()
+	return l.Addr().String(), taken
+}
+
+func TestADestinationThatNeverAnswersDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	silent, taken := hole(t)
+	k := newSink(t)
+	s := newServer(t, setup{config: map[string]string{
+		"policy.relay_networks":    `["127.0.0.0/8"]`,
+		"route.routes":             fmt.Sprintf("[%q, %q]", "silent.example:"+silent, "else.example:"+k.addr),
+		"dispatch.stop_wait":       `"1s"`, // what hangs is cut short
+		"dispatch.remote_parallel": "40",
+	}})
+	const many = 100
+	for i := range many {
+		check(t, s.send(s.account, fmt.Sprintf("joe%d@silent.example", i), letter("unheard")))
+	}
+	within(t, patience, "the silent host has connections", func() bool { return taken.Load() > 0 })
+	began := time.Now()
+	for i := range 20 {
+		check(t, s.send(s.account, fmt.Sprintf("joe%d@else.example", i), letter("heard")))
+	}
+	k.arrived(t, 20)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("20 messages to a host that answers took %v beside %d for one that does not", took, many)
+	}
+	check(t, s.send("sender@else.example", s.account, letter("local")))
+	s.arrived(s.account, s.password, 1)
+	if n := len(s.queue("--domain", "silent.example")); n != many {
+		t.Errorf("%d messages wait for the silent host, want %d", n, many)
+	}
+}
+
+func TestSlowClientsDelayNoOther(t *testing.T) {
+	clients := 2000
+	if *soak > 1 {
+		clients = 10_000
+	}
+	s := newServer(t, setup{config: map[string]string{"smtp.max_connections": "20000", "pop3.login_timeout": `"1m"`}})
+	send := func() time.Duration {
+		began := time.Now()
+		check(t, s.send("sender@else.example", s.account, letter("quick")))
+		return time.Since(began)
+	}
+	alone := make([]time.Duration, 50)
+	for i := range alone {
+		alone[i] = send()
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	var connected, broken atomic.Int64
+	for i := range clients {
+		wg.Go(func() { dribble(s.addr["smtp"], i, done, &connected, &broken) })
+	}
+	defer wg.Wait()
+	defer close(done)
+	within(t, time.Minute, "all slow clients are connected", func() bool { return connected.Load()+broken.Load() == int64(clients) })
+	beside := make([]time.Duration, 50)
+	for i := range beside {
+		beside[i] = send()
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.arrived(s.account, s.password, len(alone)+len(beside))
+	slices.Sort(alone)
+	slices.Sort(beside)
+	t.Logf("a message took %v (median; worst %v) alone, %v (worst %v) beside %d clients that send a byte a second",
+		alone[25], alone[49], beside[25], beside[49], connected.Load())
+	if beside[25] > 20*alone[25]+100*time.Millisecond || beside[49] > 3*time.Second {
+		t.Errorf("others wait: median %v, worst %v", beside[25], beside[49])
+	}
+	if n := broken.Load(); n > 0 {
+		t.Errorf("%d of %d slow clients were not served", n, clients)
+	}
+}
+
+// dribble sends a message at a byte a second from one of many addresses until done.
+func dribble(addr string, i int, done <-chan struct{}, connected, broken *atomic.Int64) {
+	from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/100), byte(1+i%100))}
+	c, err := (&net.Dialer{LocalAddr: from, Timeout: 30 * time.Second}).Dial("tcp", addr)
+	if err != nil {
+		broken.Add(1)
+		return
+	}
+	defer c.Close()
+	connected.Add(1)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	time.Sleep(rand.N(time.Second)) // not all at once
+	c.Read(make([]byte, 512))       // the greeting: to talk before is rude
+	for _, b := range []byte("EHLO slow.example\r\nMAIL FROM:<slow@else.example>\r\nRCPT TO:<hello@example.test>\r\nDATA\r\n") {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		if _, err := c.Write([]byte{b}); err != nil {
+			broken.Add(1)
+			return
+		}
+	}
+	<-done
+}
+
+func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
+	t.Parallel()
+	k := newSink(t)
+	_, port, _ := net.SplitHostPort(k.addr)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	check(t, err)
+	var answers atomic.Bool
+	server := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		if !answers.Load() {
+			return
+		}
+		m := new(dns.Msg).SetReply(q)
+		name := q.Question[0].Name
+		switch q.Question[0].Qtype {
+		case dns.TypeMX:
+			m.Answer = append(m.Answer, &dns.MX{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeMX, Class: dns.ClassINET, Ttl: 60}, Preference: 10, Mx: "mx." + name})
+		case dns.TypeA:
+			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(127, 0, 0, 1)})
+		}
+		w.WriteMsg(m)
+	})}
+	go server.ActivateAndServe()
+	t.Cleanup(func() { server.Shutdown() })
+
+	s := newServer(t, setup{config: map[string]string{
+		"policy.relay_networks": `["127.0.0.0/8"]`,
+		"dns.server":            fmt.Sprintf("%q", pc.LocalAddr()),
+		"remote.port":           port,
+	}})
+	for i := range 20 {
+		check(t, s.send(s.account, fmt.Sprintf("joe@host%d.example", i), letter("far")))
+	}
+	check(t, s.send("sender@else.example", s.account, letter("near")))
+	s.arrived(s.account, s.password, 1)
+	within(t, patience, "the lookups have timed out", func() bool {
+		tried := 0
+		for _, m := range s.queue() {
+			if r := m.Recipients[0]; r.Attempts > 0 && r.Error != "" {
+				tried++
+			}
+		}
+		return tried == 20
+	})
+	if len(k.all()) > 0 {
+		t.Error("mail went out without an address")
+	}
+	answers.Store(true)
+	s.must("flush")
+	k.arrived(t, 20)
+	s.drain(patience)
+}
