@@ -134,7 +134,7 @@ func foreignLetter(from, to, subject string) string {
 
 func swaks(listener string, args ...string) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, subject string) {
-		mustForeign(t, foreignLetter("you@else.example", s.account, subject), "swaks", append([]string{"--server", s.addr[listener],
+		mustForeign(t, foreignLetter(s.account, s.account, subject), "swaks", append([]string{"--server", s.addr[listener],
 			"--helo", "client.example", "--from", "you@else.example", "--to", s.account, "--data", "-",
 			"--tls-verify", "--tls-ca-path", s.cert()}, args...)...)
 	}
