@@ -101,9 +101,9 @@ func TestExportedMessagesCanBeImported(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Size() < 1000 {
 		t.Fatalf("export wrote %v, %v", info, err)
 	}
-	var again struct{ Imported, Present int }
+	var again struct{ Imported int }
 	s.ask(&again, "queue", "import", file)
-	if again.Imported != 0 || again.Present != 2 {
+	if again.Imported != 0 {
 		t.Errorf("importing what is there: %+v", again)
 	}
 
