@@ -83,7 +83,7 @@ func TestFiltersCountWhatActionsThenChange(t *testing.T) {
 			t.Errorf("second page %v, next %q", list, next)
 		}
 		r := list[0].Recipients[0]
-		if r.State != "waiting" || r.Attempts != 1 || r.Status != "4.7.1" || r.Destination != "far.test" || r.Next.Sub(time.Now()) != 400*time.Second {
+		if r.State != "waiting" || r.Attempts != 1 || r.Status != "4.7.1" || r.Destination != "far.test" || time.Until(r.Next) != 400*time.Second {
 			t.Errorf("shown %+v", r)
 		}
 	})

@@ -164,7 +164,6 @@ type stop struct {
 	key    string
 	kind   kind
 	domain string // whose schedule counts
-	parked string // the paused domain that keeps it
 	ns     []uint32
 	prep   *prep
 }
