@@ -26,22 +26,18 @@ func (a *app) toolCommand() *cobra.Command {
 	return group
 }
 
-func (a *app) toolMIME(in io.Reader) error {
-	part, err := mime.Parse(in, mime.Limits{})
-	if err != nil {
-		return err
-	}
-	return a.printJSON(part)
-}
+// maxMessage bounds the message that is read, in bytes.
+const maxMessage = 1 << 30
 
-// addressView is a mime.Address with lower-case keys and without what is empty.
-type addressView struct {
-	Name    string `json:"name,omitempty"`
-	Route   string `json:"route,omitempty"`
-	Local   string `json:"local,omitempty"`
-	Domain  string `json:"domain,omitempty"`
-	Group   string `json:"group,omitempty"`
-	Invalid string `json:"invalid,omitempty"`
+func (a *app) toolMIME(in io.Reader) error {
+	message, err := io.ReadAll(io.LimitReader(in, maxMessage+1))
+	if err != nil {
+		return fmt.Errorf("reading the standard input: %w", err)
+	}
+	if len(message) > maxMessage {
+		return fmt.Errorf("the message is larger than %d bytes", maxMessage)
+	}
+	return a.printJSON(mime.Describe(message))
 }
 
 // maxAddressLine bounds a line of addresses in bytes.
@@ -50,13 +46,9 @@ const maxAddressLine = 16 << 20
 func (a *app) toolAddress(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxAddressLine)
-	all := [][]addressView{}
+	all := [][]mime.Mailbox{}
 	for lines.Scan() {
-		list := []addressView{}
-		for _, x := range mime.ParseAddresses(strings.TrimSuffix(lines.Text(), "\r")) {
-			list = append(list, addressView{mime.DecodeWords(x.Name), x.Route, x.Local, x.Domain, x.Group, x.Invalid})
-		}
-		all = append(all, list)
+		all = append(all, mime.Mailboxes(mime.ParseAddresses(strings.TrimSuffix(lines.Text(), "\r"))))
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("reading the standard input: %w", err)
