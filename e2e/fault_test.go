@@ -32,6 +32,7 @@ func (d *disk) fill(free int64) (empty func()) {
 }
 
 func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
+	t.Parallel()
 	d := newDisk(t, 400)
 	k := newSink(t)
 	config := loadConfig(k)

@@ -10,8 +10,13 @@ import (
 const between = 1500 * time.Millisecond
 
 func TestNothingAcknowledgedIsLostToKills(t *testing.T) {
-	t.Run("single", func(t *testing.T) { killLoop(t, setup{single: true}, []string{"all"}, 4) })
+	t.Parallel()
+	t.Run("single", func(t *testing.T) {
+		t.Parallel()
+		killLoop(t, setup{single: true}, []string{"all"}, 4)
+	})
 	t.Run("apart", func(t *testing.T) {
+		t.Parallel()
 		needRoot(t)
 		killLoop(t, setup{}, []string{"all", "queue", "local", "smtpd", "remote", "supervisor", "directory", "access"}, 10)
 	})

@@ -71,12 +71,14 @@ func (d *disk) again() {
 }
 
 func TestNothingAcknowledgedIsLostToPowerCuts(t *testing.T) {
+	t.Parallel()
 	l, c, err, took := powerCuts(t, "", 5*(*soak))
 	l.verdict(t, "power cuts", c, err, took)
 }
 
 // A test of durability that passes without syncs would prove nothing.
 func TestPowerCutsFindABuildWithoutSyncs(t *testing.T) {
+	t.Parallel()
 	l, c, err, took := powerCuts(t, "nosync", 1)
 	t.Logf("without syncs: %d cuts in %.0f s; %d of %d acknowledged deliveries lost; %v", len(l.cuts), took.Seconds(), c.lost, c.acked, err)
 	if c.lost == 0 {
