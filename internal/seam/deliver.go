@@ -3,18 +3,14 @@ package seam
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/postilion/postilion/internal/deliver"
-	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
 )
 
@@ -40,19 +36,6 @@ type Target struct {
 
 var _ deliver.Target = Target{}
 
-// jobHead is a job without its envelope and body.
-type jobHead struct {
-	Attempt    id.ID
-	Recipients []deliver.Recipient
-	Next       *route.NextHop
-}
-
-// wireVerdict is a Verdict; Cause carries what JSON leaves out of Err.
-type wireVerdict struct {
-	deliver.Verdict
-	Cause string `json:",omitempty"`
-}
-
 // TargetHandlers serves a deliver.Target as method.
 func TargetHandlers(method string, t deliver.Target) map[string]rpc.Handler {
 	return map[string]rpc.Handler{
@@ -75,14 +58,7 @@ func serveDeliver(ctx context.Context, t deliver.Target, c *rpc.Conn) error {
 		defer remote.finish()
 	}
 	verdicts := t.Deliver(ctx, job)
-	wire := make([]wireVerdict, len(verdicts))
-	for i, v := range verdicts {
-		wire[i].Verdict = v
-		if v.Err != nil && v.Err.Cause != nil {
-			wire[i].Cause = v.Err.Cause.Error()
-		}
-	}
-	p, err := json.Marshal(wire)
+	p, err := appendVerdicts(nil, verdicts)
 	if err != nil {
 		return err
 	}
@@ -114,15 +90,14 @@ func readJob(c *rpc.Conn) (job *deliver.Job, body []byte, err error) {
 	if !ok1 || !ok2 || len(rest) == 0 {
 		return nil, nil, errors.New("deliver: a job that is cut short")
 	}
-	var h jobHead
-	if err := json.Unmarshal(head, &h); err != nil {
+	job = new(deliver.Job)
+	if err := decodeHead(head, job); err != nil {
 		return nil, nil, err
 	}
-	env := new(mail.Envelope)
-	if err := decodeEnvelope(envelope, env); err != nil {
+	job.Envelope = new(mail.Envelope)
+	if err := decodeEnvelope(envelope, job.Envelope); err != nil {
 		return nil, nil, err
 	}
-	job = &deliver.Job{Attempt: h.Attempt, Envelope: env, Recipients: h.Recipients, Next: h.Next}
 	if rest[0] == 1 {
 		body = rest[1:]
 	}
@@ -258,31 +233,15 @@ func (t Target) deliver(ctx context.Context, job *deliver.Job) ([]deliver.Verdic
 	}
 }
 
-func decodeVerdicts(p []byte) ([]deliver.Verdict, error) {
-	var wire []wireVerdict
-	if err := json.Unmarshal(p, &wire); err != nil {
-		return nil, err
-	}
-	verdicts := make([]deliver.Verdict, len(wire))
-	for i, w := range wire {
-		verdicts[i] = w.Verdict
-		if w.Err != nil && w.Cause != "" {
-			verdicts[i].Err.Cause = errors.New(w.Cause)
-		}
-	}
-	return verdicts, nil
-}
-
 // sendJob sends the job, with the body when it is small.
 func sendJob(c *rpc.Conn, job *deliver.Job) error {
-	head, err := json.Marshal(jobHead{job.Attempt, job.Recipients, job.Next})
+	head, err := appendHead(nil, job)
 	if err != nil {
 		return err
 	}
 	envelope := encodeEnvelope(nil, job.Envelope)
 	p := make([]byte, 0, len(head)+len(envelope)+32)
-	p = append(binary.AppendUvarint(p, uint64(len(head))), head...)
-	p = append(binary.AppendUvarint(p, uint64(len(envelope))), envelope...)
+	p = appendPiece(appendPiece(p, head), envelope)
 	body, err := eager(job)
 	if err != nil {
 		return err

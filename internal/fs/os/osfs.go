@@ -95,7 +95,7 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) 
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, flag|syscall.O_CLOEXEC, perm)
+	file, err := openFile(path, flag|syscall.O_CLOEXEC, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (f *FS) RemoveAll(name string) error {
 
 // Rename implements fs.FS.
 func (f *FS) Rename(oldname, newname string) error {
-	return f.two("rename", oldname, newname, os.Rename)
+	return f.two("rename", oldname, newname, rename)
 }
 
 // Link implements fs.FS.
@@ -156,9 +156,13 @@ func (f *FS) Link(oldname, newname string) error {
 	return f.two("link", oldname, newname, os.Link)
 }
 
-// two does an operation of two names, which the system keeps on one device.
+// two does an operation of two names. The system refuses one that leads to another
+// device, so that noting the device of the second covers both.
 func (f *FS) two(op, oldname, newname string, do func(from, to string) error) error {
-	from, err := f.entry(op, oldname)
+	from, err := f.path(op, oldname)
+	if err == nil && from == f.root {
+		err = &stdfs.PathError{Op: op, Path: oldname, Err: fs.ErrInvalid}
+	}
 	if err != nil {
 		return err
 	}
@@ -244,6 +248,20 @@ func (f *FS) Space(name string) (fs.Space, error) {
 		return fs.Space{}, &stdfs.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	return space, nil
+}
+
+// openFile is os.OpenFile for files on a disk, which no poller can wait for: package os
+// asks it nevertheless, with five system calls for each file.
+func openFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	for {
+		fd, err := syscall.Open(path, flag, uint32(perm.Perm()))
+		if err == nil {
+			return os.NewFile(uintptr(fd), path), nil
+		}
+		if err != syscall.EINTR {
+			return nil, &stdfs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
 }
 
 // osFile is an open file that goes by the name it was opened with.

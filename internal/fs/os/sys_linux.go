@@ -58,6 +58,15 @@ func releaseAtLeast(release string, major, minor int) bool {
 
 func syncfs(fd int) error { return unix.Syncfs(fd) }
 
+// rename is os.Rename with one system call instead of two where the new name is free,
+// as it is for every message delivered: package os looks first whether it is a folder's.
+func rename(from, to string) error {
+	if unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE) == nil {
+		return nil
+	}
+	return os.Rename(from, to)
+}
+
 // SyncData implements fs.File.
 func (f *osFile) SyncData() error {
 	if err := control(f.File, unix.Fdatasync); err != nil {

@@ -4,6 +4,7 @@ package osfs
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -12,6 +13,8 @@ import (
 
 // There is no syncfs here: sync(2) does not wait for the disk.
 func syncable(int) error { return errors.ErrUnsupported }
+
+func rename(from, to string) error { return os.Rename(from, to) }
 
 func syncfs(int) error { return errors.ErrUnsupported }
 

@@ -1,0 +1,206 @@
+package seam
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+)
+
+// The wire form of jobs and verdicts. What every delivery has is binary: strings
+// with their length before them, in a fixed order. What few have (a next hop, a
+// failure) is JSON within. Both sides are one version of the program.
+
+// Flags of recipients and verdicts.
+const (
+	flagAgain = 1 << iota
+	flagReplay
+	flagRelayed
+	flagFailed // the failure follows
+)
+
+// errShort is told of a job or of verdicts that end too soon.
+var errShort = errors.New("deliver: what came is cut short")
+
+// wireFailure is a Verdict's Err; Cause carries what JSON leaves out.
+type wireFailure struct {
+	Err   *reason.Error
+	Cause string `json:",omitempty"`
+}
+
+// appendHead appends a job without its envelope and body.
+func appendHead(p []byte, job *deliver.Job) ([]byte, error) {
+	p = append(p, job.Attempt[:]...)
+	var next []byte
+	if job.Next != nil {
+		var err error
+		if next, err = json.Marshal(job.Next); err != nil {
+			return nil, err
+		}
+	}
+	p = appendPiece(p, next)
+	p = binary.AppendUvarint(p, uint64(len(job.Recipients)))
+	for i := range job.Recipients {
+		r := &job.Recipients[i]
+		p = binary.AppendVarint(p, int64(r.N))
+		for _, s := range [...]string{r.To.Local, r.To.Domain, r.Dest, r.Final.Local, r.Final.Domain, r.From.Local, r.From.Domain, r.Folder} {
+			p = appendPiece(p, s)
+		}
+		p = append(p, flag(r.Again, flagAgain))
+	}
+	return p, nil
+}
+
+// decodeHead fills job with what appendHead wrote.
+func decodeHead(p []byte, job *deliver.Job) error {
+	r := pieces{rest: p}
+	copy(job.Attempt[:], r.take(uint64(len(job.Attempt))))
+	if next := r.piece(); len(next) > 0 {
+		job.Next = new(route.NextHop)
+		if err := json.Unmarshal(next, job.Next); err != nil {
+			return err
+		}
+	}
+	const least = 10 // bytes of a recipient
+	n := r.uvarint()
+	if n > uint64(len(r.rest)/least) {
+		return errShort
+	}
+	job.Recipients = make([]deliver.Recipient, n)
+	for i := range job.Recipients {
+		job.Recipients[i] = deliver.Recipient{N: int(r.varint()), To: r.address(), Dest: r.string(), Final: r.address(), From: r.address(), Folder: r.string(),
+			Again: r.byte()&flagAgain != 0}
+	}
+	return r.end()
+}
+
+func appendVerdicts(p []byte, list []deliver.Verdict) ([]byte, error) {
+	p = binary.AppendUvarint(p, uint64(len(list)))
+	for i := range list {
+		v := &list[i]
+		p = append(p, flag(v.Replay, flagReplay)|flag(v.Relayed, flagRelayed)|flag(v.Err != nil, flagFailed))
+		for _, s := range [...]string{v.Text, v.Host, v.Addr, v.TLS, v.Transcript} {
+			p = appendPiece(p, s)
+		}
+		p = binary.AppendVarint(p, int64(v.RetryAfter))
+		if v.Err == nil {
+			continue
+		}
+		f := wireFailure{Err: v.Err}
+		if v.Err.Cause != nil {
+			f.Cause = v.Err.Cause.Error()
+		}
+		b, err := json.Marshal(f)
+		if err != nil {
+			return nil, err
+		}
+		p = appendPiece(p, b)
+	}
+	return p, nil
+}
+
+func decodeVerdicts(p []byte) ([]deliver.Verdict, error) {
+	r := pieces{rest: p}
+	const least = 7 // bytes of a verdict
+	n := r.uvarint()
+	if n > uint64(len(r.rest)/least) {
+		return nil, errShort
+	}
+	list := make([]deliver.Verdict, n)
+	for i := range list {
+		flags := r.byte()
+		list[i] = deliver.Verdict{Replay: flags&flagReplay != 0, Relayed: flags&flagRelayed != 0,
+			Text: r.string(), Host: r.string(), Addr: r.string(), TLS: r.string(), Transcript: r.string(), RetryAfter: time.Duration(r.varint())}
+		if flags&flagFailed == 0 {
+			continue
+		}
+		var f wireFailure
+		if b := r.piece(); r.failed {
+			return nil, errShort
+		} else if err := json.Unmarshal(b, &f); err != nil {
+			return nil, err
+		}
+		if f.Err == nil {
+			return nil, fmt.Errorf("deliver: a failure without its reason")
+		}
+		if f.Cause != "" {
+			f.Err.Cause = errors.New(f.Cause)
+		}
+		list[i].Err = f.Err
+	}
+	return list, r.end()
+}
+
+func flag(on bool, bit byte) byte {
+	if on {
+		return bit
+	}
+	return 0
+}
+
+func appendPiece[T string | []byte](p []byte, s T) []byte {
+	return append(binary.AppendUvarint(p, uint64(len(s))), s...)
+}
+
+// pieces reads the wire form. After its first failure everything is zero.
+type pieces struct {
+	rest   []byte
+	failed bool
+}
+
+func (r *pieces) fail() { r.rest, r.failed = nil, true }
+
+func (r *pieces) end() error {
+	if r.failed || len(r.rest) > 0 {
+		return errShort
+	}
+	return nil
+}
+
+func (r *pieces) take(n uint64) []byte {
+	if n > uint64(len(r.rest)) {
+		r.fail()
+		return nil
+	}
+	p := r.rest[:n]
+	r.rest = r.rest[n:]
+	return p
+}
+
+func (r *pieces) byte() byte {
+	if p := r.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *pieces) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *pieces) varint() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *pieces) piece() []byte  { return r.take(r.uvarint()) }
+func (r *pieces) string() string { return string(r.piece()) }
+
+func (r *pieces) address() mail.Address { return mail.Address{Local: r.string(), Domain: r.string()} }
