@@ -14,7 +14,7 @@ import (
 )
 
 // This file is what operators do to the queue. Each change is durable in the store before memory
-// follows, but for pauses and retries, which end with the process.
+// follows, but for retries, which end with the process, and pauses (pauses.go).
 
 // Verb is what an operator does to messages.
 type Verb string
@@ -312,56 +312,10 @@ func (d *Dispatcher) lift(of id.ID, n int) (*message, []uint32) {
 	return m, nil
 }
 
-// Scope is what is paused or continued: a destination's domain, a queue group, or with
-// neither everything.
-type Scope struct {
-	Domain string `json:"domain,omitempty"`
-	Group  string `json:"group,omitempty"` // "default" is that of mail without a group
-}
-
-// Pause keeps deliveries of the scope from starting until Continue or a restart. Those that
-// run go on.
-func (d *Dispatcher) Pause(s Scope) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case s.Domain != "":
-		if name := foldDomain(s.Domain); d.parked[name] == nil {
-			d.parked[name] = []*task{}
-		}
-	case s.Group != "":
-		d.group(groupName(s.Group)).paused = true
-	default:
-		d.paused = true
-	}
-}
-
-// Continue undoes Pause of the same scope.
-func (d *Dispatcher) Continue(s Scope) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case s.Domain != "":
-		name := foldDomain(s.Domain)
-		tasks := d.parked[name]
-		delete(d.parked, name)
-		for _, t := range tasks {
-			if t.where == nowhere && !t.msg.held && !t.msg.gone {
-				d.place(t, d.lane(nil, t.msg.group))
-			}
-		}
-	case s.Group != "":
-		d.group(groupName(s.Group)).paused = false
-	default:
-		d.paused = false
-	}
-	d.pump()
-	d.nudge()
-}
-
 // Flush makes everything due now and forgets what is known of dead destinations. It
 // returns the number of messages' tasks that it moved.
 func (d *Dispatcher) Flush() (n int) {
+	d.forgetHosts()
 	d.mu.Lock()
 	for _, to := range d.dests {
 		to.failures, to.wait, to.until, to.err = 0, 0, 0, nil
@@ -396,6 +350,20 @@ func (d *Dispatcher) Flush() (n int) {
 		}
 	}
 	return n
+}
+
+// forgetWait bounds how long a Flush waits for role remote.
+const forgetWait = 5 * time.Second
+
+func (d *Dispatcher) forgetHosts() {
+	if d.deps.ForgetHosts == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(d.work, forgetWait)
+	defer cancel()
+	if err := d.deps.ForgetHosts(ctx); err != nil {
+		d.deps.Log.Warn("hosts that did not answer are still left alone for a while", "error", err)
+	}
 }
 
 // unplaceInto moves a waiting task of l to those that are due.

@@ -55,6 +55,8 @@ type Dispatcher struct {
 	stopped   bool               // start nothing
 	count     Counters
 
+	pausing sync.Mutex // held while what is paused changes; taken before mu
+
 	wake       chan struct{}
 	jobs       sync.WaitGroup
 	work       context.Context // of deliveries; outlives Run's
@@ -99,6 +101,7 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 	for name, limit := range limits {
 		d.group(name).limit = limit
 	}
+	d.loadPauses()
 	d.work, d.endWork = context.WithCancel(context.Background())
 	d.records, d.endRecords = context.WithCancel(context.Background())
 	return d, nil

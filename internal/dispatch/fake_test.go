@@ -7,12 +7,14 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
@@ -334,6 +336,7 @@ type house struct {
 	store  *fakeStore
 	events *events
 	mailed []*fakeMessage // what the mailbox got
+	forgot atomic.Int64   // calls of ForgetHosts
 	mu     sync.Mutex
 }
 
@@ -344,6 +347,7 @@ type plan struct {
 	router    route.Router
 	store     *fakeStore
 	queueOnly func() bool
+	folder    fs.FS
 }
 
 func build(t testing.TB, p plan) *house {
@@ -363,7 +367,8 @@ func build(t testing.TB, p plan) *house {
 	}
 	d, err := New(p.options, Deps{
 		Store: h.store, Router: p.router, Mailbox: p.mailbox, Remote: p.remote,
-		Bouncer: &bounce.Builder{Name: "mx.here.test"}, Recorder: h.events, QueueOnly: p.queueOnly,
+		Bouncer: &bounce.Builder{Name: "mx.here.test"}, Recorder: h.events, QueueOnly: p.queueOnly, Folder: p.folder,
+		ForgetHosts: func(context.Context) error { h.forgot.Add(1); return errors.New("is told, and does not keep a flush") },
 	})
 	if err != nil {
 		t.Fatal(err)

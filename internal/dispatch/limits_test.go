@@ -159,12 +159,21 @@ func TestADeadDestinationIsLeftAloneAndOthersAreNot(t *testing.T) {
 		if n := g.served("dead.test"); n > 60 {
 			t.Errorf("%d connections to the dead destination in six hours", n)
 		}
+		if f := h.Failing(10); len(f) != 1 || f[0].Name != "dead.test" || f[0].Until.IsZero() || f[0].Failures < 2 || f[0].Error == "" {
+			t.Errorf("failing %+v", f)
+		}
 		up.Store(true)
 		h.Flush()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if h.store.left() != 0 {
 			t.Errorf("%d left after the flush", h.store.left())
+		}
+		if f := h.Failing(10); len(f) != 0 {
+			t.Errorf("failing after the flush %+v", f)
+		}
+		if n := h.forgot.Load(); n != 1 {
+			t.Errorf("hosts were forgotten %d times, want once, by the flush", n)
 		}
 		stop()
 	})

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/route"
@@ -53,6 +55,9 @@ type Deps struct {
 	Clock    clock.Clock    // nil is the system's
 	IDs      id.Source
 	Log      *slog.Logger // nil discards
+	Folder   fs.FS        // keeps what is paused over restarts; nil forgets it
+	// ForgetHosts has Remote forget which hosts do not answer; Flush calls it. nil does nothing.
+	ForgetHosts func(ctx context.Context) error
 	// QueueOnly, while it returns true, keeps deliveries from starting: new mail is only
 	// queued, for instance because the host's load is high. It is called often; nil
 	// never holds back.

@@ -345,18 +345,40 @@ func (d *Dispatcher) Stats(top int) Stats {
 		s.Groups = append(s.Groups, GroupStats{Name: cmp.Or(g.name, "default"), Limit: g.limit, Running: g.running, Paused: g.paused})
 	}
 	for _, to := range d.dests {
-		x := DestStats{Name: to.key, Tasks: to.tasks, Running: to.running, Window: to.room(), Failures: to.failures}
-		if to.dead(now) {
-			x.Until = d.wallAt(to.until, now)
-		}
-		if to.err != nil {
-			x.Error = to.err.Error()
-		}
-		s.Top = append(s.Top, x)
+		s.Top = append(s.Top, d.destStats(to, now))
 	}
 	slices.SortFunc(s.Top, func(a, b DestStats) int {
 		return cmp.Or(cmp.Compare(b.Tasks, a.Tasks), cmp.Compare(a.Name, b.Name))
 	})
 	s.Top = s.Top[:min(len(s.Top), max(top, 0))]
 	return s
+}
+
+func (d *Dispatcher) destStats(to *dest, now instant) DestStats {
+	x := DestStats{Name: to.key, Tasks: to.tasks, Running: to.running, Window: to.room(), Failures: to.failures}
+	if to.dead(now) {
+		x.Until = d.wallAt(to.until, now)
+	}
+	if to.err != nil {
+		x.Error = to.err.Error()
+	}
+	return x
+}
+
+// Failing returns up to most destinations whose last connections failed, those that are left alone
+// longest first.
+func (d *Dispatcher) Failing(most int) []DestStats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	list := []DestStats{}
+	for _, to := range d.dests {
+		if to.failures > 0 {
+			list = append(list, d.destStats(to, now))
+		}
+	}
+	slices.SortFunc(list, func(a, b DestStats) int {
+		return cmp.Or(b.Until.Compare(a.Until), cmp.Compare(a.Name, b.Name))
+	})
+	return list[:min(len(list), max(most, 0))]
 }

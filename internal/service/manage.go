@@ -159,6 +159,11 @@ func (n *Node) Status(ctx context.Context) control.Status {
 		})
 	}
 	wg.Wait()
+	for _, r := range s.Roles {
+		if paused, ok := r.Facts["paused"].(bool); ok && r.Name == string(Queue) {
+			s.Paused = paused
+		}
+	}
 	return s
 }
 

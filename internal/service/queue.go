@@ -45,7 +45,7 @@ func OpenQueue(ctx context.Context, data string) (*QueueAdmin, error) {
 	return openQueue(ctx, data)
 }
 
-// openQueue opens the store with a dispatcher that is paused, and talks to both as
+// openQueue opens the store with a dispatcher that starts nothing, and talks to both as
 // to a running server's: over a pair of sockets.
 func openQueue(ctx context.Context, data string) (q *QueueAdmin, err error) {
 	q = new(QueueAdmin)
@@ -83,11 +83,11 @@ func openQueue(ctx context.Context, data string) (q *QueueAdmin, err error) {
 	q.close = append(q.close, store.Close)
 	d, err := dispatch.New(dispatch.Options{}, dispatch.Deps{
 		Store: store, Router: idle{}, Mailbox: idle{}, Remote: idle{}, Bouncer: &bounce.Builder{Name: "localhost"},
+		Folder: dir, QueueOnly: func() bool { return true },
 	})
 	if err != nil {
 		return q, err
 	}
-	d.Pause(dispatch.Scope{})
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- d.Run(run) }()

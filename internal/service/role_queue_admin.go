@@ -31,10 +31,12 @@ const (
 	methodPauseScope  = "queue.pause-scope"
 	methodExport      = "queue.export"
 	methodImport      = "queue.import"
+	methodFailing     = "queue.failing"
 	methodETRN        = "queue.etrn" // on the seam's socket
 	bodyPiece         = 64 << 10     // bytes a frame
 	maxListed         = 1000         // messages in one answer
 	maxTopDestination = 20
+	maxFailing        = 300
 )
 
 type (
@@ -68,18 +70,16 @@ type (
 
 // queueHandlers serves what operators do to the queue.
 func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Router) map[string]rpc.Handler {
-	pause := func(s dispatch.Scope, on bool) {
+	pause := func(s dispatch.Scope, on bool) error {
 		if on {
-			d.Pause(s)
-		} else {
-			d.Continue(s)
+			return d.Pause(s)
 		}
+		return d.Continue(s)
 	}
 	return seam.Handlers(seam.EnqueueHandlers(store), archiveHandlers(store, d), map[string]rpc.Handler{
-		methodPause: rpc.Handle(func(_ context.Context, on bool) (none, error) { pause(dispatch.Scope{}, on); return none{}, nil }),
+		methodPause: rpc.Handle(func(_ context.Context, on bool) (none, error) { return none{}, pause(dispatch.Scope{}, on) }),
 		methodPauseScope: rpc.Handle(func(_ context.Context, r scopeRequest) (none, error) {
-			pause(r.Scope, r.Pause)
-			return none{}, nil
+			return none{}, pause(r.Scope, r.Pause)
 		}),
 		methodFlush: rpc.Handle(func(ctx context.Context, _ none) (int, error) {
 			awaitLoaded(ctx, d)
@@ -103,9 +103,10 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 		methodEdit: rpc.Handle(func(ctx context.Context, r editRequest) (none, error) {
 			return none{}, d.Edit(ctx, r.Message, r.N, r.To)
 		}),
-		methodStats:  rpc.Handle(func(context.Context, none) (dispatch.Stats, error) { return d.Stats(maxTopDestination), nil }),
-		methodBackup: rpc.Handle(func(ctx context.Context, dir string) (none, error) { return none{}, store.Backup(ctx, dir) }),
-		methodRoute:  rpc.Handle(router.Route),
+		methodFailing: rpc.Handle(func(context.Context, none) ([]dispatch.DestStats, error) { return d.Failing(maxFailing), nil }),
+		methodStats:   rpc.Handle(func(context.Context, none) (dispatch.Stats, error) { return d.Stats(maxTopDestination), nil }),
+		methodBackup:  rpc.Handle(func(ctx context.Context, dir string) (none, error) { return none{}, store.Backup(ctx, dir) }),
+		methodRoute:   rpc.Handle(router.Route),
 		methodBody: func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
 			message, err := id.Parse(string(request))
 			if err != nil {
@@ -201,7 +202,14 @@ func (p *process) etrn() func(ctx context.Context, domain string) error {
 
 // queueFacts is the queue's state as `status` shows it.
 func queueFacts(s dispatch.Stats) map[string]any {
+	groups := []string{}
+	for _, g := range s.Groups {
+		if g.Paused {
+			groups = append(groups, g.Name)
+		}
+	}
 	return map[string]any{
+		"paused_domains": append([]string{}, s.PausedDomains...), "paused_groups": groups,
 		"messages": s.Messages, "recipients": s.Recipients, "held": s.Held, "ready": s.Ready,
 		"running_local": s.RunningLocal, "running_remote": s.RunningRemote,
 		"oldest_seconds": int64(s.OldestAge.Seconds()), "loaded": s.Loaded, "paused": s.Paused, "held_back": s.HeldBack,

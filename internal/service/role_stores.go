@@ -38,6 +38,7 @@ type here struct {
 	mailbox    deliver.Target
 	room       seam.Room
 	remote     deliver.Target
+	hosts      seam.Hosts
 	store      *pebblestore.Store
 	dispatcher *dispatch.Dispatcher
 }
@@ -103,8 +104,9 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 		return err
 	}
 	part.close = append(part.close, target.Close)
-	p.here.remote = target
-	part.seam = seam.TargetHandlers(methodRemote, target)
+	p.here.remote, p.here.hosts = target, target
+	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, target), seam.HostsHandlers(target))
+	part.admin = seam.HostsHandlers(target)
 	return nil
 }
 
@@ -137,13 +139,17 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 		Store: store, Router: router, Mailbox: p.here.mailbox, Remote: p.here.remote,
 		Bouncer:  &bounce.Builder{Options: p.cfg.Bounce, Name: p.cfg.Host},
 		Recorder: part.recorder, Clock: p.clock, IDs: p.ids, Log: p.logger(),
-		QueueOnly: queueOnly(p.cfg.Process.QueueLoad),
+		QueueOnly: queueOnly(p.cfg.Process.QueueLoad), Folder: dir,
 	}
 	if deps.Mailbox == nil {
 		deps.Mailbox = seam.Target{Client: p.client(Local), Method: methodLocal}
 	}
 	if deps.Remote == nil {
 		deps.Remote = seam.Target{Client: p.client(Remote), Method: methodRemote}
+	}
+	deps.ForgetHosts = seam.ForgetHosts(p.client(Remote))
+	if hosts := p.here.hosts; hosts != nil {
+		deps.ForgetHosts = func(context.Context) error { hosts.Forget(); return nil }
 	}
 	d, err := dispatch.New(p.cfg.Dispatch, deps)
 	if err != nil {

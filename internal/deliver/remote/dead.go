@@ -36,10 +36,10 @@ type deadEntry struct {
 
 // Dead is one remembered address.
 type Dead struct {
-	Addr     netip.Addr
-	TimedOut time.Time // the last counted time-out
-	Count    int       // of time-outs in a row
-	Until    time.Time // not tried before; zero while it still is
+	Addr     netip.Addr `json:"address"`
+	TimedOut time.Time  `json:"timed_out"`      // the last counted time-out
+	Count    int        `json:"timeouts"`       // of time-outs in a row
+	Until    time.Time  `json:"until,omitzero"` // not tried before; zero while it still is
 }
 
 // resting tells how much longer an address is to be left alone; 0 when it may be tried.
