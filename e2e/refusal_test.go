@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,4 +66,66 @@ func TestAnAccountWritesUnderItsOwnNameOnly(t *testing.T) {
 		t.Errorf("mail from outside of a sender here who does not exist: %d", got)
 	}
 	s.arrived(s.account, s.password, 1)
+}
+
+func TestAPauseHoldsOverARestart(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		s := newServer(t, o)
+		s.must("pause")
+		check(t, s.send("sender@else.example", s.account, letter("paused")))
+		s.stop()
+		s.serve()
+		if st := s.status(); !st.Paused {
+			t.Error("status does not say that the server is still paused")
+		}
+		if n := len(s.read(s.account, s.password)); n != 0 {
+			t.Errorf("%d messages were delivered while paused", n)
+		}
+		s.must("queue", "pause", "--domain", domain)
+		s.must("continue")
+		s.stop()
+		s.must("queue", "pause", "--domain", "down.example") // while the server is down
+		s.serve()
+		var sum struct {
+			PausedDomains []string `json:"paused_domains"`
+		}
+		s.ask(&sum, "queue", "stats")
+		if want := []string{"down.example", domain}; !slices.Equal(sum.PausedDomains, want) {
+			t.Errorf("paused domains %q, want %q", sum.PausedDomains, want)
+		}
+		s.must("queue", "continue", "--domain", domain)
+		s.arrived(s.account, s.password, 1)
+	})
+}
+
+func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		nobody := freeAddr(t)
+		o.config = map[string]string{"route.next_hop": strconv.Quote(nobody), "dispatch.dead_after": "1"}
+		s := newServer(t, o)
+		check(t, s.submit("joe@else.example", letter("unreachable")))
+		var h struct {
+			Destinations []struct{ Name, Error, Until string }
+		}
+		within(t, 20*time.Second, "the destination is listed", func() bool {
+			s.ask(&h, "queue", "hosts")
+			return len(h.Destinations) == 1
+		})
+		if d := h.Destinations[0]; !strings.Contains(d.Name, "127.0.0.1") || d.Error == "" || d.Until == "" {
+			t.Errorf("it is listed as %+v", d)
+		}
+		k := new(sink)
+		l, err := net.Listen("tcp", nobody)
+		check(t, err)
+		k.addr = nobody
+		k.serve(t, l)
+		s.must("flush")
+		k.arrived(t, 1)
+		within(t, 20*time.Second, "the list is empty", func() bool {
+			s.ask(&h, "queue", "hosts")
+			return len(h.Destinations) == 0
+		})
+	})
 }
