@@ -156,6 +156,9 @@ func (a *app) accountSet() *cobra.Command {
 	c := &cobra.Command{
 		Use: "set ADDRESS", Short: "Change an account; what is not given stays", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := wantChange(c); err != nil {
+				return err
+			}
 			return a.withStores(c.Context(), func(s *service.Stores) error {
 				x, err := findAccount(c.Context(), s.Directory, args[0])
 				if err != nil {

@@ -35,6 +35,9 @@ type app struct {
 
 // locate settles data folder and configuration from each other.
 func (a *app) locate() error {
+	if a.data == "" {
+		a.data = os.Getenv("POSTILION_DATA")
+	}
 	a.located = a.data != "" || a.config != ""
 	if a.data == "" && a.config != "" {
 		a.data = filepath.Dir(a.config)

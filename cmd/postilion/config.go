@@ -74,7 +74,10 @@ func (a *app) configCommand() *cobra.Command {
 			if a.json {
 				return a.explainJSON(args[0])
 			}
-			return config.Explain(a.out, args[0])
+			if err := config.Explain(a.out, args[0]); err != nil {
+				return usageError{err}
+			}
+			return nil
 		},
 	}
 	reference := &cobra.Command{
@@ -88,7 +91,7 @@ func (a *app) configCommand() *cobra.Command {
 func (a *app) explainJSON(name string) error {
 	keys, err := config.Find(name)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	return a.printJSON(keys)
 }

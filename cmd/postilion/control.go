@@ -14,6 +14,7 @@ import (
 
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/service"
 )
 
 type none struct{}
@@ -123,6 +124,11 @@ func (a *app) restartCommand() *cobra.Command {
 		Use: "restart [ROLE]", Short: "Restart the server, or one role", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			role := strings.Join(args, "")
+			if role != "" {
+				if _, err := service.ParseRole(role); err != nil {
+					return usageError{err}
+				}
+			}
 			if _, err := ask[string, none](c.Context(), a, control.MethodRestart, role); err != nil {
 				return err
 			}

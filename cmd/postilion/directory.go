@@ -28,6 +28,20 @@ func (a *app) withStores(ctx context.Context, use func(s *service.Stores) error)
 	return s.Close()
 }
 
+// wantChange refuses a set that was not told what to change.
+func wantChange(c *cobra.Command) error {
+	changes := c.Flags().NFlag()
+	for _, shared := range []string{"data", "config", "set", "json"} {
+		if c.Flags().Changed(shared) {
+			changes--
+		}
+	}
+	if changes == 0 {
+		return usageError{fmt.Errorf("nothing to change; see `%s --help`", c.CommandPath())}
+	}
+	return nil
+}
+
 // parseAddress reads an address with a domain.
 func parseAddress(s string) (mail.Address, error) {
 	addr := mail.ParseAddress(s)
@@ -51,6 +65,9 @@ func (a *app) domainCommand() *cobra.Command {
 	set := &cobra.Command{
 		Use: "set DOMAIN", Short: "Change a domain; what is not given stays", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := wantChange(c); err != nil {
+				return err
+			}
 			d, err := a.findDomain(c.Context(), args[0])
 			if err != nil {
 				return err

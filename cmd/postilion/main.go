@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/service"
 )
@@ -67,8 +69,9 @@ func exitCode(err error) int {
 	var usage usageError
 	var problems config.Problems
 	r, isReason := errors.AsType[*reason.Error](err)
+	_, isInvalid := errors.AsType[*directory.InvalidError](err)
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage) || isInvalid:
 		return exitUsage
 	case errors.As(err, &problems):
 		return exitConfig
@@ -93,10 +96,12 @@ func (a *app) root() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.locate() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+		// What package strconv says after the flag's value is for programmers.
+		what, _, _ := strings.Cut(err.Error(), ": strconv.")
+		return usageError{fmt.Errorf("%s; see `%s --help`", what, c.CommandPath())}
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&a.data, "data", os.Getenv("POSTILION_DATA"), "the data folder (default $POSTILION_DATA, or "+service.DefaultData()+")")
+	f.StringVar(&a.data, "data", "", "the data folder (default $POSTILION_DATA, or "+service.DefaultData()+")")
 	f.StringVar(&a.config, "config", "", "the configuration file (default postilion.toml in the data folder)")
 	f.StringArrayVar(&a.set, "set", nil, "set a key of the configuration, as `key=value`; goes before the file")
 	f.BoolVar(&a.json, "json", false, "print JSON")
@@ -108,8 +113,23 @@ func (a *app) root() *cobra.Command {
 		a.selftestCommand(), a.backupCommand(), a.toolCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	strict(root)
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = helpTopic
+		}
+	}
 	return root
+}
+
+// helpTopic refuses a topic that is none, for which cobra would show the program's own help.
+func helpTopic(c *cobra.Command, args []string) error {
+	if _, rest, err := c.Root().Find(args); err != nil || len(rest) > 0 {
+		return usageError{fmt.Errorf("there is no help on %q; see `%s --help`", strings.Join(args, " "), c.Root().Name())}
+	}
+	return nil
 }
 
 // strict makes groups of verbs refuse an unknown one with a hint, and turns wrong
@@ -136,7 +156,7 @@ func strict(c *cobra.Command) {
 			if near := config.Nearest(args[0], names); near != "" {
 				hint = fmt.Sprintf("; did you mean %s?", near)
 			}
-			return usageError{fmt.Errorf("%s: there is no verb %q%s", c.CommandPath(), args[0], hint)}
+			return usageError{fmt.Errorf("there is no verb %q%s; see `%s --help`", args[0], hint, c.CommandPath())}
 		}
 		c.Args = cobra.ArbitraryArgs
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/service"
 )
@@ -61,14 +64,48 @@ func (f *filterFlags) filter(args []string) (dispatch.Filter, error) {
 		if err != nil {
 			return d, usageError{fmt.Errorf("--older: %w", err)}
 		}
+		if age < 0 {
+			return d, usageError{fmt.Errorf("--older %s: want an age that is not negative", f.older)}
+		}
 		d.Older = age
 	}
-	return d, nil
+	return d, f.check()
+}
+
+// check refuses filters that no message can match, which would look like an empty queue.
+func (f *filterFlags) check() error {
+	for flag, pattern := range map[string]string{"--to": f.to, "--from": f.from} {
+		if pattern != "" && pattern != "<>" && !strings.Contains(pattern, "@") {
+			return usageError{fmt.Errorf("%s %q: want an address, or *@DOMAIN for all of a domain", flag, pattern)}
+		}
+	}
+	if states := []string{"waiting", "running", "failed", "held"}; f.state != "" && !slices.Contains(states, f.state) {
+		return usageError{fmt.Errorf("--state %q: want one of %s", f.state, strings.Join(states, ", "))}
+	}
+	if known := reason.IDs(); f.reason != "" && !slices.Contains(known, f.reason) {
+		hint := ""
+		if near := config.Nearest(f.reason, known); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		return usageError{fmt.Errorf("--reason %q: there is no reason of that name%s", f.reason, hint)}
+	}
+	return checkDestination(f.domain)
+}
+
+// checkDestination checks the value of --domain: a name or an address literal.
+func checkDestination(domain string) error {
+	if domain == "" || strings.HasPrefix(domain, "[") {
+		return nil
+	}
+	if _, err := directory.DomainKey(domain); err != nil {
+		return usageError{fmt.Errorf("--domain: %w", err)}
+	}
+	return nil
 }
 
 func (a *app) queueCommand() *cobra.Command {
 	group := &cobra.Command{Use: "queue", Short: "See and change the messages that wait"}
-	group.AddCommand(a.queueList(), a.queueShow(), a.queueEdit(), a.queueExport(), a.queueImport(), a.queueStats(),
+	group.AddCommand(a.queueList(), a.queueShow(), a.queueEdit(), a.queueExport(), a.queueImport(), a.queueStats(), a.queueHosts(),
 		a.queueScope("pause", "Start no deliveries to a domain or of a group", true),
 		a.queueScope("continue", "Start deliveries to a domain or of a group again", false))
 	group.AddCommand(a.queueSet())
@@ -95,6 +132,9 @@ func (a *app) queueList() *cobra.Command {
 			filter, err := f.filter(args)
 			if err != nil {
 				return err
+			}
+			if most < 0 {
+				return usageError{fmt.Errorf("--limit %d: want a number that is not negative", most)}
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
 				list := []dispatch.Info{}
@@ -209,6 +249,9 @@ func (a *app) queueVerb(verb dispatch.Verb, short, past string) *cobra.Command {
 				messages, recipients, err := q.Count(c.Context(), filter)
 				if err != nil {
 					return err
+				}
+				if len(args) > 0 && messages == 0 {
+					return fmt.Errorf("%s: %w", strings.Join(args, " "), queue.ErrNotFound)
 				}
 				if len(args) == 0 && messages > 0 {
 					if err := a.confirm(f.yes, "%s: %d messages with %d recipients match", verb, messages, recipients); err != nil {
@@ -397,6 +440,9 @@ func (a *app) queueScope(use, short string, pause bool) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if (s.Domain == "") == (s.Group == "") {
 				return usageError{errors.New("want --domain or --group; `postilion " + use + "` is for everything")}
+			}
+			if err := checkDestination(s.Domain); err != nil {
+				return err
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
 				if err := q.PauseScope(c.Context(), s, pause); err != nil {
