@@ -69,11 +69,14 @@ func (a *app) readConfig() (*config.File, error) {
 	return f, err
 }
 
-// printJSON prints v, indented, with nothing in it that a terminal obeys.
+// printJSON prints v with nothing in it that a terminal obeys: indented on a terminal,
+// elsewhere in one line, so that a program can read lines.
 func (a *app) printJSON(v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
+	if f, ok := a.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		e.SetIndent("", "  ")
+	}
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return err

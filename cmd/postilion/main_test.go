@@ -471,7 +471,7 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	if err != nil || !strings.Contains(string(p), s.info.Account) {
 		t.Errorf("accounts of the copy: %v\n%s", err, p)
 	}
-	if got := s.run("account", "add", "ann@example.test", "--json"); !strings.Contains(got, `"password": "`) {
+	if got := s.run("account", "add", "ann@example.test", "--json"); !strings.Contains(got, `"password":"`) {
 		t.Errorf("account add: %s", got)
 	}
 }
