@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
 
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/rpc"
@@ -108,9 +109,14 @@ func (a Auth) APOP(ctx context.Context, attempt auth.Attempt, user, timestamp, d
 	return call[apopRequest, auth.Identity](ctx, a.Client, "auth.apop", apopRequest{attempt, []byte(user), []byte(timestamp), []byte(digest)})
 }
 
+// allowedWait bounds Allowed, which greetings wait for.
+const allowedWait = 2 * time.Second
+
 // Allowed implements auth.Service.
 func (a Auth) Allowed(ctx context.Context, client netip.Addr) error {
-	_, err := call[netip.Addr, none](ctx, a.Client, "auth.allowed", client)
+	ctx, cancel := context.WithTimeout(ctx, allowedWait)
+	defer cancel()
+	_, err := once[netip.Addr, none](ctx, a.Client, "auth.allowed", client)
 	return err
 }
 

@@ -40,13 +40,27 @@ type Conn struct {
 	Server   netip.AddrPort // the address the client connected to
 	Started  time.Time
 
-	raw   net.Conn  // the socket below; nil in tests of protocols
-	tls   *tls.Conn // nil without TLS
-	entry *entry    // nil outside a Server
+	ctx   context.Context    // ends with abort or the session; nil in tests of protocols
+	end   context.CancelFunc // of ctx
+	raw   net.Conn           // the socket below; nil in tests of protocols
+	tls   *tls.Conn          // nil without TLS
+	entry *entry             // nil outside a Server
 }
 
 // abort ends the connection from outside, whatever its session is doing.
-func (c *Conn) abort() { c.raw.Close() }
+func (c *Conn) abort() {
+	c.end()
+	c.raw.Close()
+}
+
+// Context is for what a session waits for besides its client. Unlike that of Handler.Serve it does
+// not end when the server begins to stop, but when the connection is ended from outside.
+func (c *Conn) Context() context.Context {
+	if c.ctx == nil {
+		return context.Background()
+	}
+	return c.ctx
+}
 
 // StartTLS takes the server's side of a handshake within timeout and switches the
 // connection over. The caller must have discarded everything read before.

@@ -196,6 +196,33 @@ func TestStopLetsSessionsSayGoodbyeAndClosesTheRest(t *testing.T) {
 	b.wantEOF()
 }
 
+// TestWhatASessionWaitsForEndsWithItsConnection: a call to a part that hangs holds no stop up.
+func TestWhatASessionWaitsForEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	s := &Server{Name: "waits", Handler: waits{}, Options: Options{StopTimeout: 50 * time.Millisecond}}
+	addr, stop := start(t, s)
+	a := dial(t, addr)
+	a.want("hello")
+	began := time.Now()
+	stop()
+	a.wantEOF()
+	if took := time.Since(began); took < 50*time.Millisecond {
+		t.Errorf("the session was ended after %s already", took)
+	}
+	if (&Conn{}).Context().Err() != nil {
+		t.Error("a connection without a server is ended")
+	}
+}
+
+// waits waits for something other than its client.
+type waits struct{}
+
+func (waits) Serve(_ context.Context, c *Conn) {
+	io.WriteString(c, "hello\n")
+	<-c.Context().Done()
+}
+func (waits) Refuse(*Conn, string) {}
+
 // deaf does not hear ctx.
 type deaf struct{}
 

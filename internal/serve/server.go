@@ -136,6 +136,7 @@ func (s *Server) begin(ctx context.Context, nc net.Conn, sessions *sync.WaitGrou
 		Conn: nc, raw: nc, ID: s.IDs.New(), Listener: s.Name, Started: s.now(),
 		Client: addrPort(nc.RemoteAddr()), Server: addrPort(nc.LocalAddr()),
 	}
+	c.ctx, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	if s.Options.proxy(c.Client.Addr()) {
 		// Who the client is comes with the header: counted after it has been read.
 		sessions.Go(func() { s.behindProxy(ctx, c) })
@@ -191,6 +192,7 @@ func (s *Server) behindProxy(ctx context.Context, c *Conn) {
 
 func (s *Server) session(ctx context.Context, c *Conn) {
 	defer s.Table.leave(c.entry, &s.here)
+	defer c.end()
 	defer c.Close()
 	defer func() {
 		// A protocol's bug must not end the other sessions.

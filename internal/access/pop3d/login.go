@@ -36,7 +36,11 @@ func (s *state) plaintext() bool {
 func loopback(a netip.Addr) bool { return a.Unmap().IsLoopback() }
 
 func (s *state) mechanisms() []string {
-	return session.Mechanisms(s.plaintext(), s.conn.TLS())
+	list := session.Mechanisms(s.plaintext(), s.conn.TLS())
+	if len(s.opts.Mechanisms) == 0 {
+		return list
+	}
+	return slices.DeleteFunc(list, func(m string) bool { return !slices.Contains(s.opts.Mechanisms, m) })
 }
 
 func (s *state) cmdUser(name string) bool {

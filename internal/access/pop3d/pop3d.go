@@ -37,6 +37,8 @@ type Options struct {
 	Plaintext bool `toml:"plaintext_on_loopback" default:"false" doc:"accept passwords without TLS from clients on loopback" example:"true"`
 	// UIDL: see maildir.Store.Identify.
 	UIDL     string `toml:"uidl" default:"%08Xu%08Xv" doc:"ids of messages that dovecot-uidlist names, as its pop3_uidl_format; \"name\" takes the file name for all" example:"name"`
+	Mechanisms []string `toml:"-"` // the SASL mechanisms offered; none is all
+
 	Language string `toml:"language" default:"en" doc:"language of replies until the client chooses: en, ko or ja" example:"ko"`
 }
 

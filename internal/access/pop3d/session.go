@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/access/session"
+	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/trace"
@@ -49,7 +50,8 @@ func newSession(ctx context.Context, h *Handler, c *serve.Conn) *state {
 func (s *state) run() {
 	defer s.end()
 	defer context.AfterFunc(s.ctx, s.wire.wake)()
-	if err := s.Logins.Auth.Allowed(s.ctx, s.conn.Client.Addr()); err != nil {
+	// Trouble in finding out is told at the login, and keeps nobody from the greeting.
+	if err := s.Logins.Auth.Allowed(s.ctx, s.conn.Client.Addr()); err != nil && reason.As(err).Reason == auth.Blocked.Reason {
 		s.how = "blocked"
 		s.refuse(err)
 		_ = s.wire.w.Flush() // the session ends either way

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,6 +13,9 @@ import (
 
 // maxAuthLine is RFC 4954 4.
 const maxAuthLine = 12288
+
+// scramPlus is the one mechanism that binds to the channel.
+const scramPlus = "SCRAM-SHA-256-PLUS"
 
 // tlsExporter is the channel binding of RFC 9266.
 const tlsExporter = "tls-exporter"
@@ -31,15 +35,21 @@ func (s *session) mayAuth() bool {
 func (s *session) mechanisms() []string {
 	m := []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}
 	if s.bindings() != nil {
-		m = append(m, "SCRAM-SHA-256-PLUS")
+		m = append(m, scramPlus)
 	}
-	return m
+	return slices.DeleteFunc(m, func(name string) bool { return !s.wants(name) })
 }
 
-// bindings returns the connection's channel bindings; none without TLS 1.3.
+// wants reports whether the operator wants a mechanism to be offered.
+func (s *session) wants(mechanism string) bool {
+	return len(s.srv.o.Mechanisms) == 0 || slices.Contains(s.srv.o.Mechanisms, mechanism)
+}
+
+// bindings returns the connection's channel bindings; none without TLS 1.3, nor where the
+// mechanism that needs them is not wanted, as clients learn from it what was offered.
 func (s *session) bindings() []auth.ChannelBinding {
 	state := s.c.TLS()
-	if state == nil {
+	if state == nil || !s.wants(scramPlus) {
 		return nil
 	}
 	data, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
@@ -69,7 +79,8 @@ func (s *session) auth(arg string) {
 		return
 	}
 	// Asked before the first challenge, so that who is blocked shows no password in vain.
-	if err := s.srv.d.Auth.Allowed(s.ctx, s.src.Client); err != nil {
+	// Any other trouble is told when the password is checked.
+	if err := s.srv.d.Auth.Allowed(s.ctx, s.src.Client); err != nil && reason.As(err).Reason == auth.Blocked.Reason {
 		s.authenticated(auth.Identity{}, err)
 		return
 	}
@@ -77,21 +88,18 @@ func (s *session) auth(arg string) {
 	x := exchange{s: s, initial: strings.TrimSpace(initial), hasInitial: has}
 	var who auth.Identity
 	var err error
-	switch strings.ToUpper(mechanism) {
+	mechanism = strings.ToUpper(mechanism)
+	if !slices.Contains(s.mechanisms(), mechanism) {
+		s.authenticated(auth.Identity{}, reason.AuthMechanism)
+		return
+	}
+	switch mechanism {
 	case "PLAIN":
 		who, err = x.plain()
 	case "LOGIN":
 		who, err = x.login()
-	case "SCRAM-SHA-256":
-		who, err = x.scram()
-	case "SCRAM-SHA-256-PLUS":
-		if s.bindings() == nil {
-			err = reason.AuthMechanism
-			break
-		}
-		who, err = x.scram()
 	default:
-		err = reason.AuthMechanism
+		who, err = x.scram()
 	}
 	s.authenticated(who, err)
 }

@@ -42,8 +42,9 @@ type Options struct {
 	PlainLoopback bool          `toml:"plain_auth_on_loopback" default:"false" doc:"take passwords without TLS from this host itself" example:"true"`
 	RequireTLS    bool          `toml:"require_tls" default:"false" doc:"take no mail without TLS" example:"true"`
 
-	Mode Mode   `toml:"-"`
-	Host string `toml:"-"` // this host's name in greeting and replies
+	Mode       Mode     `toml:"-"`
+	Host       string   `toml:"-"` // this host's name in greeting and replies
+	Mechanisms []string `toml:"-"` // the SASL mechanisms offered; none is all
 }
 
 func (o *Options) fill() error {

@@ -88,5 +88,5 @@ func (s *Server) Refuse(c *serve.Conn, why string) {
 
 // Serve talks with one client: serve.Handler.
 func (s *Server) Serve(ctx context.Context, c *serve.Conn) {
-	newSession(s, ctx, c).serve(ctx)
+	newSession(s, c).serve(ctx)
 }

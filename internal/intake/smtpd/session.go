@@ -21,7 +21,7 @@ import (
 // session is one client's dialogue.
 type session struct {
 	wire
-	ctx context.Context // does not end when the server stops: the command at hand is finished
+	ctx context.Context // of the connection: when the server stops, the command at hand is finished
 	src submit.Source
 	ext smtp.Extensions // offered in the last answer to EHLO or LHLO
 
@@ -39,8 +39,8 @@ type session struct {
 	bytes                          int64
 }
 
-func newSession(srv *Server, ctx context.Context, c *serve.Conn) *session {
-	s := &session{wire: wire{c: c, raw: c.Conn, srv: srv}, ctx: context.WithoutCancel(ctx)}
+func newSession(srv *Server, c *serve.Conn) *session {
+	s := &session{wire: wire{c: c, raw: c.Conn, srv: srv}, ctx: c.Context()}
 	s.buf = s.small[:]
 	s.src = submit.Source{
 		Role: srv.role, Session: c.ID, Client: c.Client.Addr(),
