@@ -3,6 +3,8 @@ package e2e
 import (
 	"bytes"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,4 +130,48 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 			return len(h.Destinations) == 0
 		})
 	})
+}
+
+func TestAServerWithABrokenRoleStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, broken := range []struct{ role, file string }{{"auth", "auth/secrets.db"}, {"directory", "directory/directory.db"}, {"queue", "queue/db"}} {
+		t.Run(broken.role, func(t *testing.T) {
+			t.Parallel()
+			needRoot(t)
+			s := newServer(t, setup{})
+			s.stop()
+			file := filepath.Join(s.data, broken.file)
+			check(t, os.RemoveAll(file), os.RemoveAll(file+"-wal"), os.RemoveAll(file+"-shm"), os.WriteFile(file, []byte("this is no database of any kind\n"), 0o644))
+			s.serve()
+			within(t, 30*time.Second, broken.role+" flaps", func() bool {
+				for _, r := range s.status().Roles {
+					if r.Name == broken.role {
+						return r.State == "flapping"
+					}
+				}
+				return false
+			})
+			// Clients that wait for the broken role must not hold the stop up.
+			pop, err := dial(s.addr["pop3"])
+			check(t, err)
+			defer pop.Close()
+			pop.line()
+			check(t, pop.send("USER %s", s.account), pop.send("PASS %s", s.password))
+			c, err := dialSMTP(s.addr["smtp"])
+			check(t, err)
+			defer c.Close()
+			check(t, c.send("MAIL FROM:<sender@else.example>"), c.send("RCPT TO:<%s>", s.account))
+			if broken.role == "queue" {
+				check(t, c.send("DATA"), c.send("Subject: x\r\n\r\n."))
+			}
+			time.Sleep(200 * time.Millisecond)
+			began := time.Now()
+			s.stop()
+			took := time.Since(began)
+			t.Log(broken.role, "stopped after", took)
+			if took > 5*time.Second {
+				t.Errorf("the stop took %s", took)
+			}
+		})
+	}
 }

@@ -224,6 +224,7 @@ func (n *Node) runApart(ctx context.Context) error {
 	n.sup = &supervisor{
 		command:     n.roleCommand,
 		identity:    func(r Role) Identity { return n.ids.roles[r] },
+		abandon:     n.abandon,
 		stopTimeout: n.cfg.Process.StopTimeout,
 		log:         n.log,
 	}
@@ -236,6 +237,16 @@ func (n *Node) runApart(ctx context.Context) error {
 		w.Close()
 	}
 	return nil
+}
+
+// abandon closes a role's sockets.
+func (n *Node) abandon(r Role) {
+	for _, l := range n.sockets {
+		if l.Role == r && l.Name != control.Supervisor {
+			l.Close()
+			n.files[l.Listener].Close()
+		}
+	}
 }
 
 // attend serves the control socket, signals, systemd and the certificate until ctx ends.

@@ -25,8 +25,10 @@ const (
 // supervisor keeps one process running for each role.
 type supervisor struct {
 	// command makes the process of a role, not yet started. started is called after it was.
-	command     func(role Role) (cmd *exec.Cmd, started func(), err error)
-	identity    func(role Role) Identity
+	command  func(role Role) (cmd *exec.Cmd, started func(), err error)
+	identity func(role Role) Identity
+	// abandon closes the sockets of a role that does not come back, so that nobody waits for it.
+	abandon     func(role Role)
 	stopTimeout time.Duration
 	log         *slog.Logger
 
@@ -57,15 +59,28 @@ func (s *supervisor) prepare(roles []Role) {
 }
 
 // run starts the roles in order, keeps them up until ctx ends, and stops them in the
-// opposite order.
+// opposite order. Those that do not stay up go first, since others may be waiting for them.
 func (s *supervisor) run(ctx context.Context, roles []Role) {
 	for _, r := range roles {
 		go s.keep(s.children[r])
 	}
 	<-ctx.Done()
+	for _, r := range roles {
+		if c := s.children[r]; s.broken(c) {
+			s.stop(c)
+			s.abandon(r)
+		}
+	}
 	for i := len(roles) - 1; i >= 0; i-- {
 		s.stop(s.children[roles[i]])
 	}
+}
+
+// broken reports whether a role is down or flapping.
+func (s *supervisor) broken(c *child) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.cmd == nil || c.short > 1 && time.Since(c.since) < soon
 }
 
 // keep runs one role's processes, one after the other, until it is to stop.

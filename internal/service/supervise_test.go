@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"log/slog"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ func supervise(t *testing.T, scripts map[Role]string) *supervisor {
 			return exec.Command("/bin/sh", "-c", scripts[r]), func() {}, nil
 		},
 		identity:    func(Role) Identity { return Identity{UID: 7} },
+		abandon:     func(Role) {},
 		stopTimeout: 200 * time.Millisecond,
 		log:         slog.New(slog.DiscardHandler),
 	}
@@ -100,4 +102,50 @@ func TestARoleThatDoesNotStopIsKilled(t *testing.T) {
 	s := supervise(t, map[Role]string{Queue: "trap '' TERM; while :; do sleep 1; done"})
 	wait(t, s, "it is up", func(m map[string]control.Role) bool { return m["queue"].PID != 0 })
 	// The clean-up of supervise waits for its end.
+}
+
+func TestBrokenRolesStopFirstAndNobodyWaitsForThem(t *testing.T) {
+	t.Parallel()
+	abandoned := make(chan struct{})
+	var gone []Role
+	dir := t.TempDir()
+	scripts := map[Role]string{
+		Queue: "exit 3", // flaps: is waiting to be started again
+		Auth:  "exec sleep 60",
+		// Ends only when the queue's sockets are closed.
+		SMTPD: "trap '' TERM; while [ ! -e " + dir + "/closed ]; do sleep 0.01; done",
+	}
+	s := &supervisor{
+		command: func(r Role) (*exec.Cmd, func(), error) {
+			return exec.Command("/bin/sh", "-c", scripts[r]), func() {}, nil
+		},
+		identity:    func(Role) Identity { return Identity{} },
+		stopTimeout: time.Minute,
+		log:         slog.New(slog.DiscardHandler),
+		abandon: func(r Role) {
+			gone = append(gone, r)
+			if err := os.WriteFile(dir+"/closed", nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			close(abandoned)
+		},
+	}
+	roles := []Role{Auth, Queue, SMTPD}
+	s.prepare(roles)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); s.run(ctx, roles) }()
+	wait(t, s, "the queue waits for its next start", func(m map[string]control.Role) bool {
+		return m["queue"].State == "flapping" && m["queue"].PID == 0 && m["smtpd"].PID != 0 && m["auth"].PID != 0
+	})
+	began := time.Now()
+	cancel()
+	<-abandoned
+	<-done
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+	if len(gone) != 1 || gone[0] != Queue {
+		t.Errorf("abandoned %v, want the queue alone", gone)
+	}
 }
