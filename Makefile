@@ -16,9 +16,10 @@ fuzz: # each parser for FUZZTIME, 5 minutes unless told
 
 soak: # the long forms of crash, kill and load tests
 	SOAK=1 go test -count=1 -timeout 6h ./internal/... ./cmd/... ./e2e/...
+	go test -count=1 -timeout 1h -run TestMillion -v ./internal/queue/pebblestore -million 1000000
 
 bench: # side by side with other servers, written to docs/performance.md
-	go run ./bench
+	go run ./bench -o docs/performance.md
 
 docs: # what is generated from the code
 	go run ./cmd/postilion config reference > docs/configuration.md

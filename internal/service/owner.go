@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/postilion/postilion/internal/control"
@@ -60,6 +61,29 @@ func makeFolders(data string, ids *identities) error {
 			}
 		}
 		if err := os.Chmod(path, mode); err != nil {
+			return err
+		}
+	}
+	if ids != nil {
+		return giveLogs(filepath.Join(data, "log"), ids)
+	}
+	return nil
+}
+
+// giveLogs gives each role its log files, FILE.ROLE and FILE.ROLE.N: their uids are others
+// after a move to another host, or once the system has users for them.
+func giveLogs(dir string, ids *identities) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		name := strings.TrimRight(e.Name(), ".0123456789")
+		i, ok := ids.roles[Role(strings.TrimPrefix(filepath.Ext(name), "."))]
+		if !ok || !e.Type().IsRegular() {
+			continue
+		}
+		if err := os.Lchown(filepath.Join(dir, e.Name()), i.UID, i.GID); err != nil {
 			return err
 		}
 	}

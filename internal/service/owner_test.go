@@ -1,0 +1,52 @@
+package service
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// After a move to another host, or once the system has users for the roles, everything
+// that a role writes is its own again.
+func TestFoldersAreGivenToRolesWithOtherUIDs(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	data := t.TempDir()
+	files := map[string]Role{
+		"log/postilion.log.queue":       Queue,
+		"log/postilion.log.smtpd.3":     SMTPD,
+		"queue/db/000002.log":           Queue,
+		"auth/secrets.db":               Auth,
+		"events/remote/2026-11-21.part": Remote,
+	}
+	for _, base := range []int{70_000, 80_000} {
+		ids := newIdentities(base)
+		if err := makeFolders(data, &ids); err != nil {
+			t.Fatal(err)
+		}
+		for name := range files {
+			path := filepath.Join(data, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := makeFolders(data, &ids); err != nil {
+			t.Fatal(err)
+		}
+		for name, role := range files {
+			st, err := os.Stat(filepath.Join(data, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := int(st.Sys().(*syscall.Stat_t).Uid); got != ids.roles[role].UID {
+				t.Errorf("%s belongs to uid %d, want %d of role %s", name, got, ids.roles[role].UID, role)
+			}
+		}
+	}
+}
