@@ -3,7 +3,8 @@
 //
 // The tests know nothing of the program's insides but the layout of a Maildir. Those
 // that need root, a mount or a foreign program skip with one line that says so. With
-// -soak N the tests that kill and cut power go on N times as long.
+// -soak N the tests that kill and cut power go on N times as long; SOAK=1 in the
+// environment means -soak 20.
 package e2e
 
 import (
@@ -14,11 +15,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 )
 
-var soak = flag.Int("soak", 1, "how many times longer the tests under load run")
+var soak = flag.Int("soak", soakEnv(), "how many times longer the tests under load run")
+
+// soakEnv reads SOAK: a number above 1, or else a long run of some 20 minutes.
+func soakEnv() int {
+	text, set := os.LookupEnv("SOAK")
+	n, err := strconv.Atoi(text)
+	switch {
+	case !set || text == "" || text == "0":
+		return 1
+	case err != nil || n < 2:
+		return 20
+	}
+	return n
+}
 
 // binaryEnv names a binary that was built before, instead of a fresh one.
 const binaryEnv = "POSTILION_E2E_BINARY"

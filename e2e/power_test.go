@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -72,14 +73,14 @@ func (d *disk) again() {
 
 func TestNothingAcknowledgedIsLostToPowerCuts(t *testing.T) {
 	t.Parallel()
-	l, c, err, took := powerCuts(t, "", 5*(*soak))
+	l, c, took, err := powerCuts(t, "", 5*(*soak))
 	l.verdict(t, "power cuts", c, err, took)
 }
 
 // A test of durability that passes without syncs would prove nothing.
 func TestPowerCutsFindABuildWithoutSyncs(t *testing.T) {
 	t.Parallel()
-	l, c, err, took := powerCuts(t, "nosync", 1)
+	l, c, took, err := powerCuts(t, "nosync", 1)
 	t.Logf("without syncs: %d cuts in %.0f s; %d of %d acknowledged deliveries lost; %v", len(l.cuts), took.Seconds(), c.lost, c.acked, err)
 	if c.lost == 0 {
 		t.Error("a build without syncs lost nothing: the cuts do not reach what was not synced")
@@ -88,7 +89,7 @@ func TestPowerCutsFindABuildWithoutSyncs(t *testing.T) {
 
 // powerCuts cuts the power of the server's disk under load, again and again, and tells
 // what became of what was acknowledged.
-func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, err error, took time.Duration) {
+func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took time.Duration, err error) {
 	d := newDisk(t, 1024)
 	k := newSink(t)
 	s := newServer(t, setup{tag: tag, dir: filepath.Join(d.mount, "data"), config: loadConfig(k)})
@@ -106,7 +107,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, err erro
 		d.again()
 		if err := s.tryServe(30 * time.Second); err != nil {
 			c, lookErr := l.tally()
-			return l, c, fmt.Errorf("after cut %d: %w, %w", round+1, err, lookErr), time.Since(began)
+			return l, c, time.Since(began), fmt.Errorf("after cut %d: %w", round+1, errors.Join(err, lookErr))
 		}
 		if tag == "" {
 			within(t, 30*time.Second, "mail is taken again after the cut", func() bool { return l.count() > before+20 })
@@ -118,7 +119,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, err erro
 		wait = 5 * time.Second
 	}
 	c, err = l.settle(wait)
-	return l, c, err, time.Since(began)
+	return l, c, time.Since(began), err
 }
 
 // free returns how many bytes may still be written by users.

@@ -282,6 +282,11 @@ func (s *server) tidy() {
 			s.stop()
 		}
 	}
+	for _, bad := range []string{"DATA RACE", "panic: ", "fatal error: "} {
+		if _, after, found := strings.Cut(s.log.String(), bad); found {
+			s.t.Errorf("the server's log tells of a %s%.4000s", bad, after)
+		}
+	}
 	if s.t.Failed() {
 		s.t.Logf("the server's log ends:\n%s", s.log.tail())
 	}
