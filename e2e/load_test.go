@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // load is senders that note what was acknowledged. A message whose acknowledgement did
@@ -36,6 +39,12 @@ func loadConfig(k *sink) map[string]string {
 }
 
 func newLoad(s *server, k *sink) *load {
+	k.rcpt = func(to string) error {
+		if strings.HasPrefix(to, "nobody@") {
+			return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such person"}
+		}
+		return nil
+	}
 	l := &load{s: s, k: k, accounts: []string{s.account}}
 	for i := range 5 {
 		address := fmt.Sprintf("user%d@%s", i, domain)
@@ -77,17 +86,24 @@ func (l *load) session(ctx context.Context) {
 		case 2:
 			to = append(to, fmt.Sprintf("far%d@sink.example", n%5))
 		}
+		from := "sender@else.example"
+		if n%10 == 0 {
+			from, to = l.s.account, []string{"nobody@sink.example"}
+		}
 		size := 1000 + n%20*500
 		if n%25 == 0 {
 			size = 100_000 // to a spool file
 		}
 		began := time.Now()
-		if err := c.mail("sender@else.example", to, parcel(id, size)); err != nil {
+		if err := c.mail(from, to, parcel(id, size)); err != nil {
 			return
 		}
 		l.mu.Lock()
 		l.longer = max(l.longer, time.Since(began))
 		for _, r := range to {
+			if strings.HasPrefix(r, "nobody@") {
+				r = bounced
+			}
 			l.acked = append(l.acked, delivery{id, r})
 		}
 		l.mu.Unlock()

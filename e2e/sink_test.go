@@ -149,8 +149,21 @@ func field(header []byte, name string) string {
 	return ""
 }
 
-// delivery is one parcel for one recipient.
+// delivery is one parcel for one recipient, or its bounce.
 type delivery struct{ id, to string }
+
+// bounced stands for the recipient of a parcel that is to come back.
+const bounced = "a bounce"
+
+// returned returns the id of the parcel that a bounce brings back, or "".
+func returned(m []byte) string {
+	_, original, found := bytes.Cut(m, []byte("\nX-Parcel: "))
+	id, _, _ := bytes.Cut(original, []byte(" "))
+	if !found {
+		return ""
+	}
+	return string(id)
+}
 
 // maildirs returns how often each parcel lies in a mailbox of the server, as a reader
 // of Maildirs sees it.
@@ -170,6 +183,8 @@ func (s *server) maildirs() (map[delivery]int, error) {
 		id, err := opened(m)
 		if id != "" {
 			found[delivery{id, field(m, "Delivered-To")}]++
+		} else if id := returned(m); id != "" {
+			found[delivery{id, bounced}]++
 		}
 		return err
 	})
