@@ -175,3 +175,59 @@ func TestAServerWithABrokenRoleStopsAtOnce(t *testing.T) {
 		})
 	}
 }
+
+func TestANewAccountOfAnOldNameBeginsEmpty(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		s := newServer(t, o)
+		joe := "joe@" + domain
+		password := s.addAccount(joe)
+		kept := func() int {
+			m, err := filepath.Glob(filepath.Join(s.data, "mail", domain, "joe", "Maildir.removed-*", "*", "*"))
+			check(t, err)
+			return len(m)
+		}
+		check(t, s.send("sender@else.example", joe, letter("old")))
+		s.arrived(joe, password, 1)
+		held, err := dialPOP(s.addr["pop3"], joe, password)
+		check(t, err)
+		defer held.Close()
+		s.must("account", "remove", joe, "--yes")
+		if _, err := dialPOP(s.addr["pop3"], joe, password); err == nil {
+			t.Error("the removed account's password still opens")
+		}
+		next := s.addAccount(joe)
+		s.opens(joe, next)
+		if n := len(s.read(joe, next)); n != 0 {
+			t.Errorf("the new account sees %d old messages", n)
+		}
+		if n := kept(); n != 1 {
+			t.Errorf("%d messages are kept, want 1", n)
+		}
+		check(t, s.send("sender@else.example", joe, letter("new")))
+		s.arrived(joe, next, 1)
+		s.stop()
+		s.must("account", "remove", joe, "--yes") // while the server is down
+		if n := kept(); n != 2 {
+			t.Errorf("%d messages are kept, want 2", n)
+		}
+		s.serve()
+		last := s.addAccount(joe)
+		s.opens(joe, last)
+		if n := len(s.read(joe, last)); n != 0 {
+			t.Errorf("the third account sees %d old messages", n)
+		}
+	})
+}
+
+// opens waits until a new password does: roles remember for a moment that there was none.
+func (s *server) opens(user, password string) {
+	s.t.Helper()
+	within(s.t, 10*time.Second, "the new account can log in", func() bool {
+		c, err := dialPOP(s.addr["pop3"], user, password)
+		if err == nil {
+			c.quit()
+		}
+		return err == nil
+	})
+}

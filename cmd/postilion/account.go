@@ -250,7 +250,7 @@ func (a *app) accountShow() *cobra.Command {
 func (a *app) accountRemove() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use: "remove ADDRESS", Short: "Remove an account; its mail stays on disk", Args: cobra.ExactArgs(1),
+		Use: "remove ADDRESS", Short: "Remove an account; its mail is set aside", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStores(c.Context(), func(s *service.Stores) error {
 				x, err := findAccount(c.Context(), s.Directory, args[0])
@@ -263,10 +263,14 @@ func (a *app) accountRemove() *cobra.Command {
 				if err := s.Directory.RemoveAccount(c.Context(), x.Address); err != nil {
 					return err
 				}
-				if err := s.Auth.Remove(c.Context(), x.ID); err != nil && !errors.Is(err, directory.ErrNotFound) {
-					return err
+				kept, err := s.Removed(c.Context(), *x)
+				if err != nil {
+					return fmt.Errorf("account %s is removed, but not all that is kept of it: %w", x.Address, err)
 				}
-				return a.done("account %s is removed; its mail stays in mail/%s", x.Address, x.Mailbox)
+				if kept == nil {
+					return a.done("account %s is removed; it had no mail", x.Address)
+				}
+				return a.done("account %s is removed; its mail is kept in mail/%s", x.Address, kept[0])
 			})
 		},
 	}

@@ -203,12 +203,11 @@ func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, 
 	if err := s.Directory.RemoveDomain(ctx, name, all); err != nil {
 		return err
 	}
-	for _, x := range accounts {
-		if err := s.Auth.Remove(ctx, x.ID); err != nil {
-			return err
-		}
+	kept, err := s.Removed(ctx, accounts...)
+	if err != nil {
+		return fmt.Errorf("domain %s is removed, but not all that is kept of its accounts: %w", name, err)
 	}
-	return a.done("domain %s is removed", name)
+	return a.done("domain %s is removed; the mail of %d accounts is kept below mail/, in folders named .removed-ID", name, len(kept))
 }
 
 func (a *app) printDomains(w io.Writer, domains []directory.Domain) {

@@ -90,6 +90,7 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 	p.here.mailbox = target
 	p.here.room = target.Room
 	part.run = append(part.run, target.Clean)
+	part.admin = asideHandlers(target.SetAside)
 	part.seam = seam.Handlers(seam.TargetHandlers(methodLocal, target), seam.RoomHandlers(target.Room))
 	return nil
 }

@@ -83,6 +83,11 @@ func (t *Target) Room(_ context.Context, a *directory.Account, size int64) error
 	return nil
 }
 
+// SetAside renames the mailbox of an account that is removed; see maildir.Store.
+func (t *Target) SetAside(mailbox string, account uint64) (string, error) {
+	return t.boxes.SetAside(mailbox, account)
+}
+
 // Clean removes what deliveries abandoned in all mailboxes' tmp folders, once a day and slowly,
 // until ctx ends: POP3 does it only for mailboxes that somebody reads.
 func (t *Target) Clean(ctx context.Context) error {
