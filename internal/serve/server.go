@@ -193,7 +193,8 @@ func (s *Server) behindProxy(ctx context.Context, c *Conn) {
 func (s *Server) session(ctx context.Context, c *Conn) {
 	defer s.Table.leave(c.entry, &s.here)
 	defer c.end()
-	defer c.Close()
+	// Not c.Close: TLS may have begun by then, and its end must be told to the client.
+	defer func() { c.Conn.Close() }()
 	defer func() {
 		// A protocol's bug must not end the other sessions.
 		if p := recover(); p != nil {
