@@ -237,3 +237,26 @@ func TestGoSMTPIsThePeer(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyWantedMechanismsAreOffered turns a mechanism off that a client of the distribution
+// takes and fails with; then it logs in as it comes.
+func TestOnlyWantedMechanismsAreOffered(t *testing.T) {
+	t.Parallel()
+	needProgram(t, "mutt", "gsasl", "openssl")
+	s := newServer(t, setup{config: map[string]string{"submission.mechanisms": `["SCRAM-SHA-256"]`, "pop3s.mechanisms": `["SCRAM-SHA-256"]`}})
+	set := fmt.Sprintf(`set smtp_url="smtp://%s@localhost:%s" smtp_pass="%s" from="%s" ssl_force_tls=yes certificate_file="%s" ssl_ca_certificates_file="" copy=no`,
+		strings.Replace(s.account, "@", "%40", 1), s.port("submission"), s.password, s.account, s.cert())
+	mustForeign(t, "text\n", "mutt", "-n", "-F", "/dev/null", "-e", set, "-s", "as it comes", "--", s.account)
+	s.arrived(s.account, s.password, 1)
+	for _, m := range []string{"PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS"} {
+		out, _ := foreign(t, "", "gsasl", "--smtp", "--mechanism="+m, "--authentication-id="+s.account, "--password="+s.password,
+			"--x509-ca-file="+s.cert(), "--hostname=mail.example.test", "--service=smtp", "localhost", s.port("submission"))
+		if !strings.Contains(out, "\n504 5.5.4") {
+			t.Errorf("%s is not refused:\n%s", m, out)
+		}
+	}
+	out := mustForeign(t, "CAPA\nQUIT\n", "openssl", "s_client", "-quiet", "-connect", s.addr["pop3s"], "-CAfile", s.cert())
+	if !strings.Contains(out, "SASL SCRAM-SHA-256\r\n") {
+		t.Errorf("POP3 offers\n%s", out)
+	}
+}

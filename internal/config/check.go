@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -55,7 +56,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"dispatch", func() error { _, err := dispatch.New(c.Dispatch, dispatch.Deps{}); return err }},
 		{"log", c.Log.Validate},
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
-		{"pop3", c.POP3.Listener.Validate}, {"pop3s", c.POP3S.Listener.Validate},
+		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check},
 	} {
 		if err := p.check(); err != nil {
 			bad(p.group, "%s", strings.TrimPrefix(err.Error(), p.group+"."))
@@ -71,6 +72,10 @@ func (s SMTP) check() error {
 	}
 	_, err := smtpd.New(s.Options, smtpd.Deps{})
 	return err
+}
+
+func (p POP3) check() error {
+	return errors.Join(p.Listener.Validate(), p.Options.Validate())
 }
 
 // noResolver stands for DNS, where nothing is asked.

@@ -311,7 +311,9 @@ func (s *state) cmdCapa() {
 	if s.plaintext() {
 		list = append(list, "USER")
 	}
-	list = append(list, "SASL "+strings.Join(s.mechanisms(), " "))
+	if m := s.mechanisms(); len(m) > 0 {
+		list = append(list, "SASL "+strings.Join(m, " "))
+	}
 	if s.conn.TLS() == nil && s.TLS != nil && s.TLS() != nil && s.box == nil {
 		list = append(list, "STLS")
 	}

@@ -9,6 +9,9 @@ package pop3d
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/access/session"
@@ -36,10 +39,23 @@ type Options struct {
 	// Plaintext lets passwords pass without TLS on loopback; elsewhere they never do.
 	Plaintext bool `toml:"plaintext_on_loopback" default:"false" doc:"accept passwords without TLS from clients on loopback" example:"true"`
 	// UIDL: see maildir.Store.Identify.
-	UIDL     string `toml:"uidl" default:"%08Xu%08Xv" doc:"ids of messages that dovecot-uidlist names, as its pop3_uidl_format; \"name\" takes the file name for all" example:"name"`
-	Mechanisms []string `toml:"-"` // the SASL mechanisms offered; none is all
+	UIDL       string   `toml:"uidl" default:"%08Xu%08Xv" doc:"ids of messages that dovecot-uidlist names, as its pop3_uidl_format; \"name\" takes the file name for all" example:"name"`
+	Mechanisms []string `toml:"mechanisms" default:"" doc:"SASL mechanisms that AUTH offers, of PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS; none is all" example:"[\"PLAIN\", \"SCRAM-SHA-256\"]"`
 
 	Language string `toml:"language" default:"en" doc:"language of replies until the client chooses: en, ko or ja" example:"ko"`
+}
+
+// Validate refuses what cannot work.
+func (o Options) Validate() error {
+	for _, m := range o.Mechanisms {
+		if known := session.AllMechanisms(); !slices.Contains(known, m) {
+			return fmt.Errorf("mechanisms: %q: want one of %s", m, strings.Join(known, ", "))
+		}
+	}
+	if _, ok := languageOf(o.Language); o.Language != "" && !ok {
+		return fmt.Errorf("language: %q: want en, ko or ja", o.Language)
+	}
+	return nil
 }
 
 func (o *Options) fill() {

@@ -32,6 +32,11 @@ func Mechanisms(plaintext bool, state *tls.ConnectionState) []string {
 	return list
 }
 
+// AllMechanisms lists what can be offered.
+func AllMechanisms() []string {
+	return []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"}
+}
+
 // bindings returns the tls-exporter of RFC 9266, or none: it needs TLS 1.3.
 func bindings(state *tls.ConnectionState) []auth.ChannelBinding {
 	if state == nil || state.Version < tls.VersionTLS13 {

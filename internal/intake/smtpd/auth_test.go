@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/base64"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/xdg-go/scram"
@@ -105,5 +107,29 @@ func TestSCRAM(t *testing.T) {
 				t.Errorf("MAIL: %s", r)
 			}
 		})
+	}
+}
+
+func TestOnlyWantedMechanismsAreOffered(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.options.Mode, w.options.Mechanisms = Submission, []string{"LOGIN", "SCRAM-SHA-256"}
+	w.deps.Auth, w.deps.TLS = fakeAuth{}, serverTLS
+	d := w.dialogue(t, w.server(t))
+	d.startTLS()
+	if r := d.do("EHLO client.test"); !slices.Contains(r.Lines, "AUTH LOGIN SCRAM-SHA-256") {
+		t.Errorf("the server offers %q", r.Lines)
+	}
+	for _, m := range []string{"PLAIN", "SCRAM-SHA-256-PLUS"} {
+		if r := d.do("AUTH " + m); r.Code != 504 {
+			t.Errorf("%s: %s, want 504", m, r)
+		}
+	}
+	if r := d.do("AUTH LOGIN"); r.Code != 334 {
+		t.Errorf("LOGIN: %s, want 334", r)
+	}
+	o := Options{Host: "mx.example.test", Mechanisms: []string{"CRAM-MD5"}}
+	if err := o.fill(); err == nil || !strings.Contains(err.Error(), `"CRAM-MD5"`) {
+		t.Errorf("an unknown mechanism: %v", err)
 	}
 }

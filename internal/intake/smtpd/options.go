@@ -8,6 +8,8 @@ package smtpd
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/smtp"
@@ -40,12 +42,15 @@ type Options struct {
 	NoPipelining  bool          `toml:"no_pipelining" default:"false" doc:"do not offer PIPELINING, and drop clients that pipeline" example:"true"`
 	Auth          bool          `toml:"auth" default:"false" doc:"offer AUTH on a listener for mail from other hosts; on submission it always is" example:"true"`
 	PlainLoopback bool          `toml:"plain_auth_on_loopback" default:"false" doc:"take passwords without TLS from this host itself" example:"true"`
+	Mechanisms    []string      `toml:"mechanisms" default:"" doc:"SASL mechanisms that AUTH offers, of PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS; none is all. Some clients fail on -PLUS instead of taking another, such as mutt 2.2 of Debian" example:"[\"PLAIN\", \"SCRAM-SHA-256\"]"`
 	RequireTLS    bool          `toml:"require_tls" default:"false" doc:"take no mail without TLS" example:"true"`
 
-	Mode       Mode     `toml:"-"`
-	Host       string   `toml:"-"` // this host's name in greeting and replies
-	Mechanisms []string `toml:"-"` // the SASL mechanisms offered; none is all
+	Mode Mode   `toml:"-"`
+	Host string `toml:"-"` // this host's name in greeting and replies
 }
+
+// mechanisms are those that AUTH can offer; the last binds to the channel.
+var mechanisms = []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", scramPlus}
 
 func (o *Options) fill() error {
 	if o.Host == "" {
@@ -84,6 +89,11 @@ func (o *Options) fill() error {
 	setDefault(&o.TLSTimeout, 30*time.Second)
 	setDefault(&o.BufferMemory, 64<<20)
 	setDefault(&o.BareNewline, "reject")
+	for _, m := range o.Mechanisms {
+		if !slices.Contains(mechanisms, m) {
+			return fmt.Errorf("mechanisms: %q: want one of %s", m, strings.Join(mechanisms, ", "))
+		}
+	}
 	if o.BareNewline != "reject" && o.BareNewline != "normalise" {
 		return fmt.Errorf("bare_newline: %q: want reject or normalise", o.BareNewline)
 	}
