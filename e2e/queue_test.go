@@ -70,6 +70,10 @@ func TestQueueVerbsDoWhatTheySay(t *testing.T) {
 		t.Errorf("delete says %q", out)
 	}
 	s.must("queue", "edit", s.id("edited"), "new@else.example")
+	within(t, patience, "the new address is tried at once", func() bool {
+		list := s.queue("--state", "waiting", "--to", "new@else.example")
+		return len(list) == 1 && list[0].Recipients[0].Attempts == 2
+	})
 	if content := s.must("queue", "show", "--content", s.id("kept")); !strings.Contains(content, "Subject: kept\n") {
 		t.Errorf("show --content prints %q", content)
 	}
