@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/dispatch"
@@ -40,6 +41,7 @@ func (f *File) check() (ps Problems) {
 	f.checkTLS(bad)
 	f.checkRoutes(bad)
 	f.checkParts(bad)
+	f.checkTexts(bad)
 	return ps
 }
 
@@ -57,9 +59,55 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"log", c.Log.Validate},
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check},
+		{"auth", c.Auth.Validate}, {"local", c.Local.Validate},
 	} {
-		if err := p.check(); err != nil {
-			bad(p.group, "%s", strings.TrimPrefix(err.Error(), p.group+"."))
+		for _, err := range each(p.check()) {
+			key, text := f.blame(p.group, err.Error())
+			bad(key, "%s", text)
+		}
+	}
+}
+
+// each takes errors that are joined apart.
+func each(err error) (list []error) {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+		return []error{err}
+	}
+	for _, e := range joined.Unwrap() {
+		list = append(list, each(e)...)
+	}
+	return list
+}
+
+// blame finds the key that a part's error begins with, as parts name theirs; without one
+// the whole group is to blame.
+func (f *File) blame(group, text string) (key, rest string) {
+	text = strings.TrimPrefix(text, group+".")
+	end := strings.IndexAny(text, " :=")
+	if end <= 0 {
+		return group, text
+	}
+	key = group + "." + text[:end]
+	if s, err := theSchema(); err != nil || s.byName[key] == nil {
+		return group, text
+	}
+	return key, strings.TrimLeft(text[end:], " :=")
+}
+
+// checkTexts refuses line ends and the like, which would end up in protocols and headers.
+func (f *File) checkTexts(bad func(key, format string, args ...any)) {
+	list, err := f.Settings(true)
+	if err != nil {
+		bad("host", "%s", err)
+		return
+	}
+	for _, s := range list {
+		if strings.ContainsFunc(s.Value, unicode.IsControl) {
+			bad(s.Key, "want text without control characters")
 		}
 	}
 }
@@ -67,11 +115,8 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 // check looks at the listener's keys and at the protocol's.
 func (s SMTP) check() error {
 	s.Host = "localhost"
-	if err := s.Listener.Validate(); err != nil {
-		return err
-	}
 	_, err := smtpd.New(s.Options, smtpd.Deps{})
-	return err
+	return errors.Join(s.Listener.Validate(), err)
 }
 
 func (p POP3) check() error {

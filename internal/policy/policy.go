@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -47,36 +48,44 @@ type Policy struct {
 	maxSize, maxSendSize int64
 }
 
-// New checks and compiles the options. The error names the wrong value and what was expected.
+// New checks and compiles the options. The error names each wrong value and what was expected.
 func New(o Options) (*Policy, error) {
 	p := &Policy{o: o, maxSize: o.MaxSize, maxSendSize: o.MaxSendSize}
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	var err error
 	if p.relay, err = serve.ParsePrefixes(o.RelayNetworks); err != nil {
-		return nil, fmt.Errorf("relay_networks: %w", err)
+		wrong("relay_networks: %w", err)
 	}
 	for _, r := range p.relay {
 		if r.Bits() == 0 {
-			return nil, fmt.Errorf("relay_networks: %q would let everyone relay: want a range of your own", r)
+			wrong("relay_networks: %q would let everyone relay: want a range of your own", r)
 		}
 	}
 	if p.senders, err = newList(o.BadSenders); err != nil {
-		return nil, fmt.Errorf("bad_senders: %w", err)
+		wrong("bad_senders: %w", err)
 	}
 	if p.recipients, err = newList(o.BadRecipients); err != nil {
-		return nil, fmt.Errorf("bad_recipients: %w", err)
+		wrong("bad_recipients: %w", err)
 	}
-	for name, v := range map[string]string{"own_senders": o.OwnSenders, "unknown_senders": o.UnknownSenders} {
-		if v != "" && v != "accept" && v != "refuse" {
-			return nil, fmt.Errorf("%s: %q: want accept or refuse", name, v)
+	for _, k := range []struct{ name, value string }{{"own_senders", o.OwnSenders}, {"unknown_senders", o.UnknownSenders}} {
+		if k.value != "" && k.value != "accept" && k.value != "refuse" {
+			wrong("%s: %q: want accept or refuse", k.name, k.value)
 		}
 	}
-	for name, v := range map[string]int64{
-		"max_size": o.MaxSize, "max_send_size": o.MaxSendSize,
-		"max_recipients": int64(o.MaxRecipients), "max_hops": int64(o.MaxHops),
+	for _, k := range []struct {
+		name  string
+		value int64
+	}{
+		{"max_size", o.MaxSize}, {"max_send_size", o.MaxSendSize},
+		{"max_recipients", int64(o.MaxRecipients)}, {"max_hops", int64(o.MaxHops)},
 	} {
-		if v < 0 {
-			return nil, fmt.Errorf("%s: %d: want a number that is not negative", name, v)
+		if k.value < 0 {
+			wrong("%s: %d: want a number that is not negative", k.name, k.value)
 		}
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	if p.maxSize == 0 {
 		p.maxSize = defaultMaxSize

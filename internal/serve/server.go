@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -41,13 +42,16 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
-// Validate checks and prepares the options. The error names the wrong value.
+// Validate checks and prepares the options. The error joins one for each wrong key.
 func (o *Options) Validate() (err error) {
+	var errs []error
 	if o.exemptNets, err = ParsePrefixes(o.Exempt); err != nil {
-		return err
+		errs = append(errs, fmt.Errorf("exempt: %w", err))
 	}
-	o.proxyNets, err = ParsePrefixes(o.ProxyFrom)
-	return err
+	if o.proxyNets, err = ParsePrefixes(o.ProxyFrom); err != nil {
+		errs = append(errs, fmt.Errorf("proxy_from: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 func (o *Options) exempt(a netip.Addr) bool { return contains(o.exemptNets, a) }

@@ -8,6 +8,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -31,6 +32,15 @@ type Options struct {
 	OverQuota string `toml:"over_quota" default:"temporary" doc:"what a full mailbox answers: temporary or permanent" example:"permanent"`
 	// MaxJobs bounds the jobs at work, those left behind on a hanging disk included.
 	MaxJobs int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
+}
+
+// Validate names what is wrong and what was expected.
+func (o Options) Validate() error {
+	switch o.OverQuota {
+	case "", "temporary", "permanent":
+		return nil
+	}
+	return fmt.Errorf("over_quota: %q: want temporary or permanent", o.OverQuota)
 }
 
 // Deps is the world a Target works in.

@@ -65,17 +65,19 @@ func (o *Options) fill() error {
 			o.Greeting = "LMTP Postilion"
 		}
 	}
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if smtp.Text(o.Greeting, 200) != o.Greeting {
-		return fmt.Errorf("greeting: %q: want at most 200 printable ASCII characters", o.Greeting)
+		wrong("greeting: %q: want at most 200 printable ASCII characters", o.Greeting)
 	}
 	for name, v := range map[string]*int{"max_line": &o.MaxLine, "max_commands": &o.MaxCommands, "max_idle_commands": &o.MaxIdle, "max_errors": &o.MaxErrors, "max_auth_failures": &o.MaxAuthErrors, "max_messages": &o.MaxMessages} {
 		if *v < 0 {
-			return fmt.Errorf("%s: %d: want a number that is not negative", name, *v)
+			wrong("%s: %d: want a number that is not negative", name, *v)
 		}
 	}
 	for name, v := range map[string]*time.Duration{"idle_timeout": &o.IdleTimeout, "data_timeout": &o.DataTimeout, "message_timeout": &o.TotalTimeout, "tls_timeout": &o.TLSTimeout} {
 		if *v < 0 {
-			return fmt.Errorf("%s: %v: want a duration that is not negative", name, *v)
+			wrong("%s: %v: want a duration that is not negative", name, *v)
 		}
 	}
 	setDefault(&o.MaxLine, smtp.MaxCommandLine)
@@ -91,16 +93,16 @@ func (o *Options) fill() error {
 	setDefault(&o.BareNewline, "reject")
 	for _, m := range o.Mechanisms {
 		if !slices.Contains(mechanisms, m) {
-			return fmt.Errorf("mechanisms: %q: want one of %s", m, strings.Join(mechanisms, ", "))
+			wrong("mechanisms: %q: want one of %s", m, strings.Join(mechanisms, ", "))
 		}
 	}
 	if o.BareNewline != "reject" && o.BareNewline != "normalise" {
-		return fmt.Errorf("bare_newline: %q: want reject or normalise", o.BareNewline)
+		wrong("bare_newline: %q: want reject or normalise", o.BareNewline)
 	}
-	if o.MaxLine < 512 || o.MaxLine > 64<<10 {
-		return fmt.Errorf("max_line: %d: want 512 to 65536", o.MaxLine)
+	if o.MaxLine >= 0 && o.MaxLine < 512 || o.MaxLine > 64<<10 {
+		wrong("max_line: %d: want 512 to 65536", o.MaxLine)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func setDefault[T comparable](v *T, def T) {

@@ -46,18 +46,13 @@ func (l *Log) Close() error {
 	return errors.Join(errs...)
 }
 
-// Validate names the first wrong value and what was expected.
+// Validate names each wrong value and what was expected.
 func (o Options) Validate() error {
-	if _, err := o.level(); err != nil {
-		return err
-	}
-	if _, err := o.facility(); err != nil {
-		return err
-	}
-	if err := oneOf("log.to", o.To, "", "stderr", "file", "syslog"); err != nil {
-		return err
-	}
-	return oneOf("log.format", o.Format, "", "text", "json", "qmail")
+	_, level := o.level()
+	_, facility := o.facility()
+	return errors.Join(level, facility,
+		oneOf("log.to", o.To, "", "stderr", "file", "syslog"),
+		oneOf("log.format", o.Format, "", "text", "json", "qmail"))
 }
 
 func oneOf(key, value string, allowed ...string) error {
