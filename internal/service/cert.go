@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
@@ -35,6 +36,7 @@ type certificate struct {
 type fileStamp struct {
 	modified time.Time
 	size     int64
+	changed  syscall.Timespec // with its rights, which an operator may mend later
 }
 
 // openCertificate reads the pair. The error says what is wrong with which file.
@@ -58,7 +60,11 @@ func stamp(name string) fileStamp {
 	if err != nil {
 		return fileStamp{}
 	}
-	return fileStamp{st.ModTime(), st.Size()}
+	f := fileStamp{modified: st.ModTime(), size: st.Size()}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		f.changed = sys.Ctim
+	}
+	return f
 }
 
 // watch looks at the files at each interval until ctx ends.

@@ -3,10 +3,12 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
@@ -51,10 +53,11 @@ func withoutLogin(line string) string {
 	}), " ")
 }
 
-// mirrorCertificate copies the pair and gives it to the group.
+// mirrorCertificate copies the pair and gives it to the group; where it lies inside, it is
+// given in place.
 func mirrorCertificate(c *config.Config, ids *identities) error {
 	if !outside(c) {
-		return nil
+		return errors.Join(shareInPlace(c.InData(c.TLS.Key), ids.tls, 0o640), shareInPlace(c.InData(c.TLS.Cert), ids.tls, 0o644))
 	}
 	var errs []error
 	for _, f := range []struct {
@@ -73,9 +76,34 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 	return errors.Join(errs...)
 }
 
-// watchCertificate copies the pair again when it has changed, until ctx ends.
+// shareInPlace lets the group read a file that an operator has put there. The folder is a
+// role's: links are not followed, and nothing is changed that is right already.
+func shareInPlace(name string, group int, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil // a link leads to what the operator sees to himself
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || st.Nlink != 1 {
+		return fmt.Errorf("%s is no file of its own", name)
+	}
+	if int(st.Gid) == group && info.Mode().Perm() == mode {
+		return nil
+	}
+	return errors.Join(f.Chown(-1, group), f.Chmod(mode))
+}
+
+// watchCertificate hands the pair over again when it has changed, until ctx ends.
 func (n *Node) watchCertificate(ctx context.Context) {
-	if n.ids == nil || !outside(n.cfg) {
+	if n.ids == nil {
 		return
 	}
 	cert, key := n.cfg.InData(n.cfg.TLS.Cert), n.cfg.InData(n.cfg.TLS.Key)

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -48,5 +49,35 @@ func TestFoldersAreGivenToRolesWithOtherUIDs(t *testing.T) {
 				t.Errorf("%s belongs to uid %d, want %d of role %s", name, got, ids.roles[role].UID, role)
 			}
 		}
+	}
+}
+
+// An operator's pair with root's rights is readable to both roles that need it.
+func TestACertificateInItsFolderIsSharedWithTheGroup(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := t.TempDir()
+	key, link := filepath.Join(dir, "key.pem"), filepath.Join(dir, "link.pem")
+	if err := errors.Join(os.WriteFile(key, []byte("secret"), 0o600), os.Symlink("/etc/hostname", link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := shareInPlace(key, 70_021, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gid := st.Sys().(*syscall.Stat_t).Gid; gid != 70_021 || st.Mode().Perm() != 0o640 {
+		t.Errorf("the key has group %d and mode %v", gid, st.Mode())
+	}
+	before := stamp("/etc/hostname")
+	if err := shareInPlace(link, 70_021, 0o640); err != nil {
+		t.Error(err)
+	}
+	if stamp("/etc/hostname") != before {
+		t.Error("a link was followed")
 	}
 }
