@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,12 +32,27 @@ func (d *disk) fill(free int64) (empty func()) {
 	return func() { check(d.t, os.Remove(name)) }
 }
 
+// fillNames leaves no room for further files, and returns the folder that has it.
+func (d *disk) fillNames() (folder string) {
+	d.t.Helper()
+	folder = filepath.Join(d.mount, "names")
+	check(d.t, os.Mkdir(folder, 0o755))
+	for i := 0; ; i++ {
+		file, err := os.Create(filepath.Join(folder, strconv.Itoa(i)))
+		if err != nil {
+			return folder
+		}
+		file.Close()
+	}
+}
+
 func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 	t.Parallel()
 	d := newDisk(t, 400)
 	k := newSink(t)
 	config := loadConfig(k)
 	config["floors.free_bytes"] = `"64MiB"`
+	config["queue.retry_max"] = `"3s"` // the room is looked at again soon
 	s := newServer(t, setup{dir: filepath.Join(d.mount, "data"), config: config})
 	l := newLoad(s, k)
 	send := func() int { return code(s.send("sender@else.example", s.account, letter("full"))) }
@@ -57,6 +73,12 @@ func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 	}
 	c.quit()
 	empty()
+	within(t, patience, "mail is taken again", func() bool { return send() == 250 })
+
+	// So does a disk without room for names.
+	names := d.fillNames()
+	within(t, patience, "the floor of inodes turns mail away", func() bool { return send() == 452 })
+	check(t, os.RemoveAll(names))
 	within(t, patience, "mail is taken again", func() bool { return send() == 250 })
 	s.stop()
 

@@ -100,6 +100,8 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 	defer func() { stop() }()
 	for round := range rounds {
 		time.Sleep(time.Second + rand.N(1500*time.Millisecond))
+		account := fmt.Sprintf("round%d@%s", round, domain)
+		password := s.addAccount(account)
 		before := l.count()
 		l.cut()
 		d.cut()
@@ -111,6 +113,9 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 		}
 		if tag == "" {
 			within(t, 30*time.Second, "mail is taken again after the cut", func() bool { return l.count() > before+20 })
+			c, err := dialPOP(s.addr["pop3"], account, password)
+			check(t, err) // what a verb has done stays done, too
+			c.quit()
 		}
 	}
 	stop()
