@@ -76,6 +76,24 @@ func (a *app) printStatus(w io.Writer, s control.Status) {
 		rows = append(rows, []string{l.Name, l.Addr})
 	}
 	a.table(w, []string{"LISTENER", "ADDRESS"}, rows)
+	if rows = holders(s.Roles); len(rows) > 0 {
+		fmt.Fprintln(w)
+		a.table(w, []string{"MAILBOX", "HELD BY", "SINCE", "SESSION"}, rows)
+	}
+}
+
+// holders lists the sessions that hold mailboxes, as the roles tell them.
+func holders(roles []control.Role) (rows [][]string) {
+	for _, r := range roles {
+		list, _ := r.Facts["holders"].([]any)
+		for _, h := range list {
+			h, _ := h.(map[string]any)
+			text := func(key string) string { s, _ := h[key].(string); return s }
+			since, _, _ := strings.Cut(text("since"), ".") // seconds are enough
+			rows = append(rows, []string{text("address"), text("protocol") + " " + text("client"), strings.TrimSuffix(since, "Z") + "Z", text("session")})
+		}
+	}
+	return rows
 }
 
 // facts writes the simple ones in a line; lists are left to --json.

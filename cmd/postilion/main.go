@@ -150,7 +150,9 @@ func strict(c *cobra.Command) {
 			}
 			var names []string
 			for _, s := range c.Commands() {
-				names = append(names, s.Name())
+				if !s.Hidden {
+					names = append(names, s.Name())
+				}
 			}
 			hint := ""
 			if near := config.Nearest(args[0], names); near != "" {
