@@ -185,7 +185,8 @@ func TestABrokenDatabaseCanBeClosed(t *testing.T) {
 	if err := set(e, "k", "v"); err == nil {
 		t.Error("committed on a broken disk")
 	}
-	if err := e.Close(); err != nil {
+	// Whether Close still meets the failure depends on who was first.
+	if err := e.Close(); err != nil && !errors.Is(err, syscall.EIO) {
 		t.Error(err)
 	}
 	if err := e.View(func(*pebble.DB) error { return nil }); !errors.Is(err, pebblex.ErrDown) {
