@@ -62,7 +62,11 @@ func (a *authorScanner) part(p []byte) {
 		a.tooLong, a.keep = true, false
 		return
 	}
-	a.field = append(a.field, p...)
+	if a.field = append(a.field, p...); !a.sure { // many blanks may stand before the colon
+		if a.keep, a.sure = nameOf(a.field); !a.keep {
+			a.field = a.field[:0]
+		}
+	}
 }
 
 // end ends a line; the field may go on in the next one.
