@@ -157,6 +157,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 		return err
 	}
 	p.here.store, p.here.dispatcher = store, d
+	p.log.Events.SetLimits(p.cfg.Dispatch.LocalParallel, p.cfg.Dispatch.RemoteParallel)
 	part.run = append(part.run, d.Run)
 	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d))
 	part.admin = queueHandlers(store, d, router)

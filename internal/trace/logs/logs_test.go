@@ -23,7 +23,7 @@ func journey() []trace.Event {
 		{Kind: trace.Routed, Message: msg, To: "ok@far.test"},
 		{Kind: trace.Attempt, Role: "remote", Message: msg, To: "ok@far.test"},
 		{Kind: trace.Failed, Role: "remote", Message: msg, To: "ok@far.test", Text: "127.0.0.3 failed after I sent the message.\nRemote host said: 554 5.7.1 go away"},
-		{Kind: trace.Bounced, Message: msg, Parent: bounce},
+		{Kind: trace.Bounced, Message: bounce, Parent: msg, Text: "failure notice"},
 		{Kind: trace.Finished, Message: msg},
 		{Kind: trace.Accepted, Message: bounce, From: "", Size: 763},
 		{Kind: trace.Attempt, Role: "local", Message: bounce, To: "df@mx.test"},
@@ -47,6 +47,9 @@ func TestQmailsOwnLines(t *testing.T) {
 		t.Errorf("%d of the lines have a stamp:\n%s", n, &out)
 	}
 	got := stamp.ReplaceAllString(out.String(), "")
+	if numbers := regexp.MustCompile(`(?:info|bounce|end) msg (\d+)`).FindAllStringSubmatch(got, 3); numbers[0][1] != numbers[1][1] || numbers[1][1] != numbers[2][1] {
+		t.Errorf("the first message goes by several numbers: %v", numbers)
+	}
 	got = regexp.MustCompile(`msg \d{10,19}`).ReplaceAllString(got, "msg N")
 	got = regexp.MustCompile(`qp \d+`).ReplaceAllString(got, "qp P")
 	got = regexp.MustCompile(`uid \d+`).ReplaceAllString(got, "uid U")

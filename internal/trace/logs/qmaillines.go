@@ -80,7 +80,9 @@ func (q *qmailLines) record(e *trace.Event) bool {
 	case trace.Failed:
 		q.end(e, msg, "failure")
 	case trace.Bounced:
-		q.line("bounce msg %d qp %d", msg, os.Getpid())
+		if e.Text == "failure notice" { // qmail has no delay or success notices
+			q.line("bounce msg %d qp %d", msgNumber(e.Parent), os.Getpid())
+		}
 	case trace.Discarded:
 		q.line("triple bounce: discarding bounce/%d", msg)
 	case trace.Finished:
