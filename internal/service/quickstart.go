@@ -186,8 +186,12 @@ func (r *QuickstartResult) findPassword(ctx context.Context, stores *Stores, add
 	return err
 }
 
-// ForgetFirstPassword removes the note of quickstart's password: it was changed.
-func ForgetFirstPassword(data string) error {
+// ForgetFirstPassword removes the note of quickstart's password when it is that account's
+// which was changed.
+func ForgetFirstPassword(data string, of mail.Address) error {
+	if of.Local != firstAccount {
+		return nil
+	}
 	err := os.Remove(filepath.Join(data, passwordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -109,7 +109,7 @@ func (p *process) listen(part *part, name string, h serve.Handler, o serve.Optio
 		return
 	}
 	if part.blocks == nil {
-		part.blocks = &blocks{list: p.blockList(), now: p.clock.Now}
+		part.blocks = newBlocks(p.blockList(), p.clock.Now)
 		part.run = append(part.run, part.blocks.watch)
 	}
 	for _, l := range list {
@@ -118,7 +118,10 @@ func (p *process) listen(part *part, name string, h serve.Handler, o serve.Optio
 				part.recorder.Record(trace.Event{Time: p.clock.Now(), Kind: trace.Refused, Role: name, Session: c.ID,
 					Client: c.Client.Addr().String(), Text: why})
 			}}
-		part.run = append(part.run, func(ctx context.Context) error { return server.Serve(ctx, l) })
+		part.run = append(part.run, func(ctx context.Context) error {
+			part.blocks.wait(ctx)
+			return server.Serve(ctx, l)
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
@@ -213,6 +214,37 @@ func TestBlocksKeepClientsOut(t *testing.T) {
 	if why := b.admit(addr("192.0.2.9")); why != "" {
 		t.Errorf("an expired block: %q", why)
 	}
+}
+
+func TestListenersWaitForTheBlocksButNotForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, late := range []time.Duration{0, 300 * time.Millisecond, time.Hour} {
+			b := newBlocks(func(ctx context.Context) ([]directory.Block, error) {
+				select {
+				case <-time.After(late):
+					return []directory.Block{{What: "192.0.2.1"}}, nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}, time.Now)
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- b.watch(ctx) }()
+			began := time.Now()
+			b.wait(ctx)
+			if took := time.Since(began); took != min(late, firstRead) {
+				t.Errorf("a list that comes after %s was waited for %s", late, took)
+			}
+			if known := b.admit(addr("192.0.2.1")) != ""; known != (late < firstRead) {
+				t.Errorf("a list that comes after %s: known %v", late, known)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestARoleAloneSaysHowItIsStarted(t *testing.T) {

@@ -40,6 +40,25 @@ type blocks struct {
 	list func(ctx context.Context) ([]directory.Block, error)
 	now  func() time.Time
 	nets atomic.Pointer[[]blockedNet]
+	read chan struct{} // closed when the list has been read for the first time
+}
+
+func newBlocks(list func(ctx context.Context) ([]directory.Block, error), now func() time.Time) *blocks {
+	return &blocks{list: list, now: now, read: make(chan struct{})}
+}
+
+// firstRead bounds how long listeners wait for the list before they take clients without it.
+const firstRead = time.Second
+
+// wait returns when the list is known, or does not come.
+func (b *blocks) wait(ctx context.Context) {
+	t := time.NewTimer(firstRead)
+	defer t.Stop()
+	select {
+	case <-b.read:
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 type blockedNet struct {
@@ -52,12 +71,14 @@ type blockedNet struct {
 func (b *blocks) watch(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	b.refresh(ctx)
+	close(b.read)
 	for {
-		b.refresh(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			b.refresh(ctx)
 		}
 	}
 }
