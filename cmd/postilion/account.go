@@ -11,6 +11,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/service"
 )
 
@@ -65,7 +66,7 @@ func (f *accountFlags) apply(c *cobra.Command, x *directory.Account) error {
 }
 
 // setPassword sets what the flags ask for. It returns a generated password.
-func (a *app) setPassword(ctx context.Context, s *service.Stores, f *accountFlags, id uint64) (generated string, err error) {
+func (a *app) setPassword(ctx context.Context, s *service.Stores, f *accountFlags, of mail.Address, id uint64) (generated string, err error) {
 	switch {
 	case f.hash != "":
 		err = s.Auth.SetHash(ctx, id, f.hash)
@@ -81,7 +82,7 @@ func (a *app) setPassword(ctx context.Context, s *service.Stores, f *accountFlag
 		return "", nil
 	}
 	if err == nil {
-		err = service.ForgetFirstPassword(a.data)
+		err = service.ForgetFirstPassword(a.data, of)
 	}
 	return generated, err
 }
@@ -104,7 +105,7 @@ func (a *app) accountAdd() *cobra.Command {
 				if err := s.Directory.PutAccount(c.Context(), x, true); err != nil {
 					return err
 				}
-				password, err := a.setPassword(c.Context(), s, &f, x.ID)
+				password, err := a.setPassword(c.Context(), s, &f, x.Address, x.ID)
 				if err != nil {
 					// An account without the password that was asked for helps nobody.
 					return errors.Join(err, s.Directory.RemoveAccount(c.Context(), addr))
@@ -170,7 +171,7 @@ func (a *app) accountSet() *cobra.Command {
 				if err := s.Directory.PutAccount(c.Context(), x, false); err != nil {
 					return err
 				}
-				password, err := a.setPassword(c.Context(), s, &f, x.ID)
+				password, err := a.setPassword(c.Context(), s, &f, x.Address, x.ID)
 				if err != nil {
 					return err
 				}

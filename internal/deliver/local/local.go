@@ -193,9 +193,18 @@ func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 		return loops.watch(body), nil
 	}
 	for k, o := range t.boxes.Deliver(ctx, open, ds) {
-		out[at[k]] = deliver.Verdict{Text: o.Path, Replay: o.Replay, Err: t.classify(o.Err)}
+		out[at[k]] = deliver.Verdict{Text: told(&o), Replay: o.Replay, Err: t.classify(o.Err)}
 	}
 	return out
+}
+
+// told says where the message lies, and when a crash had come between its delivery and
+// the record of it.
+func told(o *maildir.Outcome) string {
+	if o.Replay {
+		return o.Path + " (found there: delivered before a restart)"
+	}
+	return o.Path
 }
 
 func (t *Target) account(ctx context.Context, rcpt *deliver.Recipient) (*directory.Account, *reason.Error) {
