@@ -193,7 +193,9 @@ func (d *Dispatcher) hold(ctx context.Context, message id.ID, held bool) (bool, 
 	if m == nil {
 		return true, nil
 	}
+	d.sums.remove(m)
 	m.held = held
+	d.sums.add(m)
 	for _, t := range m.tasks {
 		switch {
 		case held && (t.where == waiting || t.where == ready):
@@ -384,9 +386,16 @@ func groupName(s string) string {
 
 // oldest returns the age of the oldest unfinished message, 0 when there is none.
 func (d *Dispatcher) oldest(now instant) time.Duration {
-	first := now
-	for _, m := range d.messages {
-		first = min(first, m.birth)
+	if d.first == nil || d.first.gone {
+		d.first = nil
+		for _, m := range d.messages {
+			if d.first == nil || m.birth < d.first.birth {
+				d.first = m
+			}
+		}
 	}
-	return timeOf(now - first)
+	if d.first == nil {
+		return 0
+	}
+	return timeOf(now - d.first.birth)
 }

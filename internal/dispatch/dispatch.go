@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -57,6 +58,8 @@ type Dispatcher struct {
 
 	pausing sync.Mutex // held while what is paused changes; taken before mu
 
+	sums       sums
+	first      *message // the oldest when it was last looked for
 	wake       chan struct{}
 	jobs       sync.WaitGroup
 	work       context.Context // of deliveries; outlives Run's
@@ -151,7 +154,12 @@ func (d *Dispatcher) take(c queue.Claimed) {
 	if c.Message == nil {
 		d.mu.Lock()
 		d.claimed = true
+		many := len(d.messages) >= manyMessages
 		d.mu.Unlock()
+		if many {
+			// The scan passed all envelopes through memory: give back what they took.
+			go debug.FreeOSMemory()
+		}
 		return
 	}
 	if d.renewed(c) {
@@ -175,6 +183,10 @@ func (d *Dispatcher) take(c queue.Claimed) {
 	}
 	d.messages[m.id] = m
 	d.plan(m, c.Message.States, now, wall)
+	d.sums.add(m)
+	if d.first != nil && m.birth < d.first.birth {
+		d.first = m
+	}
 	if m.left == 0 {
 		// The store has it as unfinished, so there is a removal to catch up with.
 		d.addTask(m, nil, now)
@@ -404,7 +416,12 @@ func (d *Dispatcher) forget(m *message) {
 		d.contents--
 	}
 	delete(d.messages, m.id)
+	d.sums.remove(m)
 }
+
+// manyMessages is the number at start above which memory is given back to the system once
+// all are scheduled.
+const manyMessages = 50_000
 
 // lastRecords is how long results of interrupted deliveries may take to be recorded.
 const lastRecords = 10 * time.Second

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -401,6 +402,20 @@ func (h *house) start() (stop func()) {
 	return func() {
 		cancel()
 		<-done
+		h.checkSums()
+	}
+}
+
+// checkSums sees after every test that what is counted is what is there.
+func (h *house) checkSums() {
+	h.Dispatcher.mu.Lock()
+	defer h.Dispatcher.mu.Unlock()
+	var want sums
+	for _, m := range h.messages {
+		want.add(m)
+	}
+	if h.sums != want {
+		panic(fmt.Sprintf("the sums are %+v, want %+v", h.sums, want))
 	}
 }
 

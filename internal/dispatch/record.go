@@ -384,6 +384,9 @@ func (d *Dispatcher) apply(o *outcome) {
 			o.c.notes[s.N] = o.notes[s.N]
 		case s.State == queue.Delivered || s.State == queue.Done:
 			m.left--
+			if !m.gone {
+				d.sums.recipients--
+			}
 			if old == queue.Failed {
 				m.failed--
 			}

@@ -52,6 +52,23 @@ type message struct {
 	gone    bool // finished or deleted
 }
 
+// sums are kept so that nobody who asks how the queue is walks over a million messages
+// while deliveries wait.
+type sums struct {
+	recipients int // not finished
+	held       int // messages
+}
+
+func (s *sums) add(m *message)    { s.change(m, 1) }
+func (s *sums) remove(m *message) { s.change(m, -1) }
+
+func (s *sums) change(m *message, by int) {
+	s.recipients += by * int(m.left)
+	if m.held {
+		s.held += by
+	}
+}
+
 // content is what is needed of a message only while it is worked on. Its fields are
 // guarded by Dispatcher.mu; env's target is never written to.
 type content struct {

@@ -328,12 +328,7 @@ func (d *Dispatcher) Stats(top int) Stats {
 		Messages: len(d.messages), RunningLocal: d.running[local], RunningRemote: d.running[remote], Routing: d.running[routing],
 		Recording: d.finishing, OldestAge: d.oldest(now), Loaded: d.claimed, HeldBack: d.heldBack(), Paused: d.paused, Since: d.count,
 	}
-	for _, m := range d.messages {
-		s.Recipients += int(m.left)
-		if m.held {
-			s.Held++
-		}
-	}
+	s.Recipients, s.Held = d.sums.recipients, d.sums.held
 	for name := range d.parked {
 		s.PausedDomains = append(s.PausedDomains, name)
 	}

@@ -361,6 +361,7 @@ func (d *Dispatcher) deliver(p *pass) {
 		Recipients: pr.recipients,
 		Body:       func() (io.ReadCloser, error) { return d.body(d.work, p.m.id) },
 		Next:       pr.next,
+		Force:      p.t.force,
 	}
 	for i := range pr.recipients {
 		d.event(p, trace.Attempt, uint32(pr.recipients[i].N), trace.Event{})
