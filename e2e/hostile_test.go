@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -466,4 +467,33 @@ func TestPeopleMayTypeByHand(t *testing.T) {
 		}
 		w.Close()
 	}
+}
+
+// TestARoleThatHangsIsNamed stops a role's process as a debugger would: a verb that needs it
+// says so soon, and the others go on.
+func TestARoleThatHangsIsNamed(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	s := newServer(t, setup{})
+	pids := map[string]int{}
+	within(t, patience, "every role is up", func() bool {
+		for _, r := range s.status().Roles {
+			pids[r.Name] = r.PID
+		}
+		return pids["queue"] != 0 && pids["auth"] != 0
+	})
+	var wg sync.WaitGroup
+	for role, verb := range map[string]string{"queue": "queue list", "auth": "block list"} {
+		syscall.Kill(pids[role], syscall.SIGSTOP)
+		defer syscall.Kill(pids[role], syscall.SIGCONT)
+		wg.Go(func() {
+			if out, err := s.run(strings.Fields(verb)...); err == nil || !strings.Contains(err.Error(), "role "+role+" does not answer") {
+				t.Errorf("%s: %v %s", verb, err, out)
+			}
+		})
+	}
+	if out, err := s.run("status"); err != nil {
+		t.Errorf("status: %v %s", err, out)
+	}
+	wg.Wait()
 }

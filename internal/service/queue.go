@@ -40,7 +40,12 @@ func OpenQueue(ctx context.Context, data string) (*QueueAdmin, error) {
 		return nil, err
 	}
 	if running {
-		return &QueueAdmin{client: control.Client(data, adminSocket(Queue))}, nil
+		q := &QueueAdmin{client: control.Client(data, adminSocket(Queue))}
+		if err := answers(ctx, Queue, func(ctx context.Context) error { _, err := q.Stats(ctx); return err }); err != nil {
+			q.Close()
+			return nil, err
+		}
+		return q, nil
 	}
 	return openQueue(ctx, data)
 }

@@ -42,6 +42,15 @@ func OpenStores(ctx context.Context, data string) (*Stores, error) {
 	if running {
 		s.Directory = seam.Directory{Client: adminClient(data, Directory)}
 		s.Auth = seam.AuthAdmin{Client: adminClient(data, Auth)}
+		for role, ask := range map[Role]func(context.Context) error{
+			Directory: func(ctx context.Context) error { _, err := s.Directory.Blocks(ctx); return err },
+			Auth:      func(ctx context.Context) error { _, err := s.Auth.Blocked(ctx); return err },
+		} {
+			if err := answers(ctx, role, ask); err != nil {
+				s.Close()
+				return nil, err
+			}
+		}
 		return s, nil
 	}
 	if err := s.open(ctx); err != nil {
