@@ -34,6 +34,8 @@ type Job struct {
 	Body func() (io.ReadCloser, error)
 	// Next says where a remote job goes; nil for others.
 	Next *route.NextHop
+	// Force is set when an operator wants it tried now: also hosts that did not answer lately.
+	Force bool
 }
 
 // Recipient is one address to deliver to.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -201,5 +202,68 @@ func TestAPausedDomainWaitsAndOthersDoNot(t *testing.T) {
 		if h.store.left() != 0 {
 			t.Errorf("%d left", h.store.left())
 		}
+	})
+}
+
+func TestARetryIsTriedAlsoAtHostsThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var forced []bool
+		h := build(t, plan{remote: target(func(job *deliver.Job, _ deliver.Recipient) deliver.Verdict {
+			forced = append(forced, job.Force)
+			return deliver.Verdict{Err: greylist}
+		})})
+		defer h.start()()
+		h.send(t, letter("joe@here.test", "a@far.test"))
+		synctest.Wait()
+		if n, err := h.Act(context.Background(), Filter{}, Action{Verb: Retry}); n != 1 || err != nil {
+			t.Fatalf("retried %d, %v", n, err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(forced) < 3 || forced[0] || !forced[1] || slices.Contains(forced[2:], true) {
+			t.Errorf("forced %v, want the second attempt alone", forced)
+		}
+	})
+}
+
+func TestAListOfPagesVisitsEachMessageOnceWhileTheQueueChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, open, stop := stuck(t)
+		defer stop()
+		want := map[id.ID]bool{}
+		for range 10 {
+			want[h.send(t, letter("sender@here.test", "u@stuck.test"))] = true
+		}
+		synctest.Wait()
+		have, _, err := h.List(t.Context(), Filter{}, 1000, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range have {
+			want[m.ID] = true
+		}
+		seen := map[id.ID]int{}
+		for cursor, page := "", 0; page == 0 || cursor != ""; page++ {
+			var list []Info
+			if list, cursor, err = h.List(t.Context(), Filter{}, 3, cursor); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range list {
+				seen[m.ID]++
+			}
+			if page == 1 {
+				h.send(t, letter("sender@here.test", "late@stuck.test"))
+			}
+		}
+		for v := range want {
+			if seen[v] != 1 {
+				t.Errorf("message %v was listed %d times", v, seen[v])
+			}
+		}
+		if h.listing != nil {
+			t.Error("the listing is kept after its end")
+		}
+		open.Store(true)
 	})
 }

@@ -17,12 +17,13 @@ import (
 // with their length before them, in a fixed order. What few have (a next hop, a
 // failure) is JSON within. Both sides are one version of the program.
 
-// Flags of recipients and verdicts.
+// Flags of jobs, recipients and verdicts.
 const (
 	flagAgain = 1 << iota
 	flagReplay
 	flagRelayed
 	flagFailed // the failure follows
+	flagForce
 )
 
 // errShort is told of a job or of verdicts that end too soon.
@@ -37,6 +38,7 @@ type wireFailure struct {
 // appendHead appends a job without its envelope and body.
 func appendHead(p []byte, job *deliver.Job) ([]byte, error) {
 	p = append(p, job.Attempt[:]...)
+	p = append(p, flag(job.Force, flagForce))
 	var next []byte
 	if job.Next != nil {
 		var err error
@@ -61,6 +63,7 @@ func appendHead(p []byte, job *deliver.Job) ([]byte, error) {
 func decodeHead(p []byte, job *deliver.Job) error {
 	r := pieces{rest: p}
 	copy(job.Attempt[:], r.take(uint64(len(job.Attempt))))
+	job.Force = r.byte()&flagForce != 0
 	if next := r.piece(); len(next) > 0 {
 		job.Next = new(route.NextHop)
 		if err := json.Unmarshal(next, job.Next); err != nil {

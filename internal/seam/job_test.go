@@ -32,7 +32,7 @@ func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 	first := deliver.Recipient{N: 3, To: mail.Address{Local: "a\xff\x00", Domain: "b.test"}, Dest: "17", Final: mail.Address{Local: "c", Domain: "d.test"},
 		From: mail.Address{Local: "e", Domain: "f.test"}, Folder: "Lists", Again: true}
 	full(t, first)
-	job := &deliver.Job{Attempt: id.Source{}.New(), Recipients: []deliver.Recipient{first, {}}, Next: &route.NextHop{Domain: "g.test", Port: 2525}}
+	job := &deliver.Job{Attempt: id.Source{}.New(), Recipients: []deliver.Recipient{first, {}}, Next: &route.NextHop{Domain: "g.test", Port: 2525}, Force: true}
 	p, err := appendHead(nil, job)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,9 @@ import (
 func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
 	t := a.t
 	awake, rest := t.awake(h.addrs)
+	if a.job.Force {
+		awake = slices.Clone(h.addrs)
+	}
 	if len(awake) == 0 {
 		h.addrs = nil
 		return nil, failure{err: reason.HostResting.With(h.name), host: h.name, retryAfter: rest}

@@ -495,6 +495,11 @@ func TestDeadAddressesAreLeftAlone(t *testing.T) {
 	try(reason.HostResting.Reason, 4)
 	target.Forget()
 	try(reason.ConnectFailed.Reason, 5)
+	now = now.Add(3 * time.Minute)
+	try(reason.ConnectFailed.Reason, 6)
+	try(reason.HostResting.Reason, 6)
+	job.Force = true // an operator's word goes before the memory
+	try(reason.ConnectFailed.Reason, 7)
 }
 
 // However many addresses there are, the memory of dead ones has a bound, and an answer clears one.
