@@ -228,6 +228,7 @@ func TestARetryIsTriedAlsoAtHostsThatDoNotAnswer(t *testing.T) {
 }
 
 func TestAListOfPagesVisitsEachMessageOnceWhileTheQueueChanges(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h, open, stop := stuck(t)
 		defer stop()

@@ -59,6 +59,7 @@ type Dispatcher struct {
 	pausing sync.Mutex // held while what is paused changes; taken before mu
 
 	sums       sums
+	listing    *listing // nil: none is being read
 	first      *message // the oldest when it was last looked for
 	wake       chan struct{}
 	jobs       sync.WaitGroup

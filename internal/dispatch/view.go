@@ -127,11 +127,16 @@ func (d *Dispatcher) each(ctx context.Context, f Filter, after id.ID, yield func
 	default:
 		return errors.New("state: want waiting, running, failed or held")
 	}
-	for _, message := range d.candidates(&f, after) {
+	ids := d.candidates(&f, after)
+	from, _ := slices.BinarySearchFunc(ids, after, compareIDs)
+	for _, message := range ids[from:] {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		x, err := d.look(ctx, message)
+		if message == after {
+			continue
+		}
+		x, err := d.look(ctx, message, &f)
 		if err != nil {
 			return err
 		}
@@ -139,43 +144,75 @@ func (d *Dispatcher) each(ctx context.Context, f Filter, after id.ID, yield func
 			continue
 		}
 		if more, err := yield(x); err != nil || !more {
+			d.keepListing(&f, ids)
 			return err
 		}
+	}
+	if !after.IsZero() {
+		d.mu.Lock()
+		d.listing = nil
+		d.mu.Unlock()
 	}
 	return nil
 }
 
-// candidates returns the IDs of messages that may match, by what memory knows.
-func (d *Dispatcher) candidates(f *Filter, after id.ID) []id.ID {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.now()
-	var out []id.ID
-	add := func(m *message) {
-		if m != nil && bytes.Compare(m.id[:], after[:]) > 0 &&
-			(f.Older <= 0 || now-m.birth >= instant(f.Older)) &&
-			(f.Group == "" || m.group.name == groupName(f.Group)) &&
-			(f.State != "held" || m.held) {
-			out = append(out, m.id)
-		}
-	}
-	if len(f.IDs) > 0 {
-		for _, v := range f.IDs {
-			add(d.messages[v])
-		}
-	} else {
-		for _, m := range d.messages {
-			add(m)
-		}
-	}
-	slices.SortFunc(out, func(a, b id.ID) int { return bytes.Compare(a[:], b[:]) })
-	return slices.Compact(out)
+// listing is the IDs of all messages, in order, as they were at a time. A list of many pages
+// is read from one, so that a page of a million messages does not sort them all again.
+type listing struct {
+	ids []id.ID
+	at  instant
 }
 
-// look describes one message; nil when it is finished.
-func (d *Dispatcher) look(ctx context.Context, message id.ID) (*match, error) {
+// listingKept is how long a listing serves the pages that follow its first.
+const listingKept = instant(time.Minute)
+
+func compareIDs(a, b id.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// candidates returns the IDs of messages that may match, in order; those up to after as well.
+func (d *Dispatcher) candidates(f *Filter, after id.ID) []id.ID {
+	if len(f.IDs) > 0 {
+		ids := slices.Clone(f.IDs)
+		slices.SortFunc(ids, compareIDs)
+		return slices.Compact(ids)
+	}
+	d.mu.Lock()
+	if l := d.listing; l != nil && !after.IsZero() && d.now()-l.at < listingKept {
+		d.mu.Unlock()
+		return l.ids
+	}
+	d.listing = nil
+	ids := make([]id.ID, 0, len(d.messages))
+	for v := range d.messages {
+		ids = append(ids, v)
+	}
+	d.mu.Unlock()
+	slices.SortFunc(ids, compareIDs) // which takes long: deliveries do not wait for it
+	return ids
+}
+
+// keepListing keeps the IDs of a list that was not read to its end.
+func (d *Dispatcher) keepListing(f *Filter, ids []id.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(f.IDs) == 0 && d.listing == nil {
+		d.listing = &listing{ids, d.now()}
+	}
+}
+
+// mayMatch reports whether a message may match, by what memory knows.
+func (d *Dispatcher) mayMatch(f *Filter, m *message) bool {
+	return (f.Older <= 0 || d.now()-m.birth >= instant(f.Older)) &&
+		(f.Group == "" || m.group.name == groupName(f.Group)) &&
+		(f.State != "held" || m.held)
+}
+
+// look describes one message; nil when it is finished, or memory knows that f does not match it.
+func (d *Dispatcher) look(ctx context.Context, message id.ID, f *Filter) (*match, error) {
 	d.mu.Lock()
 	m := d.messages[message]
+	if m != nil && !d.mayMatch(f, m) {
+		m = nil
+	}
 	var env *mail.Envelope
 	var states []queue.RecipientState
 	if m != nil && m.content != nil {
