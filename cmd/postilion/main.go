@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -50,6 +51,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, fs.ErrPermission) && os.Getuid() != 0 {
+		err = fmt.Errorf("%w: try as root, or as the user who runs the server", err)
 	}
 	if !errors.Is(err, errSilent) {
 		fmt.Fprintf(errOut, "postilion: %s\n", escapeLines(err.Error()))
