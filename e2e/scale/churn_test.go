@@ -1,0 +1,96 @@
+package scale
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// sample is what must not grow while mail passes.
+type sample struct {
+	resident, queue int64
+	files, threads  int
+}
+
+func (s *server) sample() (x sample) {
+	s.t.Helper()
+	for _, pid := range s.pids() {
+		x.resident += memory(pid, "VmRSS")
+		x.files += descriptors(pid)
+		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		x.threads += len(tasks)
+	}
+	x.queue = size(filepath.Join(s.dir, "queue"))
+	return x
+}
+
+func (x sample) String() string {
+	return fmt.Sprintf("%.1f MiB resident, %.1f MiB of queue folder, %d descriptors, %d threads", float64(x.resident)/mib, float64(x.queue)/mib, x.files, x.threads)
+}
+
+func TestChurnLeavesNothingBehind(t *testing.T) {
+	lasting := full(time.Hour, 2*time.Second)
+	if *churnFor > 0 {
+		lasting = *churnFor
+	}
+	eachLayout(t, func(t *testing.T, single bool) {
+		k := newSink(t, true)
+		go func() { // nobody else looks at what arrives
+			for {
+				select {
+				case <-k.messages:
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+		s := newServer(t, single, "policy.relay_networks=127.0.0.0/8", "route.next_hop="+k.addr).start().ready()
+		settle := func() sample {
+			within(t, patience, "everything is delivered", s.atRest)
+			time.Sleep(full(time.Second, 100*time.Millisecond))
+			return s.sample()
+		}
+		total, began := 0, time.Now()
+		round := func(d time.Duration) {
+			stop := make(chan struct{})
+			time.AfterFunc(d, func() { close(stop) })
+			sent, _ := load(t, s.addr["smtp"], 10, 0, 8192, stop, func(i int) string {
+				if i%2 == 0 {
+					return "user@far.example"
+				}
+				return s.account
+			})
+			total += sent
+			s.emptyMailbox()
+		}
+		part := lasting / 10
+		round(2 * part) // what is made once: pools, caches, log files for reuse
+		first := settle()
+		t.Logf("after %v and %d messages: %v", time.Since(began).Round(time.Second), total, first)
+		worst := first
+		for range full(8, 3) {
+			round(part)
+			now := settle()
+			t.Logf("after %v and %d messages: %v", time.Since(began).Round(time.Second), total, now)
+			worst = now
+			if t.Failed() {
+				return
+			}
+		}
+		// What stays is bounded by reuse: some MiB of log files, pools that fill by chance.
+		bound(t, "growth of the memory of all processes", worst.resident-first.resident, full[int64](40*mib, 80*mib))
+		bound(t, "growth of the queue's folder", worst.queue-first.queue, 40*mib)
+		if worst.files > first.files+full(20, 60) || worst.threads > first.threads+full(20, 40) {
+			t.Errorf("descriptors and threads grew from %d and %d to %d and %d", first.files, first.threads, worst.files, worst.threads)
+		}
+	})
+}
+
+// emptyMailbox removes the messages that were delivered here, so that the disk does not fill.
+func (s *server) emptyMailbox() {
+	for _, name := range s.inboxes() {
+		os.Remove(name)
+	}
+}

@@ -1,0 +1,190 @@
+package scale
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/pebblex"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/queue/pebblestore"
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// deferred fills a stopped server's queue with messages that have been tried and wait for
+// an hour, to 1,000 destinations, one recipient each.
+func (s *server) deferred(n int) {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "queue")
+	var owner syscall.Stat_t
+	check(s.t, syscall.Stat(dir, &owner))
+	folder, err := osfs.New(dir)
+	check(s.t, err)
+	store, err := pebblestore.Open(s.t.Context(), pebblestore.Options{FS: folder, VFS: pebblex.System(), Path: dir})
+	check(s.t, err)
+	ids := id.Source{}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make(chan error, 1)
+	for range 500 {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1))
+				if i > n {
+					return
+				}
+				if err := deferOne(s.t.Context(), store, ids.New(), i); err != nil {
+					select {
+					case errs <- err:
+					default:
+					}
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-errs:
+		s.t.Fatal(err)
+	default:
+	}
+	check(s.t, store.Close(), filepath.Walk(dir, func(name string, _ os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(name, int(owner.Uid), int(owner.Gid))
+	}))
+	runtime.GC()
+}
+
+func deferOne(ctx context.Context, store queue.Store, v id.ID, i int) error {
+	now := time.Now().UTC()
+	env := &mail.Envelope{
+		ID: v, Accepted: now, From: mail.Address{Local: "sender", Domain: "load.example"}, HELO: "client.example", Protocol: "ESMTP",
+		Recipients: []mail.Recipient{{To: mail.Address{Local: "user" + strconv.Itoa(i), Domain: fmt.Sprintf("dest%d.example", i%1000)}}},
+	}
+	d, err := store.Begin(ctx, env)
+	if err != nil {
+		return err
+	}
+	if _, err := d.Write([]byte("Subject: deferred\n\nA message that waits.\n")); err != nil {
+		return err
+	}
+	if err := d.Commit(ctx); err != nil {
+		return err
+	}
+	state := queue.RecipientState{State: queue.Waiting, Attempts: 1, Last: now, Next: now.Add(time.Hour), Err: reason.LocalError, Host: "mx.example [192.0.2.1]"}
+	return store.Update(ctx, v, func(m *queue.Message) error { m.States[0] = state; return nil })
+}
+
+// loaded reports whether all that was queued is scheduled.
+func (s *server) loaded() bool {
+	done, _ := s.roles()["queue"].Facts["loaded"].(bool)
+	return done
+}
+
+func TestAQueueFullOfDeferredMailIsNoBurden(t *testing.T) {
+	n := full(1_000_000, 10_000)
+	eachLayout(t, func(t *testing.T, single bool) {
+		s := newServer(t, single)
+		s.start().ready()
+		s.stop()
+		began := time.Now()
+		s.deferred(n)
+		t.Logf("%d deferred messages written in %v", n, time.Since(began).Round(time.Second))
+
+		e := newServer(t, single).start().ready() // the empty one
+		within(t, patience, "the empty queue is loaded", e.loaded)
+		time.Sleep(time.Second)
+		base := memory(e.pid("queue"), "VmRSS")
+
+		began = time.Now()
+		s.start().ready()
+		c, err := dialSMTP(s.addr["smtp"])
+		check(t, err, c.mail(s.account, strings.NewReader("Subject: first\r\n\r\nfirst\r\n")))
+		soon(t, "from the start to the first message taken", time.Since(began), 2*time.Second)
+		c.quit()
+		within(t, 5*patience, "all is scheduled", s.loaded)
+		soon(t, "from the start until all is scheduled", time.Since(began), 15*time.Second)
+		time.Sleep(time.Second)
+		grown := memory(s.pid("queue"), "VmRSS") - base
+		t.Logf("memory beyond an empty queue's: %.1f MiB, %d bytes a recipient", float64(grown)/mib, grown/int64(n))
+		// The scan's own needs weigh more in a small run.
+		bound(t, "memory of the schedule", grown, 400*int64(n)+full[int64](0, 32*mib))
+
+		pairs(t, e, s)
+		queueVerbs(t, s)
+	})
+}
+
+// pairs measures both servers in turn and compares the medians.
+func pairs(t *testing.T, empty, filled *server) {
+	rounds, n := full(9, 2), full(3000, 300)
+	var rate, use [2][]float64
+	for range rounds {
+		for i, s := range []*server{empty, filled} {
+			pids, had := s.pids(), s.delivered()
+			before, began := cpu(pids), time.Now()
+			load(t, s.addr["smtp"], 20, n, 4096, nil, func(int) string { return s.account })
+			within(t, patience, "everything is delivered", func() bool { return s.delivered() == had+n })
+			took, used := time.Since(began), cpu(pids)-before
+			rate[i] = append(rate[i], float64(n)/took.Seconds())
+			use[i] = append(use[i], float64(used.Microseconds())/float64(n))
+		}
+	}
+	r, u := [2]float64{}, [2]float64{}
+	for i := range r {
+		r[i], u[i] = median(rate[i]), median(use[i])
+	}
+	t.Logf("accepted and delivered: %.0f a second and %.0f µs of CPU with an empty queue, %.0f and %.0f µs with the full one: %.0f %% of the rate",
+		r[0], u[0], r[1], u[1], 100*r[1]/r[0])
+	if *fullSize && r[1] < 0.95*r[0] && u[1] > u[0]/0.95 {
+		t.Errorf("the full queue costs more than 5 %%")
+	}
+}
+
+// atRest reports whether nothing is being delivered or about to be.
+func (s *server) atRest() bool {
+	facts := s.roles()["queue"].Facts
+	return facts["ready"] == 0.0 && facts["running_local"] == 0.0
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// queueVerbs sees that an operator can still work.
+func queueVerbs(t *testing.T, s *server) {
+	for _, c := range []struct {
+		args []string
+		most time.Duration
+	}{
+		{[]string{"queue", "list", "--limit", "10"}, time.Second},
+		{[]string{"queue", "list", "--limit", "10", "--domain", "dest7.example"}, 30 * time.Second},
+		{[]string{"status"}, time.Second},
+	} {
+		began := time.Now()
+		s.must(c.args...)
+		soon(t, "postilion "+strings.Join(c.args, " "), time.Since(began), c.most)
+	}
+	before := memory(s.pid("queue"), "VmRSS")
+	began := time.Now()
+	out := s.must("queue", "hold", "--domain", "dest7.example", "--yes")
+	t.Logf("postilion queue hold --domain dest7.example: %v: %s", time.Since(began).Round(time.Millisecond), strings.TrimSpace(out))
+	t.Logf("it took %.1f MiB of memory", float64(memory(s.pid("queue"), "VmRSS")-before)/mib)
+}
