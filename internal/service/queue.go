@@ -164,8 +164,9 @@ func (q *QueueAdmin) Count(ctx context.Context, f dispatch.Filter) (messages, re
 // Each visits the messages that f matches, oldest first, until visit returns false.
 func (q *QueueAdmin) Each(ctx context.Context, f dispatch.Filter, visit func(dispatch.Info) bool) error {
 	cursor := ""
-	for {
-		r, err := rpc.Do[listRequest, listReply](ctx, q.client, methodList, listRequest{f, maxListed, cursor})
+	// The first pages are small: who wants ten messages should not wait for a thousand to be read.
+	for page := 16; ; page = min(2*page, maxListed) {
+		r, err := rpc.Do[listRequest, listReply](ctx, q.client, methodList, listRequest{f, page, cursor})
 		if err != nil {
 			return err
 		}
