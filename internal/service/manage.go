@@ -1,10 +1,12 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -130,6 +132,7 @@ func (n *Node) Status(ctx context.Context) control.Status {
 		Seconds: int64(time.Since(n.started).Seconds()), Single: n.sup == nil, Paused: n.paused, Reloaded: n.reloaded,
 		Listeners: n.Listeners(), Load: loadAverages(),
 	}
+	s.Notes = loadNotes(n.cfg.Floors.RefuseLoad, n.cfg.Process.QueueLoad, s.Load[0]/float64(runtime.NumCPU()))
 	n.mu.Unlock()
 	if n.sup != nil {
 		s.Roles = n.sup.status()
@@ -165,6 +168,18 @@ func (n *Node) Status(ctx context.Context) control.Status {
 		}
 	}
 	return s
+}
+
+// loadNotes tells what the load a processor keeps the server from: sendmail's "rejecting connections"
+// and queueing only. The limits are those of policy.Floors and queueOnly.
+func loadNotes(refuse, queue int, load float64) []string {
+	if most := cmp.Or(refuse, 12); most >= 0 && load > float64(most) {
+		return []string{fmt.Sprintf("rejecting connections: the load a processor is %.1f, above floors.refuse_load = %d", load, most)}
+	}
+	if most := cmp.Or(queue, 8); most >= 0 && load > float64(most) {
+		return []string{fmt.Sprintf("mail is only queued: the load a processor is %.1f, above process.queue_load = %d", load, most)}
+	}
+	return nil
 }
 
 // loadAverages returns the host's load of 1, 5 and 15 minutes (proc(5)).

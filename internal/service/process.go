@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,7 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 	if p.log, err = logs.Open(c.Log, name, file, stderr); err != nil {
 		return nil, err
 	}
+	p.log.Events.SetLimits(cmp.Or(c.Dispatch.LocalParallel, 100), cmp.Or(c.Dispatch.RemoteParallel, 500))
 	if p.data, err = osfs.New(c.Data); err != nil {
 		return nil, err
 	}
