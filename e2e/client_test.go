@@ -53,14 +53,17 @@ func (w *wire) dotted(content []byte) error {
 }
 
 // smtpClient speaks SMTP by hand: what it sends is what the test says.
-type smtpClient struct{ *wire }
+type smtpClient struct {
+	*wire
+	last string // the text of the last reply
+}
 
 func dialSMTP(addr string) (*smtpClient, error) {
 	w, err := dial(addr)
 	if err != nil {
 		return nil, err
 	}
-	c := &smtpClient{w}
+	c := &smtpClient{wire: w}
 	if err = c.expect(220); err == nil {
 		err = c.cmd(250, "EHLO client.example")
 	}
@@ -84,6 +87,7 @@ func (c *smtpClient) expect(code int) error {
 			return fmt.Errorf("no SMTP reply: %q", line)
 		}
 		text = append(text, line[4:])
+		c.last = line[4:]
 		if line[3] == '-' {
 			continue
 		}

@@ -23,8 +23,16 @@ type load struct {
 	next   atomic.Int64
 	mu     sync.Mutex
 	acked  []delivery
-	cuts   []time.Time // when something was killed
+	as     map[string]ack // by parcel
+	cuts   []time.Time    // when something was killed
+	off    bool           // the power is off: nothing counts as acknowledged
 	longer time.Duration
+}
+
+// ack is the acknowledgement of a parcel.
+type ack struct {
+	text string
+	at   time.Time
 }
 
 // loadConfig lets the senders relay to the sink.
@@ -45,7 +53,7 @@ func newLoad(s *server, k *sink) *load {
 		}
 		return nil
 	}
-	l := &load{s: s, k: k, accounts: []string{s.account}}
+	l := &load{s: s, k: k, accounts: []string{s.account}, as: map[string]ack{}}
 	for i := range 5 {
 		address := fmt.Sprintf("user%d@%s", i, domain)
 		s.addAccount(address)
@@ -99,7 +107,12 @@ func (l *load) session(ctx context.Context) {
 			return
 		}
 		l.mu.Lock()
+		if l.off {
+			l.mu.Unlock()
+			return
+		}
 		l.longer = max(l.longer, time.Since(began))
+		l.as[id] = ack{c.last, time.Now()}
 		for _, r := range to {
 			if strings.HasPrefix(r, "nobody@") {
 				r = bounced
@@ -124,11 +137,24 @@ func (l *load) cut() {
 	l.cuts = append(l.cuts, time.Now())
 }
 
+// power tells that the disk's power goes off or is on again. A machine without power
+// acknowledges nothing; here the program lives some milliseconds longer than its disk, and
+// the kernel may call a write that it was in the middle of synced (ext4 does not tell
+// that an extent could not be converted when the file system is shut down).
+func (l *load) power(on bool) {
+	if !on {
+		l.cut()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.off = !on
+}
+
 // tally is what became of the acknowledged deliveries.
 type tally struct {
 	acked, lost                int
 	duplicates, far, unwitness int // all; those at the sink; those without a cut between the two
-	examples                   []string
+	examples                   []delivery
 }
 
 // settle waits until everything acknowledged has arrived, at most d, and counts.
@@ -163,7 +189,7 @@ func (l *load) tally() (c tally, err error) {
 		if here[a]+len(far[a]) == 0 {
 			c.lost++
 			if len(c.examples) < 5 {
-				c.examples = append(c.examples, fmt.Sprint(a))
+				c.examples = append(c.examples, a)
 			}
 		}
 	}
@@ -193,6 +219,17 @@ func (l *load) witnessed(first, second time.Time) bool {
 	})
 }
 
+// afterCut returns how long after the cut before it something was.
+func (l *load) afterCut(at time.Time) time.Duration {
+	last := time.Duration(-1)
+	for _, cut := range l.cuts {
+		if d := at.Sub(cut); d >= 0 {
+			last = d
+		}
+	}
+	return last
+}
+
 // verdict fails the test for what must not be.
 func (l *load) verdict(t *testing.T, what string, c tally, err error, took time.Duration) {
 	t.Helper()
@@ -203,6 +240,10 @@ func (l *load) verdict(t *testing.T, what string, c tally, err error, took time.
 	}
 	if c.lost > 0 {
 		t.Errorf("%d of %d acknowledged deliveries are lost, such as %v", c.lost, c.acked, c.examples)
+		for _, d := range c.examples {
+			a := l.as[d.id]
+			t.Logf("%v was acknowledged with %q, %v after the last cut; the log says of it:\n%s", d, a.text, l.afterCut(a.at), l.s.log.about(a.text))
+		}
 	}
 	if here := c.duplicates - c.far; here > 0 {
 		t.Errorf("%d messages are twice in a mailbox", here)

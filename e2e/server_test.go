@@ -414,3 +414,19 @@ func (l *logBuffer) tail() string {
 	text := l.String()
 	return text[max(0, len(text)-most):]
 }
+
+// about returns the lines that name a message's id, which is a word of text.
+func (l *logBuffer) about(text string) string {
+	var found strings.Builder
+	for _, word := range strings.Fields(text) {
+		if len(word) < 20 {
+			continue
+		}
+		for line := range strings.Lines(l.String()) {
+			if strings.Contains(line, word) {
+				found.WriteString(line)
+			}
+		}
+	}
+	return found.String()
+}

@@ -180,6 +180,9 @@ func (s *server) maildirs() (map[delivery]int, error) {
 		if err != nil {
 			return err
 		}
+		if !bytes.HasPrefix(m, []byte("Return-Path: <")) {
+			return fmt.Errorf("%s shows %d bytes that are no message: %.60q", path, len(m), m)
+		}
 		id, err := opened(m)
 		if id != "" {
 			found[delivery{id, field(m, "Delivered-To")}]++
