@@ -54,6 +54,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 	}{
 		{"policy", func() error { _, err := policy.New(c.Policy); return err }},
 		{"dns", func() error { _, err := netx.NewResolver(c.DNS); return err }},
+		{"route", func() error { _, err := route.New(c.Route, nil, nil); return err }},
 		{"remote", func() error { _, err := remote.New(c.Remote, remote.Deps{Resolver: noResolver{}}); return err }},
 		{"dispatch", func() error { _, err := dispatch.New(c.Dispatch, dispatch.Deps{}); return err }},
 		{"log", c.Log.Validate},
@@ -87,7 +88,7 @@ func each(err error) (list []error) {
 // the whole group is to blame.
 func (f *File) blame(group, text string) (key, rest string) {
 	text = strings.TrimPrefix(text, group+".")
-	end := strings.IndexAny(text, " :=")
+	end := strings.IndexAny(text, " :=[")
 	if end <= 0 {
 		return group, text
 	}
@@ -184,9 +185,6 @@ func (f *File) checkRoutes(bad func(key, format string, args ...any)) {
 		if h.Password != "" && h.PasswordFile != "" {
 			bad(at+".password_file", "it contradicts password: want one of them")
 		}
-	}
-	if _, err := route.ParseTLSPolicy(f.Route.TLS); err != nil {
-		bad("route.tls", "%s", err)
 	}
 }
 

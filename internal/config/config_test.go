@@ -106,6 +106,9 @@ schedules = ["a.test sometimes"]
 server = "nowhere"
 [bounce]
 bouncefrom = "a\r\nBcc: b@c.test"
+[route]
+routes = ["nonsense here"]
+tls = "maybe"
 `)
 	want := []string{
 		`postilion.toml:3: key policy.max_size: -1: want a number that is not negative`,
@@ -125,6 +128,8 @@ bouncefrom = "a\r\nBcc: b@c.test"
 		`postilion.toml:23: key dispatch.schedules: "a.test sometimes": "sometimes": want quadratic, every, doubling or lifetime`,
 		`postilion.toml:25: key dns.server: "nowhere": want address:port, such as 127.0.0.1:53`,
 		`postilion.toml:27: key bounce.bouncefrom: want text without control characters`,
+		`postilion.toml:29: key route.routes: [0] "nonsense here": want KEY:RELAY[:PORT]`,
+		`postilion.toml:30: key route.tls: tls policy "maybe": want one of opportunistic, none, encrypt, verify, implicit`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
