@@ -69,21 +69,22 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		round(2 * part) // what is made once: pools, caches, log files for reuse
 		first := settle()
 		t.Logf("after %v and %d messages: %v", time.Since(began).Round(time.Second), total, first)
-		worst := first
+		last := first
 		for range full(8, 3) {
 			round(part)
 			now := settle()
 			t.Logf("after %v and %d messages: %v", time.Since(began).Round(time.Second), total, now)
-			worst = now
+			last = now
 			if t.Failed() {
 				return
 			}
 		}
 		// What stays is bounded by reuse: some MiB of log files, pools that fill by chance.
-		bound(t, "growth of the memory of all processes", worst.resident-first.resident, full[int64](40*mib, 80*mib))
-		bound(t, "growth of the queue's folder", worst.queue-first.queue, 40*mib)
-		if worst.files > first.files+full(20, 60) || worst.threads > first.threads+full(20, 40) {
-			t.Errorf("descriptors and threads grew from %d and %d to %d and %d", first.files, first.threads, worst.files, worst.threads)
+		bound(t, "growth of the memory of all processes", last.resident-first.resident, full[int64](40*mib, 80*mib))
+		bound(t, "growth of the queue's folder", last.queue-first.queue, 40*mib)
+		// Connections between roles are pooled, as many as were once needed at the same time.
+		if last.files > first.files+100 || last.threads > first.threads+50 {
+			t.Errorf("descriptors and threads grew from %d and %d to %d and %d", first.files, first.threads, last.files, last.threads)
 		}
 	})
 }

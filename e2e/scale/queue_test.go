@@ -175,7 +175,7 @@ func queueVerbs(t *testing.T, s *server) {
 		most time.Duration
 	}{
 		{[]string{"queue", "list", "--limit", "10"}, time.Second},
-		{[]string{"queue", "list", "--limit", "10", "--domain", "dest7.example"}, 30 * time.Second},
+		{[]string{"queue", "list", "--limit", "10", "--domain", "dest7.example"}, 5 * time.Second},
 		{[]string{"status"}, time.Second},
 	} {
 		began := time.Now()
