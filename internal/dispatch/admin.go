@@ -319,6 +319,7 @@ func (d *Dispatcher) lift(of id.ID, n int) (*message, []uint32) {
 func (d *Dispatcher) Flush() (n int) {
 	d.forgetHosts()
 	d.mu.Lock()
+	d.flushes++
 	for _, to := range d.dests {
 		to.failures, to.wait, to.until, to.err = 0, 0, 0, nil
 		if to.kind == remote {

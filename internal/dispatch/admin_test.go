@@ -268,3 +268,25 @@ func TestAListOfPagesVisitsEachMessageOnceWhileTheQueueChanges(t *testing.T) {
 		open.Store(true)
 	})
 }
+
+func TestAFlushMissesNothingThatIsBeingRecorded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, open, stop := stuck(t)
+		defer stop()
+		flushed := false
+		h.store.after = func(what string) error {
+			if what == "finish" && !flushed {
+				flushed = true
+				open.Store(true)
+				h.Flush()
+			}
+			return nil
+		}
+		h.send(t, letter("joe@here.test", "a@far.test"))
+		synctest.Wait()
+		if !flushed || h.store.left() != 0 {
+			t.Errorf("flushed %v, %d left", flushed, h.store.left())
+		}
+	})
+}

@@ -49,6 +49,7 @@ type Dispatcher struct {
 	running   [kinds]int
 	limits    [kinds]int
 	finishing int // results on their way to the store
+	flushes   int // since the start
 	contents  int // messages whose content is held
 	paused    bool
 	parked    map[string][]*task // by paused domain

@@ -418,7 +418,9 @@ func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool)
 		d.drop(t)
 	default:
 		t.ns = append(t.ns[:0], deferred...)
-		t.next = next
+		if t.next = next; p.flushes != d.flushes {
+			t.next = d.now() // flushed while this was recorded
+		}
 		l := p.lane
 		if to := l.key.dest; to != nil && to.tasks == 1 && len(d.dests) > manyDests && !p.m.held {
 			l = d.lane(nil, p.m.group)

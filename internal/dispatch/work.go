@@ -36,6 +36,7 @@ type pass struct {
 	attempt id.ID
 	dead    *reason.Error // the destination is left alone: why
 	giveUp  bool
+	flushes int // flushes before its results were known
 	results []result
 	drafts  []draft // of forwards
 }
@@ -65,6 +66,7 @@ func (d *Dispatcher) run(t *task) {
 	d.mu.Lock()
 	d.release(p.lane)
 	d.finishing++
+	p.flushes = d.flushes
 	d.pump()
 	d.mu.Unlock()
 	d.record(p)
