@@ -507,18 +507,6 @@ func (d *Dispatcher) lane(to *dest, g *group) *lane {
 	return l
 }
 
-// group returns a queue group, made when it is new.
-func (d *Dispatcher) group(name string) *group {
-	for _, g := range d.groups {
-		if g.name == name {
-			return g
-		}
-	}
-	g := &group{name: name}
-	d.groups = append(d.groups, g)
-	return g
-}
-
 // place puts t into a lane, by its time.
 func (d *Dispatcher) place(t *task, l *lane) {
 	if t.lane != l {

@@ -139,6 +139,18 @@ type group struct {
 	rings   [kinds][classes]ring
 }
 
+// group returns a queue group, made when it is new.
+func (d *Dispatcher) group(name string) *group {
+	for _, g := range d.groups {
+		if g.name == name {
+			return g
+		}
+	}
+	g := &group{name: name}
+	d.groups = append(d.groups, g)
+	return g
+}
+
 type laneKey struct {
 	dest  *dest // nil for routing
 	group *group
