@@ -9,10 +9,11 @@ import (
 )
 
 // quickstart runs the first command of the manual as a stranger does, without a
-// configuration of the test's.
+// configuration of the test's; only the load of other tests holds nothing back.
 func quickstart(t *testing.T, data string) (s *server, told map[string]any) {
 	s = &server{t: t, bin: binary(t, ""), data: data, addr: map[string]string{}}
-	out := s.launch([]string{"quickstart", domain, "--json", "--data", data})
+	out := s.launch([]string{"quickstart", domain, "--json", "--data", data,
+		"--set", "process.queue_load=-1", "--set", "floors.refuse_load=-1"})
 	if err := json.NewDecoder(out).Decode(&told); err != nil {
 		t.Fatalf("quickstart printed no object: %v; its log:\n%s", err, s.log.tail())
 	}
