@@ -551,7 +551,8 @@ func TestSystemdsSocketsAreTakenByName(t *testing.T) {
 
 func TestSelftestTellsEachCase(t *testing.T) {
 	t.Parallel()
-	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
+	data := dataFolder(t)
+	s := quickstart(t, data, "--set", "process.single=true")
 	got := s.run("selftest")
 	for _, want := range []string{"local-local", "local-error", "double bounce", "SMTP to an unknown mailbox", "SMTP to another host"} {
 		if !strings.Contains(got, want) {
@@ -563,6 +564,15 @@ func TestSelftestTellsEachCase(t *testing.T) {
 	}
 	if accounts := s.run("account", "list"); strings.Contains(accounts, "selftest") {
 		t.Errorf("an account is left over:\n%s", accounts)
+	}
+	// A host without a postmaster is found out, and nothing is left in the queue for him.
+	s.run("alias", "remove", "postmaster@example.test")
+	p, err := exec.Command("postilion", "selftest", "--data", data).CombinedOutput()
+	if err == nil || !strings.Contains(string(p), "nobody takes this host's postmaster mail") {
+		t.Errorf("without a postmaster: %v\n%s", err, p)
+	}
+	if left := s.run("queue", "list"); !strings.Contains(left, "0 messages") {
+		t.Errorf("left in the queue:\n%s", left)
 	}
 }
 

@@ -3,6 +3,7 @@ package service
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/seam"
 )
@@ -123,8 +127,25 @@ func (t *selftest) deliver(ctx context.Context) {
 		err = t.arrives(ctx, mark)
 	}
 	t.add("bounce to a mailbox", err, "delivered")
-	_, err = t.enqueue(ctx, t.nobody(), t.nobody())
+	if err = t.postmaster(ctx); err == nil {
+		_, err = t.enqueue(ctx, t.nobody(), t.nobody())
+	}
 	t.add("double bounce", err, "handed to the postmaster of this host")
+}
+
+// postmaster tells when nobody would get what bounces twice: it would wait in the queue.
+func (t *selftest) postmaster(ctx context.Context) error {
+	own := new(netx.OwnAddrs)
+	router, err := route.New(t.cfg.Route, t.stores.Directory, own.Contains)
+	if err != nil {
+		return err
+	}
+	to := mail.Address{Local: cmp.Or(t.cfg.Bounce.DoubleTo, "postmaster"), Domain: cmp.Or(t.cfg.Bounce.DoubleHost, t.cfg.Host)}
+	r, err := router.Route(ctx, to)
+	if err == nil && r.Kind == route.Refused {
+		err = fmt.Errorf("%s; make that account, or an alias of that name", r.Err.Text(reason.English))
+	}
+	return err
 }
 
 // receive hands messages in over SMTP (TEST.receive).
