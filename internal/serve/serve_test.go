@@ -151,6 +151,16 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
+func TestListenersThatShareATableCountForThemselves(t *testing.T) {
+	t.Parallel()
+	table := new(Table)
+	a, _ := start(t, &Server{Name: "a", Table: table, Handler: echo{}, Options: Options{MaxPerClient: 1}})
+	b, _ := start(t, &Server{Name: "b", Table: table, Handler: echo{}, Options: Options{MaxPerClient: 1}})
+	dial(t, a).want("hello 127.0.0.1")
+	dial(t, b).want("hello 127.0.0.1")
+	dial(t, a).want("no: " + OverClient)
+}
+
 func TestExemptClientsAreNotCounted(t *testing.T) {
 	t.Parallel()
 	addr, _ := start(t, &Server{Handler: echo{}, Options: Options{MaxPerClient: 1, Exempt: []string{"127.0.0.0/8"}}})

@@ -16,15 +16,15 @@ import (
 type Table struct {
 	mu      sync.Mutex
 	entries map[*entry]struct{}
-	clients map[netip.Prefix]int // connections now, by client
-	recent  map[netip.Prefix]int // connections in the running minute, by client
+	clients map[origin]int // connections now
+	recent  map[origin]int // connections in the running minute
 	minute  int64
 }
 
 // entry is a connection's row in the table of connections.
 type entry struct {
 	conn           *Conn
-	client         netip.Prefix
+	client         origin
 	account, state atomic.Pointer[string]
 }
 
@@ -38,16 +38,22 @@ type Connection struct {
 	State    string         `json:"state,omitempty"`
 }
 
-// clientOf is what counts as one client: an IPv4 address, or an IPv6 /64, which is
+// origin is who limits are counted for, at one listener.
+type origin struct {
+	listener string
+	net      netip.Prefix
+}
+
+// originOf is what counts as one client: an IPv4 address, or an IPv6 /64, which is
 // what one customer is given.
-func clientOf(a netip.Addr) netip.Prefix {
+func originOf(listener string, a netip.Addr) origin {
 	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
 	if a.Is6() {
 		bits = 64
 	}
 	p, _ := a.Prefix(bits)
-	return p
+	return origin{listener, p}
 }
 
 // List returns the connections, oldest first.
@@ -99,32 +105,32 @@ func (t *Table) Close(match func(Connection) bool) int {
 
 // enter adds a connection unless a limit of o is reached; then why tells which.
 func (t *Table) enter(c *Conn, o *Options, here *atomic.Int64, now time.Time) (e *entry, why string) {
-	client := clientOf(c.Client.Addr())
+	from := originOf(c.Listener, c.Client.Addr())
 	exempt := o.exempt(c.Client.Addr())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.entries == nil {
 		t.entries = map[*entry]struct{}{}
-		t.clients = map[netip.Prefix]int{}
+		t.clients = map[origin]int{}
 	}
 	if m := now.Unix() / 60; m != t.minute || t.recent == nil {
-		t.minute, t.recent = m, map[netip.Prefix]int{}
+		t.minute, t.recent = m, map[origin]int{}
 	}
 	if !exempt && o.ConnectionRate > 0 {
-		t.recent[client]++
+		t.recent[from]++
 	}
 	switch {
 	case here.Load() >= int64(o.maxConnections()):
 		return nil, OverAll
 	case exempt:
-	case t.clients[client] >= o.maxPerClient():
+	case t.clients[from] >= o.maxPerClient():
 		return nil, OverClient
-	case o.ConnectionRate > 0 && t.recent[client] > o.ConnectionRate:
+	case o.ConnectionRate > 0 && t.recent[from] > o.ConnectionRate:
 		return nil, OverRate
 	}
-	e = &entry{conn: c, client: client}
+	e = &entry{conn: c, client: from}
 	t.entries[e] = struct{}{}
-	t.clients[client]++
+	t.clients[from]++
 	here.Add(1)
 	return e, ""
 }
