@@ -22,4 +22,5 @@ bench: # side by side with other servers, written to docs/performance.md
 	go run ./bench -o docs/performance.md
 
 docs: # what is generated from the code
-	go run ./cmd/postilion config reference > docs/configuration.md
+	go run ./cmd/postilion config reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -90,10 +91,19 @@ func (k *acmeKeeper) export(ctx context.Context, magic *certmagic.Config) {
 	}
 }
 
-// replaceFile writes a file under another name and renames it.
+// replaceFile writes a file under another name and renames it. The folder may be a role's
+// and the caller root: a link that waits under the other name is not written through.
 func replaceFile(name string, p []byte, mode os.FileMode) error {
 	temp := name + ".new"
-	if err := os.WriteFile(temp, p, mode); err != nil {
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(p)
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(temp, name)

@@ -68,7 +68,7 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 		if err == nil {
 			to := c.InData(f.to)
 			if err = replaceFile(to, p, f.mode); err == nil {
-				err = os.Chown(to, 0, ids.tls)
+				err = os.Lchown(to, 0, ids.tls)
 			}
 		}
 		errs = append(errs, err)
