@@ -103,6 +103,7 @@ func replaceFile(name string, p []byte, mode os.FileMode) error {
 		return err
 	}
 	_, err = f.Write(p)
+	err = errors.Join(err, f.Chmod(mode)) // whatever the umask
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
