@@ -158,10 +158,11 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	}
 	p.here.store, p.here.dispatcher = store, d
 	p.log.Events.SetLimits(p.cfg.Dispatch.LocalParallel, p.cfg.Dispatch.RemoteParallel)
-	part.run = append(part.run, d.Run)
+	watch := &postmaster{router: router, log: p.logger()}
+	part.run = append(part.run, d.Run, watch.run)
 	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d))
 	part.admin = queueHandlers(store, d, router)
-	part.facts = func(context.Context) map[string]any { return queueFacts(d.Stats(0)) }
+	part.facts = func(context.Context) map[string]any { return watch.facts(queueFacts(d.Stats(0))) }
 	return nil
 }
 

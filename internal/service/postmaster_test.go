@@ -1,0 +1,45 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/postilion/postilion/internal/directory/memdir"
+	"github.com/postilion/postilion/internal/route"
+)
+
+func TestAMissingPostmasterIsToldOnceAndShown(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		accounts []string
+		told     bool
+	}{
+		{[]string{"joe@example.test"}, true},
+		{[]string{"postmaster@example.test"}, false},
+	} {
+		dir, err := memdir.New(c.accounts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		router, err := route.New(route.Options{Host: "mail.example.test", DefaultDomain: "example.test"}, dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		w := &postmaster{router: router, log: slog.New(slog.NewTextHandler(&log, nil))}
+		w.look(context.Background())
+		w.look(context.Background())
+		want := 0
+		if c.told {
+			want = 1
+		}
+		if n := strings.Count(log.String(), "nobody takes postmaster's mail"); n != want {
+			t.Errorf("%v: told %d times, want %d:\n%s", c.accounts, n, want, &log)
+		}
+		if _, shown := w.facts(map[string]any{})["postmaster"]; shown != c.told {
+			t.Errorf("%v: shown in status: %v, want %v", c.accounts, shown, c.told)
+		}
+	}
+}
