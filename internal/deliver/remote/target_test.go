@@ -110,10 +110,13 @@ func (v *sinkSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 }
 func (v *sinkSession) Data(r io.Reader) error {
 	b, err := io.ReadAll(r)
+	if err != nil {
+		return err // the client left before the end: that is no message
+	}
 	v.s.mu.Lock()
 	v.s.messages = append(v.s.messages, string(b))
 	v.s.mu.Unlock()
-	return err
+	return nil
 }
 
 func startSink(t *testing.T, change func(*gosmtp.Server)) (*sink, net.Addr) {
@@ -428,9 +431,7 @@ func TestAMessageThatCannotBeReadIsNeverHalfSent(t *testing.T) {
 		target.Close()
 		s.mu.Lock()
 		for _, m := range s.messages {
-			if !strings.HasPrefix(m, "half") { // go-smtp hands on what it has, with an error
-				t.Errorf("a message of %d bytes arrived", len(m))
-			}
+			t.Errorf("a message of %d bytes arrived", len(m))
 		}
 		s.mu.Unlock()
 	}
