@@ -40,12 +40,15 @@ func (f *FS) Lock(name string) (io.Closer, error) {
 	return &lock{file}, nil
 }
 
-// lock is a held lock. Closing the file releases it.
+// lock is a held lock.
 type lock struct{ file *os.File }
 
-// Close forgets the pid and releases the lock.
+// Close forgets the pid and releases the lock. Closing the file alone would not do: a child
+// of this process that is being started has a copy of the descriptor until it runs
+// its program, and the lock would last as long.
 func (l *lock) Close() error {
-	return errors.Join(l.file.Truncate(0), l.file.Close())
+	unlock := func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) }
+	return errors.Join(l.file.Truncate(0), control(l.file, unlock), l.file.Close())
 }
 
 func flock(file *os.File) error {
