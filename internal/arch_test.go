@@ -34,6 +34,7 @@ var layers = [][]string{
 	{"trace"},
 	{"serve"},
 	{"rpc"},
+	{"inject"},
 	{"sieve", "dkim", "spf", "dmarc"},
 	{"smtp", "qmail", "mime"},
 	{"mail"},

@@ -47,6 +47,8 @@ type Recipient struct {
 	Final mail.Address
 	// From is the reverse-path for this recipient, after VERP.
 	From mail.Address
+	// User is whose instructions decide, for recipients of route.SystemUser; nil for others.
+	User *route.User
 	// Folder is the mailbox folder asked for by a sub-address; "" is INBOX.
 	Folder string
 	// Again is set when an earlier attempt may have delivered it already: it was tried
@@ -71,6 +73,16 @@ type Verdict struct {
 	Transcript string
 	// RetryAfter is the least wait the other side asked for; 0 leaves it to the schedule.
 	RetryAfter time.Duration
+	// Forward is what the delivery sends on, of local ones; nil for nothing. Dispatch commits it
+	// together with the record of the success, so that it is sent once.
+	Forward *Forward
 	// Relayed is set when the next hop took over the DSN duty (it offered DSN).
 	Relayed bool
+}
+
+// Forward is a message that a delivery sends on: the delivered one below one more
+// Delivered-To line (qmail reference 9.6).
+type Forward struct {
+	From mail.Address // the reverse-path: the original's, or that of an -owner file
+	To   []mail.Address
 }

@@ -25,6 +25,7 @@ const (
 	Mailbox             // an account's mailbox here
 	Forward             // an alias: the message goes on to Targets under their own names
 	Remote              // another host's
+	SystemUser          // a user of this system, or one of users/assign: .qmail files decide
 )
 
 // Route is the answer.
@@ -36,9 +37,23 @@ type Route struct {
 	Domain  *directory.Domain  // where Local
 	Folder  string             // the sub-address's folder wish, "" for INBOX
 	Targets []mail.Address     // of Kind Forward
+	User    *User              // of Kind SystemUser
 	Next    NextHop            // of Kind Remote
 	Err     *reason.Error      // of Kind Refused
 	Steps   []Step             // how the answer was found, in order
+}
+
+// User is whose files say what becomes of an address, as qmail-lspawn tells qmail-local
+// (qmail reference 8.3, 9): the search for instructions is in Home for
+// ".qmail" + Dash + Ext and its -default forms.
+type User struct {
+	Name     string
+	UID, GID uint32
+	Home     string // absolute
+	Dash     string // "", "-" or what users/assign says
+	Ext      string // the extension, in its original case
+	Local    string // the local part with the prefix of virtualdomains: the variable LOCAL
+	Host     string // the domain as the sender wrote it: the variable HOST
 }
 
 // Step is one decision on the way to a Route.
