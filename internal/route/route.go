@@ -21,11 +21,11 @@ type Router interface {
 type Kind uint8
 
 const (
-	Refused Kind = iota // nobody here, and not ours to pass on: Err says why
-	Mailbox             // an account's mailbox here
-	Forward             // an alias: the message goes on to Targets under their own names
-	Remote              // another host's
-	SystemUser          // a user of this system, or one of users/assign: .qmail files decide
+	Refused    Kind = iota // nobody here, and not ours to pass on: Err says why
+	Mailbox                // an account's mailbox here
+	Forward                // an alias: the message goes on to Targets under their own names
+	Remote                 // another host's
+	SystemUser             // a user of this system, or one of users/assign: .qmail files decide
 )
 
 // Route is the answer.
