@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// taiOffset is TAI minus UTC as the family's programs assume it: 2^62 + 10 s at the
+// TAIOffset is TAI minus UTC as the family's programs assume it: 2^62 + 10 s at the
 // epoch, leap seconds ignored (qmail reference 21.6).
-const taiOffset = 1<<62 + 10
+const TAIOffset = 1<<62 + 10
 
 // AppendTAI64N appends t's external TAI64N label: "@" and 24 hexadecimal digits.
 func AppendTAI64N(b []byte, t time.Time) []byte {
 	var p [12]byte
-	binary.BigEndian.PutUint64(p[:], uint64(t.Unix())+taiOffset)
+	binary.BigEndian.PutUint64(p[:], uint64(t.Unix())+TAIOffset)
 	binary.BigEndian.PutUint32(p[8:], uint32(t.Nanosecond()))
 	b = append(b, '@')
 	return hex.AppendEncode(b, p[:])
@@ -32,7 +32,7 @@ func ParseTAI64N(s string) (t time.Time, rest string, err error) {
 	if _, err := hex.Decode(p[:], []byte(s[1:25])); err != nil {
 		return t, s, fmt.Errorf("%.25q: want a TAI64N label, @ and 24 hexadecimal digits", s)
 	}
-	sec := int64(binary.BigEndian.Uint64(p[:]) - taiOffset)
+	sec := int64(binary.BigEndian.Uint64(p[:]) - TAIOffset)
 	return time.Unix(sec, int64(binary.BigEndian.Uint32(p[8:]))).UTC(), s[25:], nil
 }
 

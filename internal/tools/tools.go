@@ -1,0 +1,30 @@
+// Package tools is the table of the family's small programs. Each is a function in a package of
+// its family below this one; here they only get their names.
+package tools
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/postilion/postilion/internal/tools/stamp"
+	"github.com/postilion/postilion/internal/tools/tool"
+)
+
+// Programs returns every program, sorted by name.
+func Programs() []tool.Program {
+	all := slices.Concat(
+		stamp.Programs(),
+	)
+	slices.SortFunc(all, func(a, b tool.Program) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Find returns the program of that name.
+func Find(name string) (tool.Program, bool) {
+	all := Programs()
+	i, ok := slices.BinarySearchFunc(all, name, func(p tool.Program, n string) int { return strings.Compare(p.Name, n) })
+	if !ok {
+		return tool.Program{}, false
+	}
+	return all[i], true
+}
