@@ -1,5 +1,5 @@
 // Package qmail holds the formats of the qmail family that other parts write or read:
-// time stamps, log text, and later control files. It does no I/O.
+// time stamps, dates, log text, netstrings, and in its folders the files of an installation. It does no I/O.
 package qmail
 
 import (
