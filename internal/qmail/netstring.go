@@ -40,8 +40,10 @@ func ReadNetstringLen(r *bufio.Reader, max int64) (int64, error) {
 		case c < '0' || c > '9' || digits >= 32:
 			return 0, ErrNetstring
 		}
-		if n = n*10 + int64(c-'0'); n > max {
+		if d := int64(c - '0'); max < d || n > (max-d)/10 {
 			return 0, ErrNetstringLong
+		} else {
+			n = n*10 + d
 		}
 	}
 }
