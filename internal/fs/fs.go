@@ -84,6 +84,10 @@ type File interface {
 	Sync() error
 	// SyncData is Sync without the times (fdatasync(2)).
 	SyncData() error
+	// TryLock takes the file's exclusive lock (flock(2)) without waiting; other programs that
+	// ask for it keep away until Close. The error of a lock held elsewhere, in this process too,
+	// wraps ErrLocked. Unlike FS.Lock it leaves the content alone.
+	TryLock() error
 }
 
 // Space is the room left on a file system.

@@ -2,6 +2,7 @@ package reason
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -135,8 +136,19 @@ var (
 	AuthorUnreadable = &Error{Permanent, 550, "5.7.1", "author-unreadable", nil, "", nil}
 )
 
-// texts gives each reason's public text. A %s takes the next of the Error's Args.
-var texts = map[ID][3]string{
+// texts gives each reason's public text. %[1]s takes the first of the Error's Args.
+var texts = join(coreTexts, localTexts)
+
+// join makes one map of those that the files of this package hold.
+func join(parts ...map[ID][3]string) map[ID][3]string {
+	all := make(map[ID][3]string)
+	for _, part := range parts {
+		maps.Copy(all, part)
+	}
+	return all
+}
+
+var coreTexts = map[ID][3]string{
 	LocalError.Reason:       {English: "local error in processing", Korean: "서버 내부 오류", Japanese: "サーバー内部エラー"},
 	QueueUnavailable.Reason: {English: "queue is not available, please try again later", Korean: "큐를 사용할 수 없습니다. 나중에 다시 시도하십시오", Japanese: "キューが利用できません。後でもう一度お試しください"},
 	DiskFull.Reason:         {English: "insufficient system storage", Korean: "시스템 저장 공간이 부족합니다", Japanese: "システムの記憶領域が不足しています"},

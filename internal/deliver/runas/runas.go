@@ -24,9 +24,37 @@ type User struct {
 // served (uid 0, no such home, …) are *reason.Error with the family's texts.
 type Service interface {
 	// Files returns the user's home as a tree of files, with that user's rights and no others.
+	// Links lead wherever those rights allow; with Home "/" it is the whole host's tree, for
+	// instructions that name files elsewhere. It is cheap: callers ask again rather than keep it.
 	Files(ctx context.Context, u User) (fs.FS, error)
 	// Run runs one program and waits for its end, or until its limits end it.
 	Run(ctx context.Context, u User, c Command) (Result, error)
+	// Search looks for a delivery's instructions in one call.
+	Search(ctx context.Context, u User, s Search) (Found, error)
+	// SyncAll is that of fs.FS for the files of all users: it makes everything durable that was
+	// written before in any tree that Files gave.
+	SyncAll() error
+}
+
+// Search says what to look for in a user's home (qmail reference 9.1, 9.3, 9.6). Names are relative
+// to the home.
+type Search struct {
+	Names []string // tried in order: the first that can be opened and is a regular file counts
+	Exist []string // files whose existence is asked
+	Limit int64    // most bytes to read of the file found
+}
+
+// Found is what a Search found. An error of the file system is an *fs.PathError: its Path is
+// User.Home where that cannot be entered or looked at, else the name that made the trouble. Only
+// what may pass counts as trouble with a name: EPERM, EACCES, EIO and the like; one that leads
+// nowhere (ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP) is not there.
+type Found struct {
+	Home    fs.FileMode // the home's, with its sticky bit (fs.ModeSticky)
+	Name    string      // the file of instructions; "" when there is none, or the home is refused
+	Mode    fs.FileMode
+	Size    int64  // larger than len(Content) where Limit cut it
+	Content []byte // of the file
+	Exist   []bool // one for each of Search.Exist
 }
 
 // Command is one program to run.

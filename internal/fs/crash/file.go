@@ -19,6 +19,7 @@ type handle struct {
 	full   string
 	flag   int
 	offset int64
+	locked bool // it holds the node's lock
 	closed bool
 }
 
@@ -256,6 +257,17 @@ func (h *handle) sync(verb string, also ...changeKind) error {
 	})
 }
 
+// TryLock implements fs.File. The lock is gone after a cut.
+func (h *handle) TryLock() error {
+	return h.do("flock", Call{Kind: OpLock}, func(*op) error {
+		if h.disk.locked[h.node.id] && !h.locked {
+			return fs.ErrLocked
+		}
+		h.disk.locked[h.node.id], h.locked = true, true
+		return nil
+	})
+}
+
 // Stat implements fs.File.
 func (h *handle) Stat() (info fs.FileInfo, err error) {
 	err = h.do("stat", Call{Kind: OpStat}, func(*op) error {
@@ -273,6 +285,9 @@ func (h *handle) Close() error {
 		return &os.PathError{Op: "close", Path: h.name, Err: os.ErrClosed}
 	}
 	h.closed = true
+	if h.locked {
+		delete(h.disk.locked, h.node.id)
+	}
 	h.disk.drop(h.node, 0, 1)
 	return nil
 }

@@ -42,6 +42,7 @@ func Contract(t *testing.T, make func(t *testing.T) fs.FS) {
 		{"times are kept", times},
 		{"syncs succeed and need what they sync", syncs},
 		{"one holds a lock", locks},
+		{"one holds the lock of an open file", fileLocks},
 		{"a sub tree is the same files", subs},
 		{"errors name the file", errorsNameFiles},
 		{"a closed file says so", closedFiles},
@@ -476,6 +477,25 @@ func locks(t *testing.T, f fs.FS) {
 	}
 	_, err = f.Lock("missing/lock")
 	want(t, err, fs.ErrNotExist)
+}
+
+func fileLocks(t *testing.T, f fs.FS) {
+	open := func() fs.File {
+		file, err := f.OpenFile("box", os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+		must(t, err)
+		return file
+	}
+	a, b := open(), open()
+	must(t, a.TryLock())
+	must(t, a.TryLock()) // it holds it
+	want(t, b.TryLock(), fs.ErrLocked)
+	_, err := a.Write([]byte("kept"))
+	must(t, err)
+	must(t, a.Close())
+	must(t, b.TryLock())
+	must(t, b.Close())
+	wantContent(t, f, "box", "kept")
+	want(t, b.TryLock(), os.ErrClosed)
 }
 
 func subs(t *testing.T, f fs.FS) {

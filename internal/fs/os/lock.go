@@ -47,9 +47,31 @@ type lock struct{ file *os.File }
 // of this process that is being started has a copy of the descriptor until it runs
 // its program, and the lock would last as long.
 func (l *lock) Close() error {
-	unlock := func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) }
 	return errors.Join(l.file.Truncate(0), control(l.file, unlock), l.file.Close())
 }
+
+// TryLock implements fs.File.
+func (f *osFile) TryLock() error {
+	if err := flock(f.File); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = fs.ErrLocked
+		}
+		return &stdfs.PathError{Op: "flock", Path: f.File.Name(), Err: err}
+	}
+	f.locked = true
+	return nil
+}
+
+// Close releases the lock by itself first, as lock.Close does.
+func (f *osFile) Close() error {
+	if !f.locked {
+		return f.File.Close()
+	}
+	f.locked = false
+	return errors.Join(control(f.File, unlock), f.File.Close())
+}
+
+func unlock(fd int) error { return unix.Flock(fd, unix.LOCK_UN) }
 
 func flock(file *os.File) error {
 	return control(file, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })

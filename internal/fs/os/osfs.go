@@ -267,7 +267,8 @@ func openFile(path string, flag int, perm fs.FileMode) (*os.File, error) {
 // osFile is an open file that goes by the name it was opened with.
 type osFile struct {
 	*os.File
-	name string
+	name   string
+	locked bool
 }
 
 func (f *osFile) Name() string { return f.name }
