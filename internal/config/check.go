@@ -60,7 +60,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"log", c.Log.Validate},
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check},
-		{"auth", c.Auth.Validate}, {"local", c.Local.Validate},
+		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"submit", c.Submit.Validate},
 	} {
 		for _, err := range each(p.check()) {
 			key, text := f.blame(p.group, err.Error())

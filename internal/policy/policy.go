@@ -1,6 +1,6 @@
 // Package policy decides who may send what to whom: relay control, lists of unwanted
 // senders and recipients, and the limits of a message. Its decisions are pure: they
-// are made from what is passed in, without I/O and without waiting.
+// are made from what is passed in and from lists in memory, without waiting.
 package policy
 
 import (
@@ -32,6 +32,15 @@ type Options struct {
 	MaxSendSize    int64    `toml:"max_send_size" default:"50MiB" unit:"bytes" doc:"size of a message that an account or a relay network sends; an account's or its domain's own limit goes before it" example:"\"25MiB\""`
 	MaxRecipients  int      `toml:"max_recipients" default:"1000" doc:"recipients of a message; further ones get a temporary answer" example:"100"`
 	MaxHops        int      `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
+
+	RcptHosts     []string `toml:"rcpthosts" doc:"further domains whose mail is taken from anyone and passed on: a domain, .suffix for all below it, or the path of a file of them such as qmail's control/rcpthosts or morercpthosts.cdb, read again when it changes" example:"[\"backup.example\", \".inside.example\", \"/var/qmail/control/morercpthosts.cdb\"]"`
+	RcptHostsOnly bool     `toml:"rcpthosts_only" default:"false" doc:"take mail from outside for the domains of rcpthosts alone, not for this host's own that are missing there, as qmail does" example:"true"`
+	AnyRecipient  bool     `toml:"any_recipient" default:"false" doc:"take mail for any host from anyone, as qmail without control/rcpthosts does: an open relay" example:"true"`
+	SendersAt     string   `toml:"refuse_senders_at" default:"mail" doc:"when a sender of bad_senders is told: at mail, or at rcpt as qmail does (553)" example:"rcpt"`
+	Databytes     int64    `toml:"databytes" default:"0" unit:"bytes" doc:"size of a message as qmail counts it, with LF line ends (control/databytes), in place of max_size and max_send_size; 0 leaves it to those" example:"\"25MiB\""`
+
+	// Warn is told of files that have become bad; what they said before stays in force.
+	Warn func(error) `toml:"-"`
 }
 
 const (
@@ -45,6 +54,7 @@ type Policy struct {
 	o                    Options
 	relay                []netip.Prefix
 	senders, recipients  list
+	rcpthosts            *hostList
 	maxSize, maxSendSize int64
 }
 
@@ -68,6 +78,12 @@ func New(o Options) (*Policy, error) {
 	if p.recipients, err = newList(o.BadRecipients); err != nil {
 		wrong("bad_recipients: %w", err)
 	}
+	if p.rcpthosts, err = newHostList(o.RcptHosts, o.Warn); err != nil {
+		wrong("rcpthosts: %w", err)
+	}
+	if o.SendersAt != "" && o.SendersAt != "mail" && o.SendersAt != "rcpt" {
+		wrong("refuse_senders_at: %q: want mail or rcpt", o.SendersAt)
+	}
 	for _, k := range []struct{ name, value string }{{"own_senders", o.OwnSenders}, {"unknown_senders", o.UnknownSenders}} {
 		if k.value != "" && k.value != "accept" && k.value != "refuse" {
 			wrong("%s: %q: want accept or refuse", k.name, k.value)
@@ -78,7 +94,7 @@ func New(o Options) (*Policy, error) {
 		value int64
 	}{
 		{"max_size", o.MaxSize}, {"max_send_size", o.MaxSendSize},
-		{"max_recipients", int64(o.MaxRecipients)}, {"max_hops", int64(o.MaxHops)},
+		{"max_recipients", int64(o.MaxRecipients)}, {"max_hops", int64(o.MaxHops)}, {"databytes", o.Databytes},
 	} {
 		if k.value < 0 {
 			wrong("%s: %d: want a number that is not negative", k.name, k.value)
@@ -108,6 +124,7 @@ type Client struct {
 	Local   bool               // a user of this host, by its kernel's word
 	Account *directory.Account // logged in; nil otherwise
 	Domain  *directory.Domain  // the account's; nil without
+	Grant   *Grant             // what the access rules give; nil for nothing
 }
 
 // MayRelay reports whether c may send to other hosts.
@@ -117,7 +134,7 @@ func (p *Policy) MayRelay(c Client) bool {
 
 // inside reports whether c is one of this host's own: a user, an account, a relay network.
 func (p *Policy) inside(c Client) bool {
-	if c.Local || c.Account != nil {
+	if c.Local || c.Account != nil || c.Grant != nil && c.Grant.Relay {
 		return true
 	}
 	a := c.Addr.Unmap().WithZone("")
@@ -187,16 +204,14 @@ func (p *Policy) Recipient(c Client, to mail.Address, r *route.Route, size int64
 	if p.recipients.has(to) {
 		return reason.RecipientRefused.With(smtp.Text(to.String(), 200))
 	}
-	switch r.Kind {
-	case route.Refused:
+	remote := r.Kind == route.Remote
+	switch {
+	case remote && p.o.ReceiveOnly:
+		return reason.ReceiveOnly
+	case (remote || p.o.RcptHostsOnly && to.Domain != "") && !p.MayRelay(c) && !p.o.AnyRecipient && !p.rcpthosts.has(to.Domain):
+		return reason.RelayDenied.With(smtp.Text(to.Domain, 200))
+	case r.Kind == route.Refused:
 		return r.Err
-	case route.Remote:
-		switch {
-		case p.o.ReceiveOnly:
-			return reason.ReceiveOnly
-		case !p.MayRelay(c):
-			return reason.RelayDenied.With(smtp.Text(to.Domain, 200))
-		}
 	}
 	if most := RecipientMaxSize(r); most > 0 && size > most {
 		return reason.MessageTooBig.With(strconv.FormatInt(most, 10))
@@ -223,11 +238,26 @@ func (p *Policy) MaxSize(c Client) int64 {
 		return c.Account.MaxSize
 	case c.Domain != nil && c.Domain.MaxSize > 0:
 		return c.Domain.MaxSize
+	case c.Grant != nil && c.Grant.Sized && c.Grant.Databytes > 0:
+		return c.Grant.Databytes
+	case c.Grant != nil && c.Grant.Sized:
+		return NoLimit
+	case p.o.Databytes > 0:
+		return p.o.Databytes
 	case p.MayRelay(c):
 		return p.maxSendSize
 	}
 	return p.maxSize
 }
+
+// CountsLF reports whether MaxSize of c counts line ends as LF, as DATABYTES does, not as CRLF.
+func (p *Policy) CountsLF(c Client) bool {
+	own := c.Account != nil && c.Account.MaxSize > 0 || c.Domain != nil && c.Domain.MaxSize > 0
+	return !own && (p.o.Databytes > 0 || c.Grant != nil && c.Grant.Sized)
+}
+
+// SendersAtRcpt reports whether a refused sender is told at RCPT (qmail reference 2.8).
+func (p *Policy) SendersAtRcpt() bool { return p.o.SendersAt == "rcpt" }
 
 // MaxRecipients returns how many recipients a message of c may have.
 func (p *Policy) MaxRecipients(c Client) int {

@@ -3,10 +3,12 @@ package submit
 import (
 	"bytes"
 	"encoding/binary"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/smtp"
 )
 
@@ -120,7 +122,13 @@ func appendDate(b []byte, t time.Time) []byte {
 // between clauses. What the peer said goes through safe.
 func (t *Transaction) received(b []byte) []byte {
 	src, o := t.src, &t.s.o
+	if o.Received == "qmail" && src.Client.IsValid() {
+		return t.receivedQmail(b)
+	}
 	b = append(b, "Received: "...)
+	if src.Invoked != "" {
+		return t.invoked(b)
+	}
 	switch {
 	case !src.Client.IsValid() && src.HELO == "":
 		b = append(b, "(by a program of this host)"...)
@@ -130,7 +138,14 @@ func (t *Transaction) received(b []byte) []byte {
 		b = append(b, "from "...)
 		b = appendSafe(b, orUnknown(src.HELO), 255)
 		if src.Client.IsValid() {
+			// RFC 5321 4.4 TCP-info, with the ident user before the name as sendmail has it.
 			b = append(b, " ("...)
+			if src.RemoteInfo != "" {
+				b = append(appendSafe(b, src.RemoteInfo, 64), '@')
+			}
+			if src.RemoteHost != "" {
+				b = append(appendSafe(b, src.RemoteHost, 255), ' ')
+			}
 			b = append(b, netx.FormatLiteral(src.Client)...)
 			b = append(b, ')')
 		}
@@ -162,6 +177,43 @@ func (t *Transaction) received(b []byte) []byte {
 	}
 	b = append(b, "; "...)
 	b = appendDate(b, t.s.d.Clock.Now())
+	return append(b, '\n')
+}
+
+// invoked ends a Received field as qmail-queue writes it (qmail reference 5.2).
+func (t *Transaction) invoked(b []byte) []byte {
+	b = append(b, "(qmail "...)
+	b = strconv.AppendInt(b, int64(t.src.PID), 10)
+	b = append(b, " invoked "...)
+	b = append(b, t.src.Invoked...)
+	b = append(b, "); "...)
+	b = qmail.AppendDate(b, t.s.d.Clock.Now())
+	return append(b, '\n')
+}
+
+// receivedQmail writes the field as qmail-smtpd, qmail-qmtpd and qmail-qmqpd do (qmail reference 4.6).
+func (t *Transaction) receivedQmail(b []byte) []byte {
+	src := t.src
+	host := orUnknown(src.RemoteHost)
+	b = append(b, "Received: from "...)
+	b = appendSafe(b, host, 255)
+	if src.HELO != "" && !strings.EqualFold(src.HELO, host) {
+		b = append(appendSafe(append(b, " (HELO "...), src.HELO, 255), ')')
+	}
+	b = append(b, " ("...)
+	if src.RemoteInfo != "" {
+		b = append(appendSafe(b, src.RemoteInfo, 64), '@')
+	}
+	b = appendSafe(b, src.Client.Unmap().String(), 64)
+	b = append(b, ")\n  by "...)
+	b = append(b, t.s.o.Host...)
+	if t.env.Protocol != "" {
+		b = append(append(b, " with "...), t.env.Protocol...)
+	}
+	b = append(b, " id "...)
+	b = append(b, t.env.ID.String()...)
+	b = append(b, "; "...)
+	b = t.s.d.Clock.Now().UTC().AppendFormat(b, "2 Jan 2006 15:04:05 -0000") // qmail reference 3.3
 	return append(b, '\n')
 }
 

@@ -8,6 +8,7 @@ package submit
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -26,11 +27,20 @@ import (
 
 // Options steer what is written into messages.
 type Options struct {
-	HideClient  bool `toml:"hide_client" default:"false" doc:"leave the client's address and name out of the Received field of mail that an account sends" example:"true"`
-	TellAccount bool `toml:"tell_account" default:"false" doc:"tell the account's address in the Received field of mail that it sends" example:"true"`
+	HideClient  bool   `toml:"hide_client" default:"false" doc:"leave the client's address and name out of the Received field of mail that an account sends" example:"true"`
+	Received    string `toml:"received" default:"postilion" doc:"form of the Received field: postilion, or qmail as qmail-smtpd writes it" example:"qmail"`
+	TellAccount bool   `toml:"tell_account" default:"false" doc:"tell the account's address in the Received field of mail that it sends" example:"true"`
 
 	// Host is this host's name in Received and Message-ID; config fills it from the key of that name.
 	Host string `toml:"-"`
+}
+
+// Validate names what is wrong.
+func (o *Options) Validate() error {
+	if o.Received != "" && o.Received != "postilion" && o.Received != "qmail" {
+		return fmt.Errorf("received: %q: want postilion or qmail", o.Received)
+	}
+	return nil
 }
 
 // Deps are what a Submitter works with. Queue, Router and Policy are needed.
@@ -78,8 +88,24 @@ type Source struct {
 	// AccountID is the account's id; with Account it must match what the directory says.
 	AccountID uint64
 	Local     bool // a user of this host, by its kernel's word: may relay
+	// Invoked, of mail that a program hands in, is who ran it, as qmail-queue words it in its Received
+	// field: "by uid 1000", "by alias", "from network". PID is that program's.
+	Invoked string
+	PID     int
+	// Late leaves what is wrong with a recipient to its delivery, which bounces it, as qmail-queue
+	// does: a program would lose mail over one bad address of many. MaxRecipients then goes
+	// before the policy's.
+	Late          bool
+	MaxRecipients int
+	// ID is the message's when it has one already; zero makes one.
+	ID id.ID
 	// LocalOnly refuses recipients of other hosts, whoever asks: LMTP.
 	LocalOnly bool
+	// RemoteHost is the client's name by DNS, RemoteInfo what its ident server said (RFC 1413): qmail's
+	// TCPREMOTEHOST and TCPREMOTEINFO. "" where unknown or not asked.
+	RemoteHost, RemoteInfo string
+	// Grant is what the access rules give the client; nil for nothing.
+	Grant *policy.Grant
 	// Complete adds the Date and Message-ID fields where they are missing (RFC 6409 8).
 	Complete bool
 }
@@ -87,7 +113,7 @@ type Source struct {
 // MaxSize returns the size of the largest message that src may hand in, as far as is known before
 // MAIL: for the SIZE extension.
 func (s *Submitter) MaxSize(src *Source) int64 {
-	return s.d.Policy.MaxSize(policy.Client{Addr: src.Client, Local: src.Local || src.AccountID != 0})
+	return s.d.Policy.MaxSize(policy.Client{Addr: src.Client, Local: src.Local || src.AccountID != 0, Grant: src.Grant})
 }
 
 // MaxRecipients is the like for the LIMITS extension.
@@ -96,13 +122,18 @@ func (s *Submitter) MaxRecipients() int { return s.d.Policy.MaxRecipients(policy
 // Begin starts a message. It decides about the sender, the declared size and the host's state; the
 // error is a *reason.Error. src must not change until Commit or Abort.
 func (s *Submitter) Begin(ctx context.Context, src *Source, m smtp.Mail) (*Transaction, error) {
-	t := &Transaction{s: s, src: src, client: policy.Client{Addr: src.Client, Local: src.Local}, declared: max(m.Size, 0)}
+	t := s.transaction(src)
+	t.declared = max(m.Size, 0)
 	if err := t.begin(ctx, m); err != nil {
 		t.refused(err, m.From, mail.Address{})
 		return nil, err
 	}
+	message := src.ID
+	if message.IsZero() {
+		message = s.d.IDs.New()
+	}
 	t.env = mail.Envelope{
-		ID: s.d.IDs.New(), Session: src.Session, From: m.From, Body: m.Body, UTF8: m.UTF8, TLSOnly: m.TLSOnly,
+		ID: message, Session: src.Session, From: m.From, Body: m.Body, UTF8: m.UTF8, TLSOnly: m.TLSOnly,
 		EnvID: m.EnvID, Ret: m.Ret, Account: src.Account, Client: src.Client, HELO: src.HELO, Protocol: src.Protocol,
 	}
 	if a := t.client.Account; a != nil {
@@ -115,11 +146,43 @@ func (s *Submitter) Begin(ctx context.Context, src *Source, m smtp.Mail) (*Trans
 	return t, nil
 }
 
+// BeginBody starts a message whose body comes before its envelope, as with QMTP and QMQP: it is ready
+// for Write. Sender and Rcpt follow, then Commit; what they refuse was read in vain. src must
+// not change until Commit or Abort. The error is a *reason.Error.
+func (s *Submitter) BeginBody(ctx context.Context, src *Source) (*Transaction, error) {
+	t := s.transaction(src)
+	if err := t.host(ctx); err != nil {
+		t.refused(err, mail.Address{}, mail.Address{})
+		return nil, err
+	}
+	t.env = mail.Envelope{
+		ID: s.d.IDs.New(), Session: src.Session, Account: src.Account, Client: src.Client, HELO: src.HELO, Protocol: src.Protocol,
+	}
+	if a := t.client.Account; a != nil {
+		t.env.Tenant = a.Tenant
+	}
+	if err := t.open(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (s *Submitter) transaction(src *Source) *Transaction {
+	return &Transaction{s: s, src: src, client: policy.Client{Addr: src.Client, Local: src.Local, Grant: src.Grant}}
+}
+
 // begin makes the decisions of Begin.
 func (t *Transaction) begin(ctx context.Context, m smtp.Mail) *reason.Error {
-	s := t.s
-	if s.d.Full != nil {
-		if err := s.d.Full(); err != nil {
+	if err := t.host(ctx); err != nil {
+		return err
+	}
+	return t.sender(ctx, m)
+}
+
+// host makes the decisions that need no envelope: the host's state, the account, the size.
+func (t *Transaction) host(ctx context.Context) *reason.Error {
+	if full := t.s.d.Full; full != nil {
+		if err := full(); err != nil {
 			return reason.As(err)
 		}
 	}
@@ -128,8 +191,20 @@ func (t *Transaction) begin(ctx context.Context, m smtp.Mail) *reason.Error {
 			return err
 		}
 	}
+	t.maxSize, t.countsLF = t.s.d.Policy.MaxSize(t.client), t.s.d.Policy.CountsLF(t.client)
+	return nil
+}
+
+// sender makes the decisions about the reverse-path and the declared size.
+func (t *Transaction) sender(ctx context.Context, m smtp.Mail) *reason.Error {
+	s := t.s
 	if err := s.d.Policy.Sender(t.client, m.From); err != nil {
-		return err
+		if !s.d.Policy.SendersAtRcpt() {
+			return err
+		}
+		late := *err
+		late.Code = 553 // qmail reference 4.3
+		t.late = &late
 	}
 	if t.client.Account != nil && !m.From.IsZero() && s.d.Policy.CheckSender() {
 		r, err := s.d.Router.Route(ctx, m.From)
@@ -148,8 +223,11 @@ func (t *Transaction) begin(ctx context.Context, m smtp.Mail) *reason.Error {
 			}
 		}
 	}
-	t.maxSize = s.d.Policy.MaxSize(t.client)
-	if t.declared > t.maxSize {
+	declared := t.declared
+	if t.countsLF {
+		declared /= 2 // the least that so many bytes with CRLF can be with LF
+	}
+	if declared > t.maxSize {
 		return reason.MessageTooBig.With(strconv.FormatInt(t.maxSize, 10))
 	}
 	return nil

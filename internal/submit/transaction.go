@@ -25,6 +25,8 @@ type Transaction struct {
 	limits   []int64 // the largest message that each recipient takes, 0 without limit; nil while all are 0
 	declared int64   // SIZE
 	maxSize  int64
+	countsLF bool          // maxSize is meant for LF line ends: DATABYTES
+	late     *reason.Error // why every recipient is refused: the sender, told at RCPT
 
 	draft  queue.Draft
 	header headerScanner
@@ -32,6 +34,7 @@ type Transaction struct {
 	lines  int64         // LFs written
 	ended  bool          // the last byte written was LF
 	traced int64         // bytes of the trace fields with CRLF, which no limit counts
+	bare   int64         // the same with LF
 }
 
 // ID returns the message's identifier.
@@ -43,9 +46,26 @@ func (t *Transaction) Size() int64 { return t.env.Size }
 // Recipients returns how many recipients were taken.
 func (t *Transaction) Recipients() int { return len(t.env.Recipients) }
 
+// Sender gives a message that began with BeginBody its reverse-path, or returns the *reason.Error that
+// refuses it. m.Size is not looked at.
+func (t *Transaction) Sender(ctx context.Context, m smtp.Mail) error {
+	t.env.From, t.env.Body, t.env.UTF8 = m.From, m.Body, m.UTF8
+	if err := t.sender(ctx, m); err != nil {
+		t.refused(err, m.From, mail.Address{})
+		return err
+	}
+	return nil
+}
+
 // Rcpt adds a recipient, or returns the *reason.Error that refuses it.
 func (t *Transaction) Rcpt(ctx context.Context, r smtp.Rcpt) error {
+	if g := t.src.Grant; g != nil {
+		r.To = g.Recipient(r.To)
+	}
 	limit, err := t.rcpt(ctx, r)
+	if err != nil && t.later(err) {
+		return t.takeLate(r, err)
+	}
 	if err != nil {
 		t.refused(err, t.env.From, r.To)
 		return err
@@ -60,10 +80,39 @@ func (t *Transaction) Rcpt(ctx context.Context, r smtp.Rcpt) error {
 	return nil
 }
 
+// later reports whether a recipient's trouble is left to its delivery.
+func (t *Transaction) later(err *reason.Error) bool {
+	return t.src.Late && err.Reason != reason.TooManyRecipients.Reason
+}
+
+// takeLate adds a recipient that is in trouble: for good, then dispatch bounces it, or for now, then
+// dispatch looks again. The error returned is for the caller to tell, and nil for the latter.
+func (t *Transaction) takeLate(r smtp.Rcpt, err *reason.Error) error {
+	to := mail.Recipient{To: r.To, ORcpt: r.ORcpt, Notify: r.Notify}
+	if err.Class == reason.Permanent {
+		to.Refused = err
+	}
+	if t.limits != nil {
+		t.limits = append(t.limits, 0)
+	}
+	t.env.Recipients = append(t.env.Recipients, to)
+	if to.Refused == nil {
+		return nil
+	}
+	return err
+}
+
 // rcpt decides about a recipient and returns the largest message it takes.
 func (t *Transaction) rcpt(ctx context.Context, r smtp.Rcpt) (int64, *reason.Error) {
-	if most := t.s.d.Policy.MaxRecipients(t.client); len(t.env.Recipients) >= most {
+	most := t.s.d.Policy.MaxRecipients(t.client)
+	if t.src.Late && t.src.MaxRecipients > 0 {
+		most = t.src.MaxRecipients
+	}
+	if len(t.env.Recipients) >= most {
 		return 0, reason.TooManyRecipients.With(strconv.Itoa(most))
+	}
+	if t.late != nil {
+		return 0, t.late
 	}
 	rt, err := t.s.d.Router.Route(ctx, r.To)
 	if err != nil {
@@ -88,6 +137,10 @@ func (t *Transaction) Open(ctx context.Context) error {
 	if len(t.env.Recipients) == 0 {
 		return reason.NoRecipients
 	}
+	return t.open(ctx)
+}
+
+func (t *Transaction) open(ctx context.Context) error {
 	draft, err := t.s.d.Queue.Begin(ctx, &t.env)
 	if err != nil {
 		e := reason.As(err)
@@ -101,7 +154,7 @@ func (t *Transaction) Open(ctx context.Context) error {
 	}
 	var buf [1024]byte
 	t.append(t.received(buf[:0]))
-	t.traced = t.env.Size + t.lines
+	t.traced, t.bare = t.env.Size+t.lines, t.env.Size
 	return nil
 }
 
@@ -152,7 +205,11 @@ func (t *Transaction) append(p []byte) {
 	t.lines += int64(bytes.Count(p, []byte{'\n'}))
 	t.ended = p[len(p)-1] == '\n'
 	t.env.Eight = t.env.Eight || hasEight(p)
-	if t.env.Size+t.lines-t.traced > t.maxSize && t.traced > 0 {
+	size := t.env.Size + t.lines - t.traced
+	if t.countsLF {
+		size = t.env.Size - t.bare
+	}
+	if size > t.maxSize && t.traced > 0 {
 		t.fail(reason.MessageTooBig.With(strconv.FormatInt(t.maxSize, 10)))
 	}
 }
@@ -188,6 +245,9 @@ func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err
 	}
 	t.env.Accepted = t.s.d.Clock.Now()
 	t.env.CRLFSize = t.env.Size + t.lines
+	if t.err == nil && len(t.env.Recipients) == 0 {
+		t.fail(reason.NoRecipients)
+	}
 	if t.err == nil {
 		t.err = t.authors(ctx)
 	}
