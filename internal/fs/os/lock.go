@@ -28,11 +28,16 @@ func (f *FS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return lockFile(file)
+}
+
+// lockFile locks an open file, and closes it when that fails.
+func lockFile(file *os.File) (io.Closer, error) {
 	if err := flock(file); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = heldBy(file)
 		}
-		return nil, closeAfter(file, &stdfs.PathError{Op: "lock", Path: path, Err: err})
+		return nil, closeAfter(file, &stdfs.PathError{Op: "lock", Path: file.Name(), Err: err})
 	}
 	if err := writePid(file); err != nil {
 		return nil, closeAfter(file, err)

@@ -1,0 +1,40 @@
+package osfs
+
+import (
+	"io"
+	"os"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// Adopt makes a file that somebody else opened, or opened for this process, an fs.File that
+// goes by name.
+func Adopt(file *os.File, name string) fs.File { return &osFile{File: file, name: name} }
+
+// LockFile is FS.Lock on an open file, which it closes when it fails.
+func LockFile(file *os.File) (io.Closer, error) { return lockFile(file) }
+
+// Devices are the file systems that files of others were opened on, for a SyncAll that
+// covers them all as FS.SyncAll does. The zero value is of no use: see NewDevices.
+type Devices struct{ all *devices }
+
+// NewDevices returns none yet.
+func NewDevices() *Devices { return &Devices{newDevices()} }
+
+// Has reports whether SyncAll covers the device of this number (stat(2): st_dev).
+func (d *Devices) Has(number uint64) bool { return d.all.has(number) }
+
+// Hold makes SyncAll cover a device that is new. open opens a folder on it, which stays open.
+func (d *Devices) Hold(number uint64, open func() (*os.File, error)) error {
+	device, err := d.all.registry.hold(number, open)
+	if err != nil {
+		return err
+	}
+	d.all.mu.Lock()
+	defer d.all.mu.Unlock()
+	d.all.seen[number] = device
+	return nil
+}
+
+// SyncAll is FS.SyncAll for all devices held.
+func (d *Devices) SyncAll() error { return d.all.sync() }
