@@ -98,7 +98,7 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 		messages:  make(map[id.ID]*message),
 		dests:     make(map[string]*dest),
 		lanes:     make(map[laneKey]*lane),
-		limits:    [kinds]int{routing: o.RouteParallel, local: o.LocalParallel, remote: o.RemoteParallel},
+		limits:    [kinds]int{routing: o.RouteParallel, local: o.LocalParallel, user: o.LocalParallel, remote: o.RemoteParallel},
 		parked:    make(map[string][]*task),
 		wake:      make(chan struct{}, 1),
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -283,6 +284,9 @@ func (r routes) Route(_ context.Context, to mail.Address) (route.Route, error) {
 		return route.Route{Kind: route.Refused, Err: noMailbox}, nil
 	case to.Local == "loop":
 		return route.Route{Kind: route.Forward, Final: to, Targets: []mail.Address{to}}, nil
+	case strings.HasPrefix(to.Local, "sys"):
+		name, ext, _ := strings.Cut(to.Local, "-")
+		return route.Route{Kind: route.SystemUser, Local: true, Final: to, User: &route.User{Name: name, Dash: "-", Ext: ext, Local: to.Local, Host: to.Domain}}, nil
 	case to.Local == "two":
 		return route.Route{Kind: route.Forward, Final: to, Targets: []mail.Address{{Local: "a", Domain: "here.test"}, {Local: "b", Domain: "far.test"}}}, nil
 	}

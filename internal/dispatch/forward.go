@@ -33,8 +33,15 @@ func (d *Dispatcher) forward(p *pass) {
 		return
 	}
 	env := d.forwardEnvelope(p, r, pr.targets)
-	p.drafts = append(p.drafts, draft{env: env, write: func(ctx context.Context, w io.Writer) error {
-		body, err := d.body(ctx, p.m.id)
+	p.drafts = append(p.drafts, d.forwardDraft(p.m.id, env, line))
+	res.v = deliver.Verdict{Text: "forwarded to " + strconv.Itoa(len(pr.targets)) + " addresses as " + env.ID.String()}
+	p.results = append(p.results, res)
+}
+
+// forwardDraft is a message's copy below one more line.
+func (d *Dispatcher) forwardDraft(message id.ID, env *mail.Envelope, line string) draft {
+	return draft{env: env, write: func(ctx context.Context, w io.Writer) error {
+		body, err := d.body(ctx, message)
 		if err != nil {
 			return err
 		}
@@ -44,9 +51,28 @@ func (d *Dispatcher) forward(p *pass) {
 		}
 		_, err = io.Copy(w, body)
 		return err
-	}})
-	res.v = deliver.Verdict{Text: "forwarded to " + strconv.Itoa(len(pr.targets)) + " addresses as " + env.ID.String()}
-	p.results = append(p.results, res)
+	}}
+}
+
+// sendOn makes the draft of what a delivery sends on, and names it in the result as qmail-local
+// does: "qp" and what the message goes by. The delivery has looked for loops.
+func (d *Dispatcher) sendOn(p *pass, r *deliver.Recipient, res *result) {
+	f := res.v.Forward
+	env := d.forwardEnvelope(p, r, f.To)
+	if f.From != r.From {
+		// Another sender is not asked for the wishes of the first one (RFC 3461 5.2.7.4).
+		env.From, env.EnvID, env.Ret = f.From, "", mail.RetDefault
+		for i := range env.Recipients {
+			env.Recipients[i].ORcpt, env.Recipients[i].Notify = "", 0
+		}
+	}
+	line := "Delivered-To: " + oneLine(r.Final.String())
+	if u := r.User; u != nil {
+		line = u.DeliveredTo()
+	}
+	p.drafts = append(p.drafts, d.forwardDraft(p.m.id, env, line))
+	res.expanded = len(f.To) > 1
+	res.v.Text += "qp " + env.ID.String() + "\n"
 }
 
 // forwardEnvelope addresses the copy. The wishes for notices go along, but for success

@@ -21,7 +21,8 @@ import (
 // Options are what an operator may steer. The zero value of each field stands for
 // its default.
 type Options struct {
-	LocalParallel    int           `toml:"local_parallel" default:"100" doc:"most deliveries into mailboxes and forwards that run at once" example:"10"`
+	LocalParallel    int           `toml:"local_parallel" default:"100" doc:"most deliveries into mailboxes and forwards that run at once, and as many for users of the system" example:"10"`
+	UserParallel     int           `toml:"user_parallel" default:"20" doc:"most deliveries for one user of the system that run at once, so that slow programs of one hold up no other's mail" example:"5"`
 	RemoteParallel   int           `toml:"remote_parallel" default:"500" doc:"most deliveries to other hosts that run at once" example:"20"`
 	DestParallel     int           `toml:"destination_parallel" default:"20" doc:"most deliveries to one destination that run at once; fewer are used while it answers badly" example:"5"`
 	DestStart        int           `toml:"destination_start" default:"5" doc:"deliveries to a destination that start at once before it has answered" example:"2"`
@@ -35,6 +36,7 @@ type Options struct {
 	DeadWait         time.Duration `toml:"dead_wait" default:"5m" doc:"how long a destination that cannot be reached is first left alone; doubles up to dead_wait_most" example:"5m"`
 	DeadWaitMost     time.Duration `toml:"dead_wait_most" default:"1h" doc:"the longest time that a destination is left alone" example:"64m"`
 	LocalTimeout     time.Duration `toml:"local_timeout" default:"10m" doc:"time after which a delivery into a mailbox is given up until its next attempt" example:"10m"`
+	UserTimeout      time.Duration `toml:"user_timeout" default:"1h" doc:"time after which a delivery for a user of the system, with its programs, is ended until its next attempt" example:"10m"`
 	StopWait         time.Duration `toml:"stop_wait" default:"30s" doc:"how long a stop waits for running deliveries before it interrupts them" example:"2m"`
 	Groups           []string      `toml:"groups" default:"" doc:"queue groups with their own limit, each \"NAME PARALLEL\"" example:"[\"bulk 10\"]"`
 	MaxHops          int           `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields above which a message is taken for looping" example:"100"`
@@ -76,6 +78,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	number(&o.LocalParallel, 100)
+	number(&o.UserParallel, 20)
 	number(&o.RemoteParallel, 500)
 	number(&o.DestParallel, 20)
 	number(&o.DestStart, 5)
@@ -90,6 +93,7 @@ func (o Options) withDefaults() Options {
 	span(&o.DeadWait, 5*time.Minute)
 	span(&o.DeadWaitMost, time.Hour)
 	span(&o.LocalTimeout, 10*time.Minute)
+	span(&o.UserTimeout, time.Hour)
 	span(&o.StopWait, 30*time.Second)
 	span(&o.StoreRetryAtMost, 30*time.Second)
 	o.DestStart = min(o.DestStart, o.DestParallel)

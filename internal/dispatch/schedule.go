@@ -77,7 +77,7 @@ func (s *schedules) of(k kind, domain string) *schedule {
 			}
 		}
 	}
-	if k == local {
+	if k == local || k == user {
 		return s.local
 	}
 	return s.remote

@@ -31,6 +31,7 @@ type kind uint8
 const (
 	routing kind = iota // the address is not resolved yet
 	local               // a mailbox, or a forward
+	user                // a user of the system: files and programs of the user's choice
 	remote
 	kinds
 )

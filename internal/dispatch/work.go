@@ -195,7 +195,7 @@ func (d *Dispatcher) routeAll(p *pass) {
 		}
 		d.event(p, trace.Routed, n, trace.Event{Text: routeText(&found), Host: found.Next.Host})
 		s := d.stopFor(p, n, &found)
-		if old := byKey[s.key]; old != nil && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
+		if old := byKey[s.key]; old != nil && s.kind != user && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
 			old.ns = append(old.ns, n)
 			old.prep.recipients = append(old.prep.recipients, s.prep.recipients...)
 			continue
@@ -231,6 +231,10 @@ func (d *Dispatcher) stopFor(p *pass, n uint32, found *route.Route) *stop {
 	case route.Forward:
 		s.key = "forward"
 		s.prep.targets = found.Targets
+	case route.SystemUser:
+		// Each has a job of its own: its instructions may take long, or fail half-way.
+		s.kind, s.key = user, "user "+found.User.Name
+		to.User = found.User
 	default:
 		s.kind = remote
 		s.key, s.domain = destKey(&found.Next)
@@ -327,9 +331,13 @@ func (d *Dispatcher) dest(s *stop) *dest {
 	to := d.dests[s.key]
 	if to == nil || to.kind != s.kind {
 		to = &dest{key: s.key, domain: s.domain, kind: s.kind, schedule: d.schedules.of(s.kind, s.domain), window: float64(d.opt.DestStart)}
-		if s.kind == local {
+		switch s.kind {
+		case local:
 			to.schedule, to.domain = d.schedules.local, ""
 			to.window = float64(d.opt.LocalParallel)
+		case user:
+			to.schedule, to.domain = d.schedules.local, ""
+			to.window = float64(d.opt.UserParallel)
 		}
 		d.dests[s.key] = to
 	}
@@ -369,9 +377,9 @@ func (d *Dispatcher) deliver(p *pass) {
 		d.event(p, trace.Attempt, uint32(pr.recipients[i].N), trace.Event{})
 	}
 	ctx, target := d.work, d.deps.Remote
-	if p.lane.key.dest.kind == local {
+	if limit := d.timeLimit(p.lane.key.dest.kind); limit > 0 {
 		target = d.deps.Mailbox
-		limited, cancel := context.WithTimeout(ctx, d.opt.LocalTimeout)
+		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		ctx = limited
 	}
@@ -385,13 +393,29 @@ func (d *Dispatcher) deliver(p *pass) {
 		if interrupted && v.Err != nil && v.Err.Class == reason.Temporary {
 			continue // it was cut short by us: nothing was learnt
 		}
-		p.results = append(p.results, result{n: uint32(pr.recipients[i].N), v: v, attempted: true, final: pr.recipients[i].Final})
+		res := result{n: uint32(pr.recipients[i].N), v: v, attempted: true, final: pr.recipients[i].Final}
+		if v.Err == nil && v.Forward != nil {
+			d.sendOn(p, &pr.recipients[i], &res)
+		}
+		p.results = append(p.results, res)
 	}
 	if !interrupted {
 		d.mu.Lock()
 		d.learn(p.lane.key.dest, verdicts, d.now())
 		d.mu.Unlock()
 	}
+}
+
+// timeLimit returns the most that a delivery here may take; 0 of deliveries elsewhere, whose
+// target has limits of its own.
+func (d *Dispatcher) timeLimit(k kind) time.Duration {
+	switch k {
+	case local:
+		return d.opt.LocalTimeout
+	case user:
+		return d.opt.UserTimeout
+	}
+	return 0
 }
 
 func (d *Dispatcher) body(ctx context.Context, message id.ID) (io.ReadCloser, error) {
@@ -425,6 +449,8 @@ func routeText(r *route.Route) string {
 		return "mailbox " + r.Account.Address.String()
 	case route.Forward:
 		return "forward to " + strconv.Itoa(len(r.Targets)) + " addresses"
+	case route.SystemUser:
+		return "user " + r.User.Name + ", instructions .qmail" + r.User.Dash + r.User.Ext
 	}
 	if r.Next.Host != "" {
 		return "relay " + r.Next.Host

@@ -4,6 +4,7 @@ package route
 
 import (
 	"context"
+	"strings"
 
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
@@ -26,6 +27,7 @@ const (
 	Forward                // an alias: the message goes on to Targets under their own names
 	Remote                 // another host's
 	SystemUser             // a user of this system, or one of users/assign: .qmail files decide
+	Discard                // taken and dropped, as the operator's files say
 )
 
 // Route is the answer.
@@ -55,6 +57,15 @@ type User struct {
 	Local    string // the local part with the prefix of virtualdomains: the variable LOCAL
 	Host     string // the domain as the sender wrote it: the variable HOST
 }
+
+// DeliveredTo is the header line, without its end, of a delivery for the user (qmail reference 9.2):
+// the variable DTLINE. Equal lines mean a loop.
+func (u *User) DeliveredTo() string {
+	return "Delivered-To: " + lineEnds.Replace(u.Local+"@"+u.Host)
+}
+
+// lineEnds keeps an address within its line.
+var lineEnds = strings.NewReplacer("\n", "_", "\r", "_", "\x00", "_")
 
 // Step is one decision on the way to a Route.
 type Step struct {

@@ -24,6 +24,8 @@ const (
 	flagRelayed
 	flagFailed // the failure follows
 	flagForce
+	flagUser    // whose instructions decide follows
+	flagForward // what is sent on follows
 )
 
 // errShort is told of a job or of verdicts that end too soon.
@@ -54,9 +56,20 @@ func appendHead(p []byte, job *deliver.Job) ([]byte, error) {
 		for _, s := range [...]string{r.To.Local, r.To.Domain, r.Dest, r.Final.Local, r.Final.Domain, r.From.Local, r.From.Domain, r.Folder} {
 			p = appendPiece(p, s)
 		}
-		p = append(p, flag(r.Again, flagAgain))
+		p = append(p, flag(r.Again, flagAgain)|flag(r.User != nil, flagUser))
+		if r.User != nil {
+			p = appendUser(p, r.User)
+		}
 	}
 	return p, nil
+}
+
+func appendUser(p []byte, u *route.User) []byte {
+	p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(u.UID)), uint64(u.GID))
+	for _, s := range [...]string{u.Name, u.Home, u.Dash, u.Ext, u.Local, u.Host} {
+		p = appendPiece(p, s)
+	}
+	return p
 }
 
 // decodeHead fills job with what appendHead wrote.
@@ -77,8 +90,13 @@ func decodeHead(p []byte, job *deliver.Job) error {
 	}
 	job.Recipients = make([]deliver.Recipient, n)
 	for i := range job.Recipients {
-		job.Recipients[i] = deliver.Recipient{N: int(r.varint()), To: r.address(), Dest: r.string(), Final: r.address(), From: r.address(), Folder: r.string(),
-			Again: r.byte()&flagAgain != 0}
+		to := &job.Recipients[i]
+		*to = deliver.Recipient{N: int(r.varint()), To: r.address(), Dest: r.string(), Final: r.address(), From: r.address(), Folder: r.string()}
+		flags := r.byte()
+		to.Again = flags&flagAgain != 0
+		if flags&flagUser != 0 {
+			to.User = r.user()
+		}
 	}
 	return r.end()
 }
@@ -87,11 +105,14 @@ func appendVerdicts(p []byte, list []deliver.Verdict) ([]byte, error) {
 	p = binary.AppendUvarint(p, uint64(len(list)))
 	for i := range list {
 		v := &list[i]
-		p = append(p, flag(v.Replay, flagReplay)|flag(v.Relayed, flagRelayed)|flag(v.Err != nil, flagFailed))
+		p = append(p, flag(v.Replay, flagReplay)|flag(v.Relayed, flagRelayed)|flag(v.Err != nil, flagFailed)|flag(v.Forward != nil, flagForward))
 		for _, s := range [...]string{v.Text, v.Host, v.Addr, v.TLS, v.Transcript} {
 			p = appendPiece(p, s)
 		}
 		p = binary.AppendVarint(p, int64(v.RetryAfter))
+		if v.Forward != nil {
+			p = appendForward(p, v.Forward)
+		}
 		if v.Err == nil {
 			continue
 		}
@@ -108,6 +129,15 @@ func appendVerdicts(p []byte, list []deliver.Verdict) ([]byte, error) {
 	return p, nil
 }
 
+func appendForward(p []byte, f *deliver.Forward) []byte {
+	p = appendPiece(appendPiece(p, f.From.Local), f.From.Domain)
+	p = binary.AppendUvarint(p, uint64(len(f.To)))
+	for _, a := range f.To {
+		p = appendPiece(appendPiece(p, a.Local), a.Domain)
+	}
+	return p
+}
+
 func decodeVerdicts(p []byte) ([]deliver.Verdict, error) {
 	r := pieces{rest: p}
 	const least = 7 // bytes of a verdict
@@ -120,6 +150,9 @@ func decodeVerdicts(p []byte) ([]deliver.Verdict, error) {
 		flags := r.byte()
 		list[i] = deliver.Verdict{Replay: flags&flagReplay != 0, Relayed: flags&flagRelayed != 0,
 			Text: r.string(), Host: r.string(), Addr: r.string(), TLS: r.string(), Transcript: r.string(), RetryAfter: time.Duration(r.varint())}
+		if flags&flagForward != 0 {
+			list[i].Forward = r.forward()
+		}
 		if flags&flagFailed == 0 {
 			continue
 		}
@@ -207,3 +240,25 @@ func (r *pieces) piece() []byte  { return r.take(r.uvarint()) }
 func (r *pieces) string() string { return string(r.piece()) }
 
 func (r *pieces) address() mail.Address { return mail.Address{Local: r.string(), Domain: r.string()} }
+
+func (r *pieces) user() *route.User {
+	return &route.User{
+		UID: uint32(r.uvarint()), GID: uint32(r.uvarint()),
+		Name: r.string(), Home: r.string(), Dash: r.string(), Ext: r.string(), Local: r.string(), Host: r.string(),
+	}
+}
+
+func (r *pieces) forward() *deliver.Forward {
+	f := &deliver.Forward{From: r.address()}
+	const least = 2 // bytes of an address
+	n := r.uvarint()
+	if n > uint64(len(r.rest)/least) {
+		r.fail()
+		return f
+	}
+	f.To = make([]mail.Address, n)
+	for i := range f.To {
+		f.To[i] = r.address()
+	}
+	return f
+}

@@ -30,8 +30,10 @@ func full(t *testing.T, v any) {
 func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 	t.Parallel()
 	first := deliver.Recipient{N: 3, To: mail.Address{Local: "a\xff\x00", Domain: "b.test"}, Dest: "17", Final: mail.Address{Local: "c", Domain: "d.test"},
-		From: mail.Address{Local: "e", Domain: "f.test"}, Folder: "Lists", Again: true}
+		From: mail.Address{Local: "e", Domain: "f.test"}, Folder: "Lists", Again: true,
+		User: &route.User{Name: "joe", UID: 1000, GID: 2000, Home: "/home/joe", Dash: "-", Ext: "A.b", Local: "joe-A.b", Host: "mx.test"}}
 	full(t, first)
+	full(t, *first.User)
 	job := &deliver.Job{Attempt: id.Source{}.New(), Recipients: []deliver.Recipient{first, {}}, Next: &route.NextHop{Domain: "g.test", Port: 2525}, Force: true}
 	p, err := appendHead(nil, job)
 	if err != nil {
@@ -45,7 +47,8 @@ func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 		t.Error(diff)
 	}
 	failed := deliver.Verdict{Err: reason.LocalError.Because(errors.New("no disk")), Text: "t\xff", Host: "h", Addr: "192.0.2.1", Replay: true, TLS: "TLS1.3",
-		Transcript: ">>> QUIT", RetryAfter: time.Minute, Relayed: true}
+		Transcript: ">>> QUIT", RetryAfter: time.Minute, Relayed: true,
+		Forward: &deliver.Forward{From: mail.Address{Local: "joe-owner-", Domain: "mx.test-@[]"}, To: []mail.Address{{Local: "a"}, {Local: "b", Domain: "c.test"}}}}
 	full(t, failed)
 	verdicts := []deliver.Verdict{failed, {Text: "mailbox/new/1"}, {}}
 	if p, err = appendVerdicts(nil, verdicts); err != nil {
@@ -65,8 +68,8 @@ func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 }
 
 func FuzzJobAndVerdicts(f *testing.F) {
-	head, _ := appendHead(nil, &deliver.Job{Recipients: []deliver.Recipient{{N: 1, Dest: "2"}}, Next: &route.NextHop{Host: "a.test"}})
-	verdicts, _ := appendVerdicts(nil, []deliver.Verdict{{Text: "x"}, {Err: reason.LocalError}})
+	head, _ := appendHead(nil, &deliver.Job{Recipients: []deliver.Recipient{{N: 1, Dest: "2", User: &route.User{Name: "joe"}}}, Next: &route.NextHop{Host: "a.test"}})
+	verdicts, _ := appendVerdicts(nil, []deliver.Verdict{{Text: "x", Forward: &deliver.Forward{To: []mail.Address{{Local: "a"}}}}, {Err: reason.LocalError}})
 	f.Add(head)
 	f.Add(verdicts)
 	f.Fuzz(func(t *testing.T, p []byte) {
