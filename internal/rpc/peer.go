@@ -18,6 +18,15 @@ func PeerUID(c net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
+// Peer returns the uid and the process of the other end of a Unix socket.
+func Peer(c net.Conn) (uid uint32, pid int, err error) {
+	cred, err := peerCred(c)
+	if err != nil {
+		return 0, 0, err
+	}
+	return cred.Uid, int(cred.Pid), nil
+}
+
 func peerCred(c net.Conn) (*unix.Ucred, error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {

@@ -122,13 +122,13 @@ func appendDate(b []byte, t time.Time) []byte {
 // between clauses. What the peer said goes through safe.
 func (t *Transaction) received(b []byte) []byte {
 	src, o := t.src, &t.s.o
+	if src.Invoked != "" {
+		return t.invoked(append(b, "Received: "...))
+	}
 	if o.Received == "qmail" && src.Client.IsValid() {
 		return t.receivedQmail(b)
 	}
 	b = append(b, "Received: "...)
-	if src.Invoked != "" {
-		return t.invoked(b)
-	}
 	switch {
 	case !src.Client.IsValid() && src.HELO == "":
 		b = append(b, "(by a program of this host)"...)

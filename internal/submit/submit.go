@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/directory"
@@ -27,9 +28,11 @@ import (
 
 // Options steer what is written into messages.
 type Options struct {
-	HideClient  bool   `toml:"hide_client" default:"false" doc:"leave the client's address and name out of the Received field of mail that an account sends" example:"true"`
-	Received    string `toml:"received" default:"postilion" doc:"form of the Received field: postilion, or qmail as qmail-smtpd writes it" example:"qmail"`
-	TellAccount bool   `toml:"tell_account" default:"false" doc:"tell the account's address in the Received field of mail that it sends" example:"true"`
+	HideClient  bool          `toml:"hide_client" default:"false" doc:"leave the client's address and name out of the Received field of mail that an account sends" example:"true"`
+	Received    string        `toml:"received" default:"postilion" doc:"form of the Received field: postilion, or qmail as qmail-smtpd writes it" example:"qmail"`
+	Filter      string        `toml:"filter" doc:"a program that gets every message of the network in place of the queue, by qmail-queue's protocol, and hands on by running qmail-queue what is to go on (QMAILQUEUE); its path and arguments. QMAILQUEUE of a client goes before it" example:"/usr/local/bin/scan-mail"`
+	FilterTime  time.Duration `toml:"filter_timeout" default:"5m" doc:"time for the filter to end once it has the whole message" example:"1m"`
+	TellAccount bool          `toml:"tell_account" default:"false" doc:"tell the account's address in the Received field of mail that it sends" example:"true"`
 
 	// Host is this host's name in Received and Message-ID; config fills it from the key of that name.
 	Host string `toml:"-"`
@@ -53,6 +56,8 @@ type Deps struct {
 	IDs    id.Source
 	// Full returns an error while there is no room for messages; see policy.Floors. nil never does.
 	Full func() error
+	// Filters runs filters (QMAILQUEUE); nil: messages that should pass one are refused for now.
+	Filters *Filters
 	// Quota returns an error when size more bytes do not fit the account's mailbox; size is 0 when
 	// it is not known. nil never does.
 	Quota func(ctx context.Context, a *directory.Account, size int64) error
@@ -97,6 +102,8 @@ type Source struct {
 	// before the policy's.
 	Late          bool
 	MaxRecipients int
+	// Filtered tells that the message has been through the filter.
+	Filtered bool
 	// ID is the message's when it has one already; zero makes one.
 	ID id.ID
 	// LocalOnly refuses recipients of other hosts, whoever asks: LMTP.

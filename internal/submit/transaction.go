@@ -102,6 +102,18 @@ func (t *Transaction) takeLate(r smtp.Rcpt, err *reason.Error) error {
 	return err
 }
 
+// Refused records that the caller refuses a recipient by itself.
+func (t *Transaction) Refused(e *reason.Error, to mail.Address) { t.refused(e, t.env.From, to) }
+
+// Keep takes a recipient along that Rcpt refused, for senders who are answered once for all (QMQP):
+// dispatch bounces it, when others take the message.
+func (t *Transaction) Keep(r smtp.Rcpt, e *reason.Error) {
+	if t.limits != nil {
+		t.limits = append(t.limits, 0)
+	}
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{To: r.To, Refused: e})
+}
+
 // rcpt decides about a recipient and returns the largest message it takes.
 func (t *Transaction) rcpt(ctx context.Context, r smtp.Rcpt) (int64, *reason.Error) {
 	most := t.s.d.Policy.MaxRecipients(t.client)
@@ -141,7 +153,7 @@ func (t *Transaction) Open(ctx context.Context) error {
 }
 
 func (t *Transaction) open(ctx context.Context) error {
-	draft, err := t.s.d.Queue.Begin(ctx, &t.env)
+	draft, err := t.beginDraft(ctx)
 	if err != nil {
 		e := reason.As(err)
 		t.refused(e, t.env.From, mail.Address{})

@@ -36,6 +36,7 @@ const (
 	Expunged   Kind = "expunged"  // a message was removed by its owner's client
 	Service    Kind = "service"   // a role started, stopped, reached or left a limit
 	Discarded  Kind = "discarded" // a message went nowhere by design, such as a triple bounce
+	Dialogue   Kind = "dialogue"  // a line of a session with another host; only for those who watch
 	Gap        Kind = "gap"       // Count events were lost before this one
 )
 

@@ -79,10 +79,13 @@ func validCustom(s string) bool {
 func AppendEnvelope(b []byte, from string, to ...string) []byte {
 	b = append(append(append(b, 'F'), from...), 0)
 	for _, t := range to {
-		b = append(append(append(b, 'T'), t...), 0)
+		b = AppendRecipient(b, t)
 	}
 	return b
 }
+
+// AppendRecipient appends one recipient.
+func AppendRecipient(b []byte, to string) []byte { return append(append(append(b, 'T'), to...), 0) }
 
 // Envelope errors. Exit maps them.
 var (

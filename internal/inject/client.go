@@ -1,0 +1,276 @@
+package inject
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Client asks the server behind one socket. Each call is a connection of its own.
+type Client struct {
+	Socket string
+	// Timeout is how long the server may be silent where it owes an answer; 0 means 5 minutes,
+	// which a commit on a busy disk never takes.
+	Timeout time.Duration
+}
+
+// Error is a call that got no answer.
+type Error struct {
+	Socket  string
+	Refused bool // nobody listens: the server does not run
+	Slow    bool // it did not answer in time
+	Input   bool // the content could not be read: Cause is the reader's error
+	Cause   error
+}
+
+// Error tells what happened in a sentence.
+func (e *Error) Error() string {
+	switch {
+	case e.Input:
+		return "the message could not be read: " + e.Cause.Error()
+	case e.Refused:
+		return "the mail server is not running: nobody listens on " + e.Socket
+	case e.Slow:
+		return "the mail server does not answer on " + e.Socket
+	case errors.Is(e.Cause, io.ErrUnexpectedEOF):
+		return "the mail server hung up on " + e.Socket
+	}
+	return fmt.Sprintf("the mail server cannot be reached on %s: %v", e.Socket, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+func (c *Client) failed(err error) *Error {
+	e := &Error{Socket: c.Socket, Cause: err}
+	var ne net.Error
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		e.Refused = true
+	case errors.As(err, &ne) && ne.Timeout():
+		e.Slow = true
+	case err == io.EOF:
+		e.Cause = io.ErrUnexpectedEOF
+	}
+	return e
+}
+
+// call is one connection.
+type call struct {
+	c    *Client
+	conn net.Conn
+	w    *bufio.Writer
+	r    *Reader
+}
+
+// open connects and begins a call.
+func (c *Client) open(ctx context.Context, verb string, e *Envelope) (*call, error) {
+	conn, err := dial(ctx, c.Socket)
+	if err != nil {
+		return nil, c.failed(err)
+	}
+	k := &call{c: c, conn: conn, w: bufio.NewWriterSize(conn, 32<<10), r: NewReader(conn)}
+	k.arm()
+	k.w.Write(CallFrame(verb, e)) // the writer keeps its first error
+	return k, nil
+}
+
+// dial connects to a socket whose path may be longer than an address holds (unix(7)).
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	if len(path) > 107 {
+		dir, err := os.Open(filepath.Dir(path))
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		path = "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)
+	}
+	d := net.Dialer{Timeout: 30 * time.Second}
+	return d.DialContext(ctx, "unix", path)
+}
+
+// arm bounds the next write or answer.
+func (k *call) arm() {
+	t := k.c.Timeout
+	if t == 0 {
+		t = 5 * time.Minute
+	}
+	k.conn.SetDeadline(time.Now().Add(t))
+}
+
+// content sends r as pieces. A failed write is no error here: the server may have answered
+// already, and that answer tells more.
+func (k *call) content(r io.Reader) *Error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			k.arm()
+			if _, werr := k.w.Write(AppendFrame(nil, FrameData, string(buf[:n]))); werr != nil {
+				return nil
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return &Error{Input: true, Cause: err, Socket: k.c.Socket}
+		}
+	}
+}
+
+// Send hands a message in. content has LF line ends and is read to its end. steps, which may be
+// nil, is told what happens to a message with e.Watch; Send then returns when every recipient
+// has a verdict, ctx ends, or the server goes. The error is an *Error: nothing was taken then.
+func (c *Client) Send(ctx context.Context, e *Envelope, content io.Reader, steps func(Step)) (a Answer, err error) {
+	if e.tooLong() {
+		return Answer{Code: 553, Enhanced: "5.1.3", Reason: "bad-address", Text: "an address is too long"}, nil
+	}
+	k, err := c.open(ctx, VerbSend, e)
+	if err != nil {
+		return a, err
+	}
+	defer k.conn.Close()
+	defer context.AfterFunc(ctx, func() { k.conn.SetDeadline(time.Unix(1, 0)) })()
+	k.w.Write(AppendFrame(nil, FrameFrom, e.From))
+	var b []byte
+	for i := range e.To {
+		b = ToFrame(b[:0], &e.To[i])
+		k.w.Write(b)
+	}
+	if e := k.content(content); e != nil {
+		return a, e
+	}
+	k.arm()
+	k.w.Write(AppendFrame(nil, FrameEnd))
+	werr := k.w.Flush()
+	if a, err = k.answer(); err != nil {
+		if werr != nil && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = c.failed(werr)
+		}
+		return a, err
+	}
+	if a.OK() && e.Watch && steps != nil {
+		k.watch(steps)
+	}
+	return a, nil
+}
+
+// answer reads up to the answer.
+func (k *call) answer() (a Answer, err error) {
+	var refused []Refusal
+	for {
+		kind, p, err := k.r.Next()
+		switch {
+		case err != nil:
+			return a, k.c.failed(err)
+		case kind == FrameRcpt:
+			refused = append(refused, parseRefusal(p))
+		case kind == FrameAnswer:
+			a = parseAnswer(p)
+			a.Refused = refused
+			return a, nil
+		default:
+			return a, k.c.failed(fmt.Errorf("%w: frame %q", ErrFrame, kind))
+		}
+	}
+}
+
+// watch reads steps until the server ends them.
+func (k *call) watch(steps func(Step)) {
+	k.conn.SetDeadline(time.Time{})
+	for {
+		kind, p, err := k.r.Next()
+		if err != nil || kind != FrameStep {
+			return
+		}
+		steps(parseStep(p))
+	}
+}
+
+// Names asks what this host is called.
+func (c *Client) Names(ctx context.Context) (Names, error) {
+	k, err := c.open(ctx, VerbNames, &Envelope{})
+	if err != nil {
+		return Names{}, err
+	}
+	defer k.conn.Close()
+	if err := k.w.Flush(); err != nil {
+		return Names{}, c.failed(err)
+	}
+	kind, p, err := k.r.Next()
+	if err == nil && kind != FrameAnswer {
+		err = ErrFrame
+	}
+	if err != nil {
+		return Names{}, c.failed(err)
+	}
+	return parseNames(p), nil
+}
+
+// Ask makes a call that takes input and gives output: VerbQueue, VerbFlush, VerbRoute. The answer
+// tells whether the caller was allowed to; out has what came before it.
+func (c *Client) Ask(ctx context.Context, verb, input string, out io.Writer) (Answer, error) {
+	k, err := c.open(ctx, verb, &Envelope{})
+	if err != nil {
+		return Answer{}, err
+	}
+	defer k.conn.Close()
+	defer context.AfterFunc(ctx, func() { k.conn.SetDeadline(time.Unix(1, 0)) })()
+	if e := k.content(strings.NewReader(input)); e != nil {
+		return Answer{}, e
+	}
+	k.w.Write(AppendFrame(nil, FrameEnd))
+	if err := k.w.Flush(); err != nil {
+		return Answer{}, c.failed(err)
+	}
+	for {
+		k.arm()
+		kind, p, err := k.r.Next()
+		switch {
+		case err != nil:
+			return Answer{}, c.failed(err)
+		case kind == FrameAnswer:
+			return parseAnswer(p), nil
+		case kind != FrameData:
+			return Answer{}, c.failed(fmt.Errorf("%w: frame %q", ErrFrame, kind))
+		}
+		if _, err := out.Write(p); err != nil {
+			return Answer{}, &Error{Socket: c.Socket, Cause: err}
+		}
+	}
+}
+
+// SMTP lets in and out talk SMTP with the server, as sendmail -bs does. It returns when the server
+// has closed.
+func (c *Client) SMTP(ctx context.Context, program string, in io.Reader, out io.Writer) error {
+	k, err := c.open(ctx, VerbSMTP, &Envelope{Program: program})
+	if err != nil {
+		return err
+	}
+	defer k.conn.Close()
+	if err := k.w.Flush(); err != nil {
+		return c.failed(err)
+	}
+	k.conn.SetDeadline(time.Time{}) // the server bounds the dialogue
+	go func() {
+		io.Copy(k.conn, in)
+		if u, ok := k.conn.(*net.UnixConn); ok {
+			u.CloseWrite()
+		}
+	}()
+	if _, err := io.Copy(out, k.conn); err != nil {
+		return c.failed(err)
+	}
+	return nil
+}
