@@ -206,15 +206,45 @@ type gatedFile struct {
 	vfs.File
 	g      *gate
 	name   string
-	output bool // a table or blob file being written
+	output bool   // a table or blob file being written
+	buf    []byte // of an output: written next. Pebble uses an output from one goroutine at a time
 }
 
+// outputBuffer is how much of an output is written at once, in bytes: Pebble writes a table
+// block by block and a blob file value by value, each with a trailer of its own.
+const outputBuffer = 128 << 10
+
 func (f *gatedFile) Write(p []byte) (n int, err error) {
-	err = f.g.do(f.name, func() (err error) {
-		n, err = f.File.Write(p)
+	if !f.output {
+		err = f.g.do(f.name, func() (err error) {
+			n, err = f.File.Write(p)
+			return err
+		})
+		return n, err
+	}
+	if len(f.buf)+len(p) > outputBuffer {
+		if err := f.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if f.buf == nil {
+		f.buf = make([]byte, 0, outputBuffer)
+	}
+	f.buf = append(f.buf, p...)
+	return len(p), nil
+}
+
+// flush writes what is buffered of an output.
+func (f *gatedFile) flush() error {
+	if len(f.buf) == 0 {
+		return nil
+	}
+	err := f.g.do(f.name, func() error {
+		_, err := f.File.Write(f.buf)
 		return err
 	})
-	return n, err
+	f.buf = f.buf[:0]
+	return err
 }
 
 func (f *gatedFile) WriteAt(p []byte, off int64) (n int, err error) {
@@ -231,10 +261,23 @@ func (f *gatedFile) Preallocate(off, length int64) (err error) {
 	return err
 }
 
-func (f *gatedFile) Sync() error     { return f.g.do(f.name, f.File.Sync) }
-func (f *gatedFile) SyncData() error { return f.g.do(f.name, f.File.SyncData) }
+// Sync makes the file durable, what is buffered included.
+func (f *gatedFile) Sync() error { return f.sync(f.File.Sync) }
+
+// SyncData is Sync without the times.
+func (f *gatedFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *gatedFile) sync(op func() error) error {
+	if err := f.flush(); err != nil {
+		return err
+	}
+	return f.g.do(f.name, op)
+}
 
 func (f *gatedFile) SyncTo(length int64) (full bool, err error) {
+	if err := f.flush(); err != nil {
+		return false, err
+	}
 	err = f.g.do(f.name, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
@@ -262,8 +305,11 @@ func (f *gatedFile) Prefetch(off, length int64) (err error) {
 	return err
 }
 
-// Close closes the file, unless bury did.
+// Close closes the file, unless bury did. Pebble syncs an output that it keeps before.
 func (f *gatedFile) Close() (err error) {
+	if err := f.flush(); err != nil {
+		return err
+	}
 	f.g.read(func() {
 		f.g.mu.Lock()
 		delete(f.g.files, f)

@@ -40,9 +40,9 @@ type Conn struct {
 	r *bufio.Reader
 	w *bufio.Writer
 
-	buf    []byte // the frame last read
-	reused bool   // it came from the pool
-	over   bool   // the call has ended cleanly
+	buf   []byte    // the frame last read
+	since time.Time // when it went into the pool; zero for a new one
+	over  bool      // the call has ended cleanly
 }
 
 func newConn(c net.Conn) *Conn {
@@ -257,6 +257,11 @@ func NewClient(path string) *Client {
 	}}
 }
 
+// fresh is how long a pooled connection is used again without a look whether the server
+// is still there. A server that went away meanwhile fails the call, as one that goes
+// away during a call does.
+const fresh = 20 * time.Millisecond
+
 // Stream is a call under way, from the client's side.
 type Stream struct {
 	*Conn
@@ -275,7 +280,7 @@ func (cl *Client) Open(ctx context.Context, method string, request []byte) (*Str
 			cl.put(c)
 			return nil, err
 		}
-		if c.reused && stale(c.c) {
+		if !c.since.IsZero() && time.Since(c.since) > fresh && stale(c.c) {
 			c.c.Close() // the server was restarted: its pool-mates are stale too
 			continue
 		}
@@ -341,7 +346,6 @@ func (cl *Client) get(ctx context.Context) (*Conn, error) {
 		c := cl.idle[n-1]
 		cl.idle = cl.idle[:n-1]
 		cl.mu.Unlock()
-		c.reused = true
 		return c, nil
 	}
 	cl.mu.Unlock()
@@ -363,6 +367,7 @@ func (cl *Client) put(c *Conn) {
 		c.c.Close()
 		return
 	}
+	c.since = time.Now()
 	cl.idle = append(cl.idle, c)
 }
 

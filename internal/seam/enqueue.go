@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
@@ -116,14 +117,19 @@ type draft struct {
 	stream *rpc.Stream
 	env    *mail.Envelope
 	piece  []byte // the mark and content not yet sent
+	pooled *[]byte
 	err    error
 }
+
+// sendBuffers hold most messages whole; they grow to a piece where it takes more.
+var sendBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 
 // Write implements io.Writer.
 func (d *draft) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && d.err == nil {
 		if d.piece == nil {
-			d.piece = append(make([]byte, 0, min(1+pieceSize, max(4096, 1+len(p)))), markBody)
+			d.pooled = sendBuffers.Get().(*[]byte)
+			d.piece = append((*d.pooled)[:0], markBody)
 		}
 		take := min(len(p), 1+pieceSize-len(d.piece))
 		d.piece = append(d.piece, p[:take]...)
@@ -137,7 +143,7 @@ func (d *draft) Write(p []byte) (n int, err error) {
 
 func (d *draft) send() error {
 	if len(d.piece) <= 1 {
-		return nil
+		return nil // nothing but the mark
 	}
 	err := d.stream.Send(d.piece)
 	d.piece = d.piece[:1]
@@ -184,6 +190,11 @@ func (d *draft) Abort() {
 	if d.stream != nil {
 		d.stream.Close()
 		d.stream = nil
+	}
+	if d.pooled != nil {
+		*d.pooled = d.piece
+		sendBuffers.Put(d.pooled)
+		d.piece, d.pooled = nil, nil
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -182,6 +183,8 @@ func callers(uids []int) func(uint32) bool {
 // run starts the roles, waits for ctx or a failure, and stops them.
 func (p *process) run(ctx context.Context) error {
 	setLimits(p.cfg.Process, p.logger())
+	floor := floorHeap(p.cfg.Process)
+	defer runtime.KeepAlive(floor)
 	defer p.log.Close()
 	if err := p.start(ctx); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -186,6 +187,8 @@ func (n *Node) Run(ctx context.Context) error {
 
 func (n *Node) runSingle(ctx context.Context) error {
 	setLimits(n.cfg.Process, n.log)
+	floor := floorHeap(n.cfg.Process)
+	defer runtime.KeepAlive(floor)
 	p, err := newProcess(n.cfg, allRoles, n.sockets, n.opts.ClockOffset, n.opts.Stderr)
 	if err != nil {
 		return err

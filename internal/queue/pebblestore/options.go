@@ -41,7 +41,7 @@ type Options struct {
 	ReserveBytes int64 `toml:"reserve" default:"67108864" unit:"bytes" doc:"room kept back so that mail can leave when the disk is full; negative keeps none" example:"134217728"`
 	CacheBytes   int64 `toml:"cache" default:"33554432" unit:"bytes" doc:"bodies of new messages kept in memory for their first delivery" example:"134217728"`
 	BlockCache   int64 `toml:"block_cache" default:"8388608" unit:"bytes" doc:"cache of the queue's database for messages read back" example:"33554432"`
-	MemTable     int64 `toml:"memtable" default:"4194304" unit:"bytes" doc:"size after which the database writes its memory to disk and recycles a log file" example:"8388608"`
+	MemTable     int64 `toml:"memtable" default:"16777216" unit:"bytes" doc:"size after which the database writes its memory to disk and recycles a log file; up to seven are kept" example:"4194304"`
 	FreeFiles    int   `toml:"free_files" default:"64" doc:"spool files kept for reuse" example:"256"`
 	FreeBytes    int64 `toml:"free_bytes" default:"67108864" unit:"bytes" doc:"room that spool files kept for reuse may hold" example:"268435456"`
 
@@ -62,7 +62,7 @@ func (o *Options) defaults() {
 	orElse(&o.ReserveBytes, 64<<20)
 	orElse(&o.CacheBytes, 32<<20)
 	orElse(&o.BlockCache, 8<<20)
-	orElse(&o.MemTable, 4<<20)
+	orElse(&o.MemTable, 16<<20)
 	orElse(&o.FreeFiles, 64)
 	orElse(&o.RetryMin, 100*time.Millisecond)
 	orElse(&o.RetryMax, 30*time.Second)
@@ -75,8 +75,10 @@ func orElse[T int | int64 | time.Duration](p *T, value T) {
 	}
 }
 
-// tune sets Pebble up for short-lived rows. Small memtables are flushed and their log files
-// recycled early: syncing blocks written before costs a fraction of a sync into new ones.
+// tune sets Pebble up for short-lived rows. Memtables are as large as it takes for most messages to be
+// delivered before theirs is flushed, so that their bodies are never written again; Pebble begins with small
+// ones and comes to this size under load. They are not larger, so that log files are recycled
+// early: syncing blocks written before costs a fraction of a sync into new ones.
 // Bodies are separated from the keys, so that compactions move only handles; on a full disk
 // they never copy bodies, which would need the room that is missing.
 func (s *Store) tune(p *pebble.Options) {

@@ -29,7 +29,9 @@ func tryOpen(t testing.TB, dir string) (*pebblestore.Store, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pebblestore.Open(context.Background(), pebblestore.Options{FS: fsys, VFS: pebblex.System(), Path: dir, ReserveBytes: 1 << 20})
+	// With small memtables a short test sees what a long run does: flushes, and log files used again.
+	o := pebblestore.Options{FS: fsys, VFS: pebblex.System(), Path: dir, ReserveBytes: 1 << 20, MemTable: 4 << 20}
+	return pebblestore.Open(context.Background(), o)
 }
 
 // located is a store that knows its folder.
