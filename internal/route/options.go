@@ -1,14 +1,5 @@
 package route
 
-import (
-	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
-
-	"github.com/postilion/postilion/internal/netx"
-)
-
 // Options steer routing. The domains themselves are in the directory.
 type Options struct {
 	Names         []string `toml:"names" doc:"further names of this host: mail to them is mail to the default domain" example:"[\"mail.example.test\"]"`
@@ -18,234 +9,29 @@ type Options struct {
 	Routes        []string `toml:"routes" doc:"next hops by domain, as KEY:RELAY[:PORT] with the words mx, tls=POLICY, user=NAME, password=WORD (percent-encoded); KEY is a domain, .SUFFIX or empty for all, an empty RELAY follows the MX records" example:"[\"inside.example:gw.example:26\", \".example.org:\"]"`
 	TLS           string   `toml:"tls" default:"opportunistic" doc:"TLS towards other hosts where a route says nothing: opportunistic, none, encrypt, verify" example:"\"encrypt\""`
 
+	RoutesFile string `toml:"routes_file" doc:"a file of routes as qmail's control/smtproutes; routes for a domain or suffix go before it, those for all domains after it" example:"\"/var/qmail/control/smtproutes\""`
+	NullClient bool   `toml:"null_client" default:"false" doc:"deliver nothing here: all mail, that to this host's own names too, goes to next_hop" example:"true"`
+
+	// Users of the system and their addresses, as qmail and sendmail have them. All files are read
+	// again when they change.
+	SystemUsers        bool     `toml:"system_users" default:"false" doc:"deliver to the users of this system, as their .qmail files say: locals and virtual_domains tell which addresses are theirs" example:"true"`
+	Locals             []string `toml:"locals" doc:"domains whose addresses are names of system users; the host name where neither these nor the file exist" example:"[\"example.test\"]"`
+	LocalsFile         string   `toml:"locals_file" doc:"a file of such domains, a line each, as qmail's control/locals" example:"\"/var/qmail/control/locals\""`
+	VirtualDomains     []string `toml:"virtual_domains" doc:"addresses and domains that belong to system users, as KEY:PREPEND: KEY is user@domain, a domain, .suffix or empty for all; mail goes to the user PREPEND-LOCAL; an empty PREPEND makes an exception" example:"[\"list.example:joe\", \"joe@example.org:joe-ex\"]"`
+	VirtualDomainsFile string   `toml:"virtual_domains_file" doc:"a file of such lines, as qmail's control/virtualdomains" example:"\"/var/qmail/control/virtualdomains\""`
+	PercentHack        []string `toml:"percent_hack" doc:"domains for which user%host@domain means user@host" example:"[\"gate.example.test\"]"`
+	PercentHackFile    string   `toml:"percent_hack_file" doc:"a file of such domains, as qmail's control/percenthack" example:"\"/var/qmail/control/percenthack\""`
+	EnvNoHost          string   `toml:"env_no_host" doc:"the domain of recipients without one, as qmail's control/envnoathost; empty is default_domain" example:"\"example.test\""`
+	LocalIPHost        string   `toml:"local_ip_host" doc:"the domain of recipients at this host's addresses, as qmail's control/localiphost; empty is default_domain" example:"\"example.test\""`
+	Users              string   `toml:"users" doc:"the folder of users/cdb and users/assign; cdb decides where it exists, else the text of assign" example:"\"/var/qmail/users\""`
+	AliasUser          string   `toml:"alias_user" default:"alias" doc:"the system user whose .qmail files take the mail of local names that no user has, and who runs the programs of alias_files" example:"\"alias\""`
+	AliasHome          string   `toml:"alias_home" doc:"the home of alias_user in place of the one in passwd" example:"\"/var/qmail/alias\""`
+	UserBreak          string   `toml:"user_break" default:"-" doc:"the character between a user's name and the extension, as qmail's conf-break" example:"\"+\""`
+	Passwd             string   `toml:"passwd" default:"/etc/passwd" doc:"the file of system users; where /etc/nsswitch.conf names more than files, getent is asked too" example:"\"/etc/passwd\""`
+	AliasFiles         []string `toml:"alias_files" doc:"files of aliases as /etc/aliases, for the domains of locals; an alias goes before the user of that name" example:"[\"/etc/aliases\"]"`
+	VirtUserTable      string   `toml:"virtusertable" doc:"a file as sendmail's virtusertable: addresses and @domains with where their mail goes; it goes before locals" example:"\"/etc/mail/virtusertable\""`
+	Access             string   `toml:"access" doc:"a file as sendmail's access whose To: lines refuse or discard the mail to addresses" example:"\"/etc/mail/access\""`
+
 	// Host is this host's own name; config fills it from the key of that name.
 	Host string `toml:"-"`
-}
-
-// policies are the names of TLSPolicy, by value.
-var policies = [...]string{"opportunistic", "none", "encrypt", "verify", "implicit"}
-
-// String returns the policy's name as configuration writes it.
-func (p TLSPolicy) String() string {
-	if int(p) < len(policies) {
-		return policies[p]
-	}
-	return strconv.Itoa(int(p))
-}
-
-// ParseTLSPolicy reads a policy's name; "" is opportunistic. The error names what
-// was expected.
-func ParseTLSPolicy(s string) (TLSPolicy, error) {
-	if s == "" {
-		return TLSOpportunistic, nil
-	}
-	for i, name := range policies {
-		if s == name {
-			return TLSPolicy(i), nil
-		}
-	}
-	return 0, fmt.Errorf("tls policy %q: want one of %s", s, strings.Join(policies[:], ", "))
-}
-
-// table is the routes by key: a domain, ".suffix", or "" for all.
-type table map[string]rule
-
-// rule is one line of routes. Without a Host it is an exception: the MX records
-// are followed, with the rule's TLS policy.
-type rule struct {
-	hop  NextHop
-	line string // as configured, without its password, for Step.Where
-}
-
-// parseTable reads routes and the default next hop.
-func parseTable(routes []string, nextHop string, fallback TLSPolicy) (table, error) {
-	t := table{}
-	for i, line := range routes {
-		where := fmt.Sprintf("routes[%d]", i)
-		key, rest, err := cutKey(line)
-		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", where, line, err)
-		}
-		hop, err := parseHop(rest, fallback)
-		if err != nil {
-			return nil, fmt.Errorf("%s, key %q: %w", where, key, err)
-		}
-		if _, twice := t[key]; twice {
-			return nil, fmt.Errorf("%s: a second route for %q", where, key)
-		}
-		t[key] = rule{hop, where + " " + describe(key, hop)}
-	}
-	if nextHop != "" {
-		hop, err := parseHop(nextHop, fallback)
-		if err != nil {
-			return nil, fmt.Errorf("next_hop: %w", err)
-		}
-		if _, twice := t[""]; twice {
-			return nil, fmt.Errorf("next_hop: routes has an entry for all domains too; want one of them")
-		}
-		t[""] = rule{hop, "next_hop " + describe("", hop)}
-	}
-	return t, nil
-}
-
-// cutKey splits a line at the colon after its key and normalises the key.
-func cutKey(line string) (key, rest string, err error) {
-	if strings.HasPrefix(line, "[") {
-		end := strings.Index(line, "]:")
-		if end < 0 {
-			return "", "", fmt.Errorf("want [ADDRESS]:RELAY")
-		}
-		a, ok := netx.Literal(line[:end+1])
-		if !ok {
-			return "", "", fmt.Errorf("%q is no address literal", line[:end+1])
-		}
-		return netx.FormatLiteral(a), line[end+2:], nil
-	}
-	key, rest, ok := strings.Cut(line, ":")
-	if !ok {
-		return "", "", fmt.Errorf("want KEY:RELAY[:PORT]")
-	}
-	if key = strings.TrimSpace(key); key == "" {
-		return "", rest, nil
-	}
-	name, dot := strings.CutPrefix(key, ".")
-	if name, err = netx.Name(name); err != nil {
-		return "", "", fmt.Errorf("key %q: %w", key, err)
-	}
-	if dot {
-		name = "." + name
-	}
-	return name, rest, nil
-}
-
-// parseHop reads RELAY[:PORT] and its words.
-func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
-	hop := NextHop{TLS: fallback}
-	words := strings.Fields(s)
-	if len(words) > 0 && !strings.Contains(words[0], "=") && words[0] != "mx" {
-		if err := parseRelay(words[0], &hop); err != nil {
-			return hop, err
-		}
-		words = words[1:]
-	}
-	for _, w := range words {
-		name, value, _ := strings.Cut(w, "=")
-		var err error
-		switch name {
-		case "mx":
-			hop.MX = true
-		case "tls":
-			hop.TLS, err = ParseTLSPolicy(value)
-		case "user":
-			hop.User, err = url.PathUnescape(value)
-		case "password":
-			if hop.Password, err = url.PathUnescape(value); err != nil {
-				err = fmt.Errorf("password: want percent-encoding such as %%20 for a blank")
-			}
-		default:
-			err = fmt.Errorf("%q: want mx, tls=, user= or password=", name)
-		}
-		if err != nil {
-			return hop, err
-		}
-	}
-	if hop.Port == 465 && hop.TLS != TLSNone {
-		hop.TLS = TLSImplicit // RFC 8314 3.3: nobody speaks STARTTLS there
-	}
-	switch {
-	case hop.Host == "" && (hop.MX || hop.User != "" || hop.Password != "" || hop.Port != 0):
-		return hop, fmt.Errorf("mx, user, password and a port need a relay")
-	case (hop.User == "") != (hop.Password == ""):
-		return hop, fmt.Errorf("want user and password together")
-	case hop.MX && strings.HasPrefix(hop.Host, "["):
-		return hop, fmt.Errorf("mx: %s has no MX records, being an address", hop.Host)
-	}
-	return hop, nil
-}
-
-// parseRelay reads a name or address, in brackets or not, with its port.
-func parseRelay(s string, hop *NextHop) error {
-	host, port := s, ""
-	if strings.HasPrefix(s, "[") {
-		end := strings.IndexByte(s, ']')
-		if end < 0 {
-			return fmt.Errorf("relay %q: the bracket is not closed", s)
-		}
-		host, port = s[:end+1], s[end+1:]
-		if port != "" && port[0] != ':' {
-			return fmt.Errorf("relay %q: want a colon before the port", s)
-		}
-		port = strings.TrimPrefix(port, ":")
-	} else if i := strings.IndexByte(s, ':'); i >= 0 {
-		host, port = s[:i], s[i+1:]
-	}
-	if port != "" || strings.HasSuffix(s, ":") {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			return fmt.Errorf("relay %q: port %q: want 1 to 65535", s, port)
-		}
-		hop.Port = int(n)
-	}
-	switch {
-	case host == "":
-		return nil
-	case host[0] == '[' && !strings.HasPrefix(strings.ToLower(host), "[ipv6:") && strings.Contains(host, ":"):
-		host = "[IPv6:" + host[1:]
-	case host[0] != '[' && isDotted(host):
-		host = "[" + host + "]"
-	}
-	if host[0] == '[' {
-		a, ok := netx.Literal(host)
-		if !ok {
-			return fmt.Errorf("relay %q: want a name, an IPv4 address or [IPv6 address]", s)
-		}
-		hop.Host = netx.FormatLiteral(a)
-		return nil
-	}
-	name, err := netx.Name(host)
-	if err != nil {
-		return fmt.Errorf("relay %q: %w", s, err)
-	}
-	hop.Host = name
-	return nil
-}
-
-// isDotted reports whether s is made of digits and dots only: no domain ends in a number.
-func isDotted(s string) bool { return strings.Trim(s, "0123456789.") == "" }
-
-// describe writes a rule back without its password.
-func describe(key string, hop NextHop) string {
-	s := key + ":" + hop.Host
-	if hop.Port != 0 {
-		s += ":" + strconv.Itoa(hop.Port)
-	}
-	if hop.MX {
-		s += " mx"
-	}
-	if hop.User != "" {
-		s += " user=" + url.PathEscape(hop.User)
-	}
-	return s + " tls=" + hop.TLS.String()
-}
-
-// find looks up a domain (A-labels or literal): itself, its suffixes from the longest, all
-// (qmail reference 2.6).
-func (t table) find(domain string) (rule, bool) {
-	if len(t) == 0 {
-		return rule{}, false
-	}
-	if r, ok := t[domain]; ok {
-		return r, true
-	}
-	if !strings.HasPrefix(domain, "[") {
-		for i := range len(domain) {
-			if domain[i] == '.' {
-				if r, ok := t[domain[i:]]; ok {
-					return r, true
-				}
-			}
-		}
-	}
-	r, ok := t[""]
-	return r, ok
 }

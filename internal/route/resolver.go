@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
@@ -24,21 +25,63 @@ type Resolver struct {
 	own        func(netip.Addr) bool
 	names      map[string]struct{} // this host's names
 	deflt      string              // the default domain; "" without one
+	noHost     string              // the domain of addresses without one
+	ipHost     string              // the domain of this host's addresses
 	postmaster mail.Address
 	routes     table
+	routesFile *smtproutes
 	tls        TLSPolicy
+	null       bool    // nothing is delivered here
+	system     *system // nil without system users
+}
+
+// Deps are the world that a Resolver asks. The zero value of each works.
+type Deps struct {
+	Directory directory.Reader // nil has no domains
+	// Own tells which addresses are this host's (see netx.OwnAddrs); nil means loopback only.
+	Own   func(netip.Addr) bool
+	Users Users            // nil is those of Options.Passwd
+	Now   func() time.Time // of looking at files; nil is the system's
 }
 
 var _ Router = (*Resolver)(nil)
 
-// New returns a Resolver. own tells which addresses are this host's (see
-// netx.OwnAddrs); nil means loopback only. The error names each key that is wrong.
+// New returns a Resolver over a directory; see NewWith.
 func New(o Options, dir directory.Reader, own func(netip.Addr) bool) (*Resolver, error) {
-	r := &Resolver{dir: dir, own: own, names: map[string]struct{}{"localhost": {}}}
-	if own == nil {
+	return NewWith(o, Deps{Directory: dir, Own: own})
+}
+
+// NewWith returns a Resolver. The error names each key that is wrong. Files are read when they are
+// first needed: what is wrong with one is an error of the routes that it decides.
+func NewWith(o Options, d Deps) (*Resolver, error) {
+	r := &Resolver{dir: d.Directory, own: d.Own, null: o.NullClient, names: map[string]struct{}{"localhost": {}}}
+	if r.own == nil {
 		r.own = netip.Addr.IsLoopback
 	}
-	var errs []error
+	errs := r.setNames(o)
+	var err error
+	if r.tls, err = ParseTLSPolicy(o.TLS); err != nil {
+		errs = append(errs, fmt.Errorf("tls: %w", err))
+	}
+	if r.routes, err = parseTable(o.Routes, o.NextHop, r.tls); err != nil {
+		errs = append(errs, err)
+	}
+	if _, all := r.routes[""]; o.NullClient && !all {
+		errs = append(errs, errors.New("null_client: want next_hop too, where all mail goes"))
+	}
+	r.routesFile = newSmtproutes(o.RoutesFile, r.tls, d.Now)
+	if r.system, err = newSystem(o, d); err != nil {
+		errs = append(errs, err)
+	}
+	if r.system != nil {
+		r.system.host = r.host(o)
+		r.system.deflt = r.deflt
+	}
+	return r, errors.Join(errs...)
+}
+
+// setNames fills in what this host is called.
+func (r *Resolver) setNames(o Options) (errs []error) {
 	name := func(key, value string) string {
 		n, err := netx.Name(value)
 		if err != nil {
@@ -56,6 +99,13 @@ func New(o Options, dir directory.Reader, own func(netip.Addr) bool) (*Resolver,
 	if o.DefaultDomain != "" {
 		r.deflt = name("default_domain", o.DefaultDomain)
 	}
+	r.noHost, r.ipHost = r.deflt, r.deflt
+	if o.EnvNoHost != "" {
+		r.noHost = name("env_no_host", o.EnvNoHost)
+	}
+	if o.LocalIPHost != "" {
+		r.ipHost = name("local_ip_host", o.LocalIPHost)
+	}
 	r.postmaster = mail.Address{Local: "postmaster", Domain: r.deflt}
 	if o.Postmaster != "" {
 		r.postmaster = mail.ParseAddress(o.Postmaster)
@@ -66,20 +116,13 @@ func New(o Options, dir directory.Reader, own func(netip.Addr) bool) (*Resolver,
 			errs = append(errs, fmt.Errorf("postmaster %q: want an address", o.Postmaster))
 		}
 	}
-	var err error
-	if r.tls, err = ParseTLSPolicy(o.TLS); err != nil {
-		errs = append(errs, fmt.Errorf("tls: %w", err))
-	}
-	if r.routes, err = parseTable(o.Routes, o.NextHop, r.tls); err != nil {
-		errs = append(errs, err)
-	}
-	return r, errors.Join(errs...)
+	return errs
 }
 
 // Route answers what to is.
 func (r *Resolver) Route(ctx context.Context, to mail.Address) (Route, error) {
 	rt := Route{Final: to}
-	if to.Local == "" {
+	if to.Local == "" && r.system == nil {
 		return rt.refuse(reason.BadAddress.With("the local part is empty")), nil
 	}
 	domain, err := r.domain(to.Domain, &rt)
@@ -87,6 +130,15 @@ func (r *Resolver) Route(ctx context.Context, to mail.Address) (Route, error) {
 		return rt.refuse(reason.BadAddress.With(err.Error())), nil
 	}
 	rt.Final.Domain = domain
+	switch {
+	case r.null:
+		return r.toHub(rt, domain)
+	case r.system != nil:
+		if rt.Local { // no domain was written, or this host's address
+			to.Domain = domain
+		}
+		return r.withSystem(ctx, rt, to, domain)
+	}
 	found, locals, err := r.find(ctx, domain, to.Local)
 	switch {
 	case err == nil:
@@ -94,15 +146,29 @@ func (r *Resolver) Route(ctx context.Context, to mail.Address) (Route, error) {
 	case !errors.Is(err, directory.ErrNotFound):
 		return rt, reason.DirectoryUnavailable.Because(err)
 	case rt.Local || r.isOwnName(domain):
-		// The host itself, without a domain of that name in the directory.
-		rt.Local = true
-		rt.step("domain "+domain, "host names", "this host's own name; no domain of that name in the directory")
-		if isRole(to.Local) {
-			return r.toPostmaster(ctx, rt)
-		}
-		return rt.refuse(reason.MailboxUnknown.With(to.String())), nil
+		return r.ownName(ctx, rt, domain)
 	}
-	return r.remote(rt, domain), nil
+	return r.remote(rt, domain)
+}
+
+// ownName answers for the host itself, without a domain of that name.
+func (r *Resolver) ownName(ctx context.Context, rt Route, domain string) (Route, error) {
+	rt.Local = true
+	rt.step("domain "+domain, "host names", "this host's own name; no domain of that name in the directory")
+	if isRole(rt.Final.Local) {
+		return r.toPostmaster(ctx, rt)
+	}
+	return rt.refuse(reason.MailboxUnknown.With(rt.Final.String())), nil
+}
+
+// toHub answers for a null client: nothing is local.
+func (r *Resolver) toHub(rt Route, domain string) (Route, error) {
+	if rt.Final.Local == "" || domain == "" {
+		return rt.refuse(reason.BadAddress.With(rt.Final.String())), nil
+	}
+	rt.Local = false
+	rt.step("domain "+domain, "route.null_client", "nothing is delivered here")
+	return r.remote(rt, domain)
 }
 
 // domain turns the address's domain into the name to look up: the default domain for
@@ -110,8 +176,8 @@ func (r *Resolver) Route(ctx context.Context, to mail.Address) (Route, error) {
 func (r *Resolver) domain(domain string, rt *Route) (string, error) {
 	if domain == "" {
 		rt.Local = true
-		rt.step("address without a domain", "default_domain", "the default domain "+quoted(r.deflt))
-		return r.deflt, nil
+		rt.step("address without a domain", "default_domain", "the default domain "+quoted(r.noHost))
+		return r.noHost, nil
 	}
 	if domain[0] == '[' {
 		a, ok := netx.Literal(domain)
@@ -123,10 +189,19 @@ func (r *Resolver) domain(domain string, rt *Route) (string, error) {
 			return literal, nil
 		}
 		rt.Local = true
-		rt.step("address literal "+literal, "interfaces of this host", "the default domain "+quoted(r.deflt))
-		return r.deflt, nil
+		rt.step("address literal "+literal, "interfaces of this host", "the default domain "+quoted(r.ipHost))
+		return r.ipHost, nil
 	}
 	return netx.Name(domain)
+}
+
+// host is this host's name in key form; a wrong one has been told.
+func (r *Resolver) host(o Options) string {
+	name, err := netx.Name(o.Host)
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 func (r *Resolver) isOwnName(domain string) bool {
@@ -147,7 +222,7 @@ func (r *Resolver) find(ctx context.Context, domain, local string) (directory.Fo
 // findIn asks with the rules that most domains have; only when the answer shows that
 // this one's differ it asks again with those.
 func (r *Resolver) findIn(ctx context.Context, domain, local string) (directory.Found, []candidate, error) {
-	if domain == "" || domain[0] == '[' {
+	if domain == "" || domain[0] == '[' || r.dir == nil {
 		return directory.Found{}, nil, directory.ErrNotFound
 	}
 	separators, caseSensitive := "+", false
@@ -219,7 +294,14 @@ func (r *Resolver) local(ctx context.Context, rt Route, found directory.Found, l
 		return rt.mailbox(found.Account), nil
 	case found.Alias != nil:
 		return rt.forward(found.Alias.Targets, found.Local), nil
-	case isRole(rt.Final.Local):
+	}
+	if r.system != nil {
+		// A domain of both: who has no account may be a user of the system.
+		if done, err := r.system.also(&rt); done || err != nil {
+			return rt, broken(err)
+		}
+	}
+	if isRole(rt.Final.Local) {
 		return r.toPostmaster(ctx, rt)
 	}
 	rt.step("local part "+quoted(rt.Final.Local), "directory: accounts, aliases", "nobody of that name")
@@ -283,24 +365,39 @@ func (r *Resolver) toPostmaster(ctx context.Context, rt Route) (Route, error) {
 }
 
 // remote chooses the next hop.
-func (r *Resolver) remote(rt Route, domain string) Route {
+func (r *Resolver) remote(rt Route, domain string) (Route, error) {
 	rt.Kind = Remote
 	rt.step("domain "+domain, "directory: domains", "not a domain of this host")
-	rule, ok := r.routes.find(domain)
-	if ok {
-		rt.Next = rule.hop
-		where := rule.line
-		if rule.hop.Host == "" {
-			rt.step("domain "+domain, where, "follow the MX records")
-		} else {
-			rt.step("domain "+domain, where, "next hop "+rule.hop.Host)
-		}
-	} else {
+	rule, ok, err := r.rule(domain)
+	switch {
+	case err != nil:
+		return rt, broken(err)
+	case !ok:
 		rt.Next.TLS = r.tls
 		rt.step("domain "+domain, "no route", "follow the MX records")
+	default:
+		rt.Next = rule.hop
+		if rule.hop.Host == "" {
+			rt.step("domain "+domain, rule.line, "follow the MX records")
+		} else {
+			rt.step("domain "+domain, rule.line, "next hop "+rule.hop.Host)
+		}
 	}
 	rt.Next.Domain = domain
-	return rt
+	return rt, nil
+}
+
+// rule finds the route of a domain: that of the configuration for itself or a suffix, that of the
+// file, that of the configuration for all.
+func (r *Resolver) rule(domain string) (rule, bool, error) {
+	own, ok := r.routes.find(domain)
+	if ok && own.key != "" || r.routesFile == nil {
+		return own, ok, nil
+	}
+	if rule, found, err := r.routesFile.find(domain); found || err != nil {
+		return rule, found, err
+	}
+	return own, ok, nil
 }
 
 // mailbox makes the answer for an account.

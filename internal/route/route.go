@@ -56,6 +56,20 @@ type User struct {
 	Ext      string // the extension, in its original case
 	Local    string // the local part with the prefix of virtualdomains: the variable LOCAL
 	Host     string // the domain as the sender wrote it: the variable HOST
+
+	// Instructions stand in place of a .qmail file where there are any: the user's home is not searched,
+	// nor are there -owner files. They come from an alias of /etc/aliases, and run as this user.
+	Instructions []Instruction
+	// Owner is the reverse-path of what Instructions send on; the zero Address keeps the sender's.
+	Owner mail.Address
+}
+
+// Instruction is one line as in a .qmail file (dot-qmail(5)): "/file" (absolute; a maildir with a slash at its
+// end), "&address", and "!program", which is "|program" with the lines UFLINE, RPLINE and DTLINE before
+// the message, as aliases give it (qmail reference 18.2).
+type Instruction struct {
+	Line  string
+	Where string // FILE:LINE
 }
 
 // DeliveredTo is the header line, without its end, of a delivery for the user (qmail reference 9.2):

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/fs/reread"
+	"github.com/postilion/postilion/internal/qmail"
 )
 
 // User is one line of passwd(5).
@@ -26,6 +27,7 @@ type User struct {
 	UID, GID    uint32
 	Gecos       string
 	Home, Shell string
+	Line        int // in the file; 0 where getent knows the user
 }
 
 // Options are where users are found. The zero value is this system's.
@@ -88,6 +90,9 @@ func New(o Options) *Users {
 	return u
 }
 
+// File returns the path of the file, which User.Line counts in.
+func (u *Users) File() string { return u.passwd.Path }
+
 // Lookup finds a user by name.
 func (u *Users) Lookup(name string) (User, bool, error) {
 	known, err := u.passwd.Get()
@@ -107,8 +112,9 @@ func (u *Users) Lookup(name string) (User, bool, error) {
 // first of two with one name counts.
 func parsePasswd(data []byte) (map[string]User, error) {
 	users := make(map[string]User, bytes.Count(data, []byte{'\n'}))
-	for line := range strings.Lines(string(data)) {
-		if user, ok := parseLine(strings.TrimSuffix(line, "\n")); ok {
+	for n, line := range qmail.Lines(data) {
+		if user, ok := parseLine(line); ok {
+			user.Line = n
 			if _, twice := users[user.Name]; !twice {
 				users[user.Name] = user
 			}

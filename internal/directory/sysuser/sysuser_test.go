@@ -25,7 +25,7 @@ const passwd = "root:x:0:0:root:/root:/bin/sh\njoe:x:507:100:Joe,,,:/home/joe:/b
 func TestAUserIsFoundAsInPasswd(t *testing.T) {
 	t.Parallel()
 	u := New(Options{Passwd: write(t, "passwd", passwd, 0o644)})
-	want := User{Name: "joe", UID: 507, GID: 100, Gecos: "Joe,,,", Home: "/home/joe", Shell: "/bin/sh"}
+	want := User{Name: "joe", UID: 507, GID: 100, Gecos: "Joe,,,", Home: "/home/joe", Shell: "/bin/sh", Line: 2}
 	if got, ok, err := u.Lookup("joe"); err != nil || !ok || got != want {
 		t.Errorf("%+v %v %v: %s", got, ok, err, cmp.Diff(want, got))
 	}
