@@ -6,14 +6,22 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postilion/postilion/internal/tools/admin"
+	"github.com/postilion/postilion/internal/tools/box"
 	"github.com/postilion/postilion/internal/tools/stamp"
+	"github.com/postilion/postilion/internal/tools/svc"
 	"github.com/postilion/postilion/internal/tools/tool"
+	"github.com/postilion/postilion/internal/tools/wrap"
 )
 
 // Programs returns every program, sorted by name.
 func Programs() []tool.Program {
 	all := slices.Concat(
+		admin.Programs(),
+		box.Programs(),
 		stamp.Programs(),
+		svc.Programs(),
+		wrap.Programs(),
 	)
 	slices.SortFunc(all, func(a, b tool.Program) int { return strings.Compare(a.Name, b.Name) })
 	return all

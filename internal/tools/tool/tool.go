@@ -47,13 +47,16 @@ type Env struct {
 	Now     func() time.Time
 	Zone    *time.Location // local time; nil means the process's
 
+	// Wait waits for a time; nil means a timer.
+	Wait func(ctx context.Context, d time.Duration) error
+
 	// FD returns a further descriptor by its number, 3 and up; nil when it is not open. The
-	// reader of the result closes nothing.
+	// caller closes nothing.
 	FD func(n int) *os.File
 
-	// Exec replaces the process by the program argv[0], found along PATH. It returns only when
-	// that failed. Nil means execve(2).
-	Exec func(argv, environ []string) error
+	// Exec replaces the process by another program, found along PATH. It returns only when that
+	// failed. Nil means execve(2).
+	Exec func(Image) error
 }
 
 // System returns the process's own world, for a program of that command line.
@@ -243,4 +246,28 @@ func ErrText(err error) string {
 		return "file already exists"
 	}
 	return err.Error()
+}
+
+// Sleep waits for d, or until ctx ends.
+func (e *Env) Sleep(ctx context.Context, d time.Duration) error {
+	if e.Wait != nil {
+		return e.Wait(ctx, d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// QmailHome returns the folder of the qmail host's files: $POSTILION_QMAIL, else /var/qmail,
+// below $POSTILION_ROOT where that is set.
+func (e *Env) QmailHome() string {
+	if dir := e.Getenv("POSTILION_QMAIL"); dir != "" {
+		return e.Path(dir)
+	}
+	return e.Getenv("POSTILION_ROOT") + "/var/qmail"
 }
