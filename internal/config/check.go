@@ -225,6 +225,7 @@ func (h *Hop) line() (string, error) {
 // fill derives what the parts want from other keys. It runs on a checked configuration.
 func (c *Config) fill() {
 	c.Route.Host, c.Submit.Host, c.Remote.Host = c.Host, c.Host, c.Host
+	c.Inject.Host = c.Host
 	for _, s := range []*SMTP{&c.SMTP, &c.Submission, &c.Submissions, &c.LMTP} {
 		s.Host = c.Host
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/intake/inject"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
@@ -38,6 +39,7 @@ type Config struct {
 	Submission  SMTP                `toml:"submission" defaults:"listen=:587" doc:"mail that accounts send, with STARTTLS"`
 	Submissions SMTP                `toml:"submissions" defaults:"listen=:465" doc:"mail that accounts send, with TLS from the first byte"`
 	LMTP        SMTP                `toml:"lmtp" doc:"mail for mailboxes here from another server of the house"`
+	Inject      inject.Options      `toml:"inject" doc:"mail that programs of this host hand in: sendmail, qmail-inject and their kin"`
 	POP3        POP3                `toml:"pop3" defaults:"listen=:110" doc:"reading mail, with STLS"`
 	POP3S       POP3                `toml:"pop3s" defaults:"listen=:995" doc:"reading mail, with TLS from the first byte"`
 	Policy      policy.Options      `toml:"policy" doc:"who may send what to whom"`

@@ -21,6 +21,8 @@ type socket struct {
 	Role    Role   `json:"role"`
 	Address string `json:"addr,omitempty"`  // of TCP
 	Admin   bool   `json:"admin,omitempty"` // a Unix socket that only root and the owner may use
+	Open    bool   `json:"open,omitempty"`  // a Unix socket that every user may use
+	Path    string `json:"path,omitempty"`  // of a Unix socket outside of the run folder
 }
 
 // unix reports whether the socket is one of the run folder's.
@@ -89,6 +91,9 @@ func bind(data string, sockets []socket, ids *identities) (all bound, err error)
 
 func bindUnix(data string, s socket, ids *identities) (net.Listener, error) {
 	path := control.SocketPath(data, s.Name)
+	if s.Path != "" {
+		path = s.Path
+	}
 	// The folder's lock is held: a socket that is there belongs to nobody.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -103,7 +108,10 @@ func bindUnix(data string, s socket, ids *identities) (net.Listener, error) {
 	}
 	l.SetUnlinkOnClose(false)
 	mode, group := fs.FileMode(0o600), -1
-	if ids != nil && !s.Admin {
+	switch {
+	case s.Open:
+		mode = 0o666
+	case ids != nil && !s.Admin:
 		mode, group = 0o660, ids.run
 	}
 	if err := errors.Join(os.Chown(path, -1, group), os.Chmod(path, mode)); err != nil {

@@ -135,6 +135,7 @@ func sockets(c *config.Config) (list []socket) {
 	if c.TLS.ACME {
 		tcp("acme", SMTPD, []string{c.TLS.ACMEHTTP})
 	}
+	list = append(list, injectSockets(c)...)
 	for _, r := range allRoles {
 		list = append(list, socket{Name: string(r), Role: r}, socket{Name: adminSocket(r), Role: r, Admin: true})
 	}

@@ -49,7 +49,7 @@ func makeFolders(data string, ids *identities) error {
 	for _, f := range all {
 		path := filepath.Join(data, f.name)
 		mode := f.mode
-		if ids == nil {
+		if ids == nil && f.name != control.RunFolder { // which holds a socket for every user
 			mode = 0o700
 		}
 		if err := os.MkdirAll(path, 0o700); err != nil {

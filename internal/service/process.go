@@ -23,9 +23,11 @@ import (
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/stats"
+	"github.com/postilion/postilion/internal/submit"
 	"github.com/postilion/postilion/internal/trace"
 	"github.com/postilion/postilion/internal/trace/journal"
 	"github.com/postilion/postilion/internal/trace/logs"
+	"github.com/postilion/postilion/internal/trace/watch"
 )
 
 // process runs a set of roles in this process.
@@ -44,6 +46,8 @@ type process struct {
 	parts   map[Role]*part
 	started []*part // in order
 
+	filters *submit.Filters // of all generations of the configuration
+
 	here here // what this process's roles offer each other
 
 	failed chan error // a part's end that nobody asked for
@@ -53,6 +57,7 @@ type process struct {
 type part struct {
 	role     Role
 	recorder trace.Recorder
+	watch    *watch.Hub // for those who follow a message
 	counters *stats.Counters
 	blocks   *blocks // of a role with listeners
 
@@ -71,7 +76,7 @@ type part struct {
 // newProcess opens what all roles of a process share.
 func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Duration, stderr io.Writer) (*process, error) {
 	p := &process{cfg: c, roles: roles, sockets: sockets, table: new(serve.Table),
-		parts: map[Role]*part{}, failed: make(chan error, 16)}
+		parts: map[Role]*part{}, failed: make(chan error, 16), filters: newFilters(c)}
 	p.clock = clock.System{}
 	if offset != 0 {
 		p.clock = clock.Offset{Clock: p.clock, By: offset}
@@ -202,7 +207,8 @@ func (p *process) startEvents(part *part) error {
 		return err
 	}
 	part.counters = counters
-	part.recorder = trace.Tee{j, counters, p.log.Events}
+	part.watch = new(watch.Hub)
+	part.recorder = trace.Tee{j, counters, p.log.Events, part.watch}
 	return nil
 }
 

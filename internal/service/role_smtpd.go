@@ -40,6 +40,7 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 	}
 	service := p.authService()
 	etrn := p.etrn()
+	local := &injection{p: p, part: part}
 	part.prepare = func(c *config.Config) (func(), error) {
 		submitter, floors, err := p.newSubmitter(c, part)
 		if err != nil {
@@ -54,10 +55,15 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 				return nil, err
 			}
 		}
+		setLocal, err := local.prepare(c, submitter, deps)
+		if err != nil {
+			return nil, err
+		}
 		return func() {
 			for name, h := range fresh {
 				handlers[name].set(h)
 			}
+			setLocal()
 		}, nil
 	}
 	if err := prepareNow(part, p.cfg); err != nil {
@@ -99,6 +105,7 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	quota := &seam.RoomCache{Room: room, Log: p.logger()}
 	return submit.New(c.Submit, submit.Deps{
 		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask,
+		Filters: p.filters,
 	}), floors, nil
 }
 

@@ -100,13 +100,13 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	target, err := remote.New(p.cfg.Remote, remote.Deps{Resolver: resolver})
+	target, err := remote.New(p.cfg.Remote, remote.Deps{Resolver: resolver, Dialogue: dialogue(part.watch, p.clock)})
 	if err != nil {
 		return err
 	}
 	part.close = append(part.close, target.Close)
 	p.here.remote, p.here.hosts = target, target
-	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, target), seam.HostsHandlers(target))
+	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, target), seam.HostsHandlers(target), watchHandlers(part.watch))
 	part.admin = seam.HostsHandlers(target)
 	return nil
 }
@@ -160,7 +160,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	p.log.Events.SetLimits(p.cfg.Dispatch.LocalParallel, p.cfg.Dispatch.RemoteParallel)
 	watch := &postmaster{router: router, log: p.logger()}
 	part.run = append(part.run, d.Run, watch.run)
-	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d))
+	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d), viewHandlers(d), watchHandlers(part.watch))
 	part.admin = queueHandlers(store, d, router)
 	part.facts = func(context.Context) map[string]any { return watch.facts(queueFacts(d.Stats(0))) }
 	return nil

@@ -60,7 +60,7 @@ var roleGroups = map[Role][]string{
 	Local:   {"local"},
 	Remote:  {"remote", "dns"},
 	Queue:   {"queue", "dispatch", "bounce", "route"},
-	SMTPD:   {"smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "route", "tls"},
+	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "route", "tls"},
 	Access:  {"pop3", "pop3s", "local", "tls"},
 	Console: {"metrics"},
 }

@@ -83,6 +83,9 @@ func (w *contentWriter) finish(complete bool) (last smtp.Reply) {
 	if w.stop || w.broken != nil || w.refused != nil {
 		return last
 	}
+	if w.s.tap != nil {
+		w.s.tap(">>> (the message) " + map[bool]string{false: ".", true: "BDAT LAST"}[w.bdat])
+	}
 	last, w.broken = w.s.reply(w.s.t.o.DotTimeout)
 	return last
 }

@@ -44,12 +44,14 @@ func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
 		return x == to || slices.ContainsFunc(failures, func(f netx.Failure) bool { return f.To == x })
 	})
 	s := t.newSession(a.key, conn, h, to)
+	s.tap = a.tap()
 	f, ok := s.begin(ctx, h, a.key.tls)
 	var broken *tlsError
 	if !ok && a.key.tls == route.TLSOpportunistic && !a.key.required && errors.As(f.err, &broken) && ctx.Err() == nil {
 		// RFC 7435: rather in plain text than not at all, on a connection of its own.
 		if conn, err = t.deps.Dial(ctx, to); err == nil {
 			s = t.newSession(a.key, conn, h, to)
+			s.tap = a.tap()
 			s.plain = "STARTTLS failed: " + smtp.Text(broken.Error(), 200)
 			f, ok = s.begin(ctx, h, route.TLSNone)
 		}
@@ -242,6 +244,8 @@ func (s *session) login() (failure, bool) {
 	if s.key.user == "" {
 		return failure{}, true
 	}
+	s.secret = true
+	defer func() { s.secret = false }()
 	if s.tls == "" && !s.addr.Addr().IsLoopback() {
 		s.quit()
 		return s.failed(reason.AuthNotPossible.With(s.who(), "the connection is not encrypted"), ""), false

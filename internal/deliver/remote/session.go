@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,9 @@ type session struct {
 	tainted  bool // an interruption came too late to be told apart: use no further
 	reset    bool // a transaction was left open: RSET comes before the next MAIL
 	timer    *time.Timer
+
+	tap    func(line string) // is told the dialogue of the message at hand; nil mostly
+	secret bool              // what is sent next is a password
 
 	mu          sync.Mutex
 	interrupted bool
@@ -106,6 +110,9 @@ func (s *session) broken(err error) error {
 
 // flush sends the gathered commands in one write.
 func (s *session) flush() error {
+	if s.tap != nil {
+		s.tell(s.out)
+	}
 	_, err := s.conn.Write(s.out)
 	s.out = s.out[:0]
 	return err
@@ -123,7 +130,23 @@ func (s *session) reply(d time.Duration) (smtp.Reply, error) {
 	if err != nil {
 		return r, s.broken(err)
 	}
+	if s.tap != nil {
+		for line := range strings.SplitSeq(r.Verbatim(maxRemote), "\n") {
+			s.tap("<<< " + clean(line))
+		}
+	}
 	return r, nil
+}
+
+// tell passes the commands on that are about to be sent.
+func (s *session) tell(out []byte) {
+	if s.secret {
+		s.tap(">>> (a password)")
+		return
+	}
+	for line := range strings.Lines(string(out)) {
+		s.tap(">>> " + clean(strings.TrimRight(line, "\r\n")))
+	}
 }
 
 // command sends one command and reads its reply within d.

@@ -159,6 +159,7 @@ func (a *attempt) run(ctx context.Context) {
 		}
 	}
 	if s != nil {
+		s.tap = nil
 		a.t.idle.put(s)
 	}
 }
@@ -168,7 +169,7 @@ func (a *attempt) run(ctx context.Context) {
 func (a *attempt) session(ctx context.Context) *session {
 	if !a.fresh {
 		if s := a.t.idle.get(a.key); s != nil {
-			s.reused = true
+			s.reused, s.tap = true, a.tap()
 			return s
 		}
 	}
@@ -201,6 +202,14 @@ func (a *attempt) session(ctx context.Context) *session {
 		a.fail(f)
 	}
 	return nil
+}
+
+// tap returns who follows the message's dialogue.
+func (a *attempt) tap() func(line string) {
+	if a.t.deps.Dialogue == nil {
+		return nil
+	}
+	return a.t.deps.Dialogue(a.job.Envelope.ID)
 }
 
 // fail keeps what a host did wrong. A temporary failure outlasts permanent ones: that host may

@@ -22,6 +22,7 @@ const (
 	Receive    Mode = iota // mail from other hosts, port 25
 	Submission             // mail of this host's accounts, ports 587 and 465: AUTH before MAIL (RFC 6409)
 	LMTP                   // mail for this host's mailboxes from another server of the house, RFC 2033
+	Local                  // mail of a program of this host, over the local socket (sendmail -bs)
 )
 
 // Options are one listener's. The zero value works once Host is set.

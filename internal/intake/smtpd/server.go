@@ -68,7 +68,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Clock == nil {
 		d.Clock = clock.System{}
 	}
-	s := &Server{o: o, d: d, role: map[Mode]string{Receive: "smtp", Submission: "submission", LMTP: "lmtp"}[o.Mode]}
+	s := &Server{o: o, d: d, role: map[Mode]string{Receive: "smtp", Submission: "submission", LMTP: "lmtp", Local: "inject"}[o.Mode]}
 	s.out.New = newBuffer(outBuffer)
 	for i, size := range sizes {
 		s.in[i].New = newBuffer(size)

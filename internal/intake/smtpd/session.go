@@ -44,7 +44,7 @@ func newSession(srv *Server, c *serve.Conn) *session {
 	s.buf = s.small[:]
 	s.src = submit.Source{
 		Role: srv.role, Session: c.ID, Client: c.Client.Addr(),
-		LocalOnly: srv.o.Mode == LMTP, Complete: srv.o.Mode == Submission,
+		LocalOnly: srv.o.Mode == LMTP, Complete: srv.o.Mode == Submission, Local: srv.o.Mode == Local,
 	}
 	if state := c.TLS(); state != nil {
 		s.src.TLS = describeTLS(state)
@@ -80,7 +80,7 @@ func (s *session) serve(ctx context.Context) {
 
 // greet says who we are, or why not. It waits for nothing.
 func (s *session) greet() bool {
-	if s.src.TLS == "" && spokeEarly(s.raw) {
+	if s.src.TLS == "" && s.srv.o.Mode != Local && spokeEarly(s.raw) {
 		s.fatal(reason.EarlyTalker)
 		return false
 	}
@@ -160,7 +160,7 @@ func (s *session) command(line string) {
 // had to: before PIPELINING was offered, and after what must end a group (RFC 2920 3.1). One who writes
 // a message before the 354 does not see our answers, and may be writing through somebody else.
 func (s *session) early(verb smtp.Verb) bool {
-	if s.buffered() == 0 {
+	if s.buffered() == 0 || s.srv.o.Mode == Local { // a script is piped into sendmail -bs at once
 		return false
 	}
 	switch verb {

@@ -1,0 +1,310 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/id"
+	wire "github.com/postilion/postilion/internal/inject"
+	"github.com/postilion/postilion/internal/intake/inject"
+	"github.com/postilion/postilion/internal/intake/smtpd"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/smtp"
+	"github.com/postilion/postilion/internal/submit"
+	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/watch"
+)
+
+// This file is the local socket's wiring: programs of this host hand in mail through role smtpd, see
+// the queue through role queue, and watch their message in queue and remote alike.
+
+// injectSocket is the local socket's name.
+const injectSocket = "inject"
+
+const methodWatch = "watch" // of the seams' sockets of roles queue and remote
+
+// injectSockets are what the local socket listens on: one in the run folder, and one where the
+// operator wants it.
+func injectSockets(c *config.Config) []socket {
+	list := []socket{{Name: injectSocket, Role: SMTPD, Open: true}}
+	if c.Inject.Socket != "" {
+		list = append(list, socket{Name: injectSocket, Role: SMTPD, Open: true, Path: c.Inject.Socket})
+	}
+	return list
+}
+
+// newFilters are what filters run with.
+func newFilters(c *config.Config) *submit.Filters {
+	return &submit.Filters{Env: []string{
+		"PATH=/var/qmail/bin:/usr/local/bin:/usr/bin:/bin",
+		wire.SocketVariable + "=" + control.SocketPath(c.Data, injectSocket),
+	}}
+}
+
+// injection serves the local socket in role smtpd.
+type injection struct {
+	p      *process
+	part   *part
+	server *inject.Server
+}
+
+// prepare checks a configuration and returns what brings it into force. The first one also starts
+// the server.
+func (j *injection) prepare(c *config.Config, submitter *submit.Submitter, deps smtpd.Deps) (func(), error) {
+	p := j.p
+	o := c.SMTP.Options
+	o.Mode = smtpd.Local
+	deps.Auth, deps.TLS, deps.ETRN, deps.Busy = nil, nil, nil, nil // local mail is queued whatever the load
+	dialogue, err := smtpd.New(o, deps)
+	if err != nil {
+		return nil, err
+	}
+	d := inject.Deps{Submit: submitter, Queue: p.queueView(), Watch: p.watchMessage, SMTP: dialogue, IDs: p.ids,
+		Owner: control.Owners(p.cfg.Data), Clock: p.clock, Log: p.logger(),
+		Explain: func(ctx context.Context, a string, test bool) string { return explain(ctx, submitter, a, test) }}
+	if j.server != nil {
+		return j.server.Prepare(c.Inject, d)
+	}
+	if j.server, err = inject.New(c.Inject, d); err != nil {
+		return nil, err
+	}
+	for _, l := range p.sockets.named(injectSocket) {
+		j.part.run = append(j.part.run, func(ctx context.Context) error { return j.server.Serve(ctx, l) })
+	}
+	return func() {}, nil
+}
+
+// queueView is the queue as mailq and sendmail -q want it.
+func (p *process) queueView() inject.Queue {
+	if d := p.here.dispatcher; d != nil {
+		return localQueue{d}
+	}
+	return remoteQueue{p.client(Queue).Client}
+}
+
+type localQueue struct{ d *dispatch.Dispatcher }
+
+// List implements inject.Queue.
+func (q localQueue) List(ctx context.Context, limit int, cursor string) ([]dispatch.Info, string, error) {
+	awaitLoaded(ctx, q.d)
+	return q.d.List(ctx, dispatch.Filter{}, limit, cursor)
+}
+
+// Flush implements inject.Queue.
+func (q localQueue) Flush(ctx context.Context) (int, error) {
+	awaitLoaded(ctx, q.d)
+	return q.d.Flush(), nil
+}
+
+type remoteQueue struct{ cl *rpc.Client }
+
+// List implements inject.Queue.
+func (q remoteQueue) List(ctx context.Context, limit int, cursor string) ([]dispatch.Info, string, error) {
+	r, err := rpc.Do[listRequest, listReply](ctx, q.cl, methodList, listRequest{Limit: limit, Cursor: cursor})
+	return r.List, r.Next, err
+}
+
+// Flush implements inject.Queue.
+func (q remoteQueue) Flush(ctx context.Context) (int, error) {
+	return rpc.Do[none, int](ctx, q.cl, methodFlush, none{})
+}
+
+// viewHandlers lets role smtpd see and flush the queue for its programs.
+func viewHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
+	q := localQueue{d}
+	return map[string]rpc.Handler{
+		methodList: rpc.Handle(func(ctx context.Context, r listRequest) (reply listReply, err error) {
+			reply.List, reply.Next, err = q.List(ctx, min(max(r.Limit, 1), maxListed), r.Cursor)
+			return fitFrame(reply), err
+		}),
+		methodFlush: rpc.Handle(func(ctx context.Context, _ none) (int, error) { return q.Flush(ctx) }),
+	}
+}
+
+// watchHandlers gives the events of one message as a stream, until the caller hangs up.
+func watchHandlers(h *watch.Hub) map[string]rpc.Handler {
+	return map[string]rpc.Handler{methodWatch: func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
+		message, err := id.Parse(string(request))
+		if err != nil {
+			return nil, err
+		}
+		sub, err := h.Subscribe(message)
+		if err != nil {
+			return nil, err
+		}
+		defer sub.Close()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			defer cancel()
+			for { // the caller sends nothing: this ends when it goes
+				if _, err := c.Recv(); err != nil {
+					return
+				}
+			}
+		}()
+		tell := func(v any) error {
+			p, err := json.Marshal(v)
+			if err != nil {
+				return err
+			}
+			return errors.Join(c.Send(p), c.Flush())
+		}
+		if err := tell("watching"); err != nil {
+			return nil, rpc.MidStream(err)
+		}
+		for {
+			select {
+			case <-ctx.Done():
+				return nil, rpc.MidStream(io.EOF)
+			case e := <-sub.Events():
+				if err := tell(&e); err != nil {
+					return nil, rpc.MidStream(err)
+				}
+			}
+		}
+	}}
+}
+
+// watchedRoles are those that tell of a message under way.
+var watchedRoles = []Role{Queue, Remote}
+
+// watchMessage gives a message's events of all roles, until ctx ends.
+func (p *process) watchMessage(ctx context.Context, message id.ID) (<-chan trace.Event, error) {
+	out := make(chan trace.Event, 64)
+	var begun []func()
+	for _, r := range watchedRoles {
+		run, err := p.watchRole(ctx, r, message, out)
+		if err != nil {
+			return nil, fmt.Errorf("role %s: %w", r, err)
+		}
+		begun = append(begun, run)
+	}
+	for _, run := range begun {
+		go run()
+	}
+	return out, nil
+}
+
+// watchRole begins to watch one role; the returned function passes its events on until ctx ends.
+func (p *process) watchRole(ctx context.Context, r Role, message id.ID, out chan<- trace.Event) (func(), error) {
+	pass := func(e trace.Event) bool {
+		select {
+		case out <- e:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if part := p.parts[r]; part != nil && part.watch != nil {
+		sub, err := part.watch.Subscribe(message)
+		if err != nil {
+			return nil, err
+		}
+		return func() {
+			defer sub.Close()
+			for {
+				select {
+				case e := <-sub.Events():
+					if !pass(e) {
+						return
+					}
+				case <-ctx.Done():
+					return
+				}
+			}
+		}, nil
+	}
+	s, err := p.client(r).Open(ctx, methodWatch, []byte(message.String()))
+	if err == nil {
+		if err = s.Flush(); err == nil {
+			_, err = s.Recv() // it watches from here on
+		}
+		if err != nil {
+			s.Close()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		defer s.Close()
+		for {
+			p, err := s.Recv()
+			var e trace.Event
+			if err != nil || json.Unmarshal(p, &e) != nil || !pass(e) {
+				return
+			}
+		}
+	}, nil
+}
+
+// dialogue lets role remote tell the lines of a session to those who watch its message.
+func dialogue(h *watch.Hub, c clock.Clock) func(id.ID) func(string) {
+	return func(message id.ID) func(string) {
+		if !h.Watched(message) {
+			return nil
+		}
+		return func(line string) {
+			h.Record(trace.Event{Time: c.Now().UTC(), Kind: trace.Dialogue, Role: "remote", Message: message, Text: line})
+		}
+	}
+}
+
+// explain tells where an address leads, as sendmail -bv and -bt do (qmail reference 25.3, 25.4).
+func explain(ctx context.Context, s *submit.Submitter, address string, test bool) string {
+	r, err := s.Route(ctx, mail.ParseAddress(address))
+	var b strings.Builder
+	if test {
+		for _, step := range r.Steps {
+			b.WriteString(oneLine(step.What+": "+step.Result+" ["+step.Where+"]") + "\n")
+		}
+	}
+	b.WriteString(oneLine(address+"... "+destination(&r, err)) + "\n")
+	return b.String()
+}
+
+// destination words a route as sendmail -bv does.
+func destination(r *route.Route, err error) string {
+	switch {
+	case err != nil:
+		return "cannot be told: " + reason.As(err).Text(reason.English)
+	case r.Kind == route.Refused && r.Err != nil && r.Err.Reason == reason.MailboxUnknown.Reason:
+		return "User unknown"
+	case r.Kind == route.Refused:
+		return reason.As(r.Err).Text(reason.English)
+	case r.Kind == route.Mailbox:
+		return "deliverable: mailer mailbox, user " + r.Account.Address.String()
+	case r.Kind == route.Forward:
+		list := make([]string, len(r.Targets))
+		for i, t := range r.Targets {
+			list[i] = t.String()
+		}
+		return "aliased to " + strings.Join(list, ", ")
+	case r.Kind == route.SystemUser:
+		return "deliverable: mailer local, user " + r.User.Name
+	}
+	host := r.Next.Host
+	if host == "" {
+		host = r.Next.Domain
+	}
+	if r.Next.Port != 0 {
+		host += ":" + strconv.Itoa(r.Next.Port)
+	}
+	return "deliverable: mailer esmtp, host " + host + ", user " + r.Final.String()
+}
+
+// oneLine makes a text fit for one line of a terminal.
+func oneLine(s string) string { return smtp.Text(s, 2000) }
