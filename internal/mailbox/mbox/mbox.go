@@ -1,0 +1,228 @@
+// Package mbox appends messages to mailboxes that are one file (mbox(5), qmail reference 10.3).
+//
+// A delivery is made when the file is synced; before that, or when it fails, the file has its
+// old length again. Other programs are kept away by flock(2) and by a file NAME.lock, whichever
+// they look at. There is no name to know a delivery again by: one that a crash cuts off from its
+// record is made twice.
+package mbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// fileMode is a new mailbox's: its owner's alone (qmail reference 10.3).
+const fileMode = 0o600
+
+// Store appends to mailboxes in the files of one FS. The zero value of the other fields works. It
+// is safe for concurrent use, also by several processes.
+type Store struct {
+	FS fs.FS
+	// Barrier makes the deliveries of many callers durable with one sync; nil syncs each.
+	Barrier *fs.Barrier
+	Clock   clock.Clock // nil is the system's
+	// LockWait is how long a locked mailbox is waited for; 0 is 30 s (qmail reference 10.3).
+	LockWait time.Duration
+	// StaleLock is the age at which NAME.lock is taken for left behind; 0 is 5 minutes.
+	StaleLock time.Duration
+}
+
+// Error is why a message was not appended. Op is "open", "lock", "read" (of the message) or "write".
+type Error struct {
+	Op  string
+	Err error
+}
+
+func (e *Error) Error() string { return "mbox: " + e.Op + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Append adds one message to the mailbox at name: head, which begins with the From_ line, then the
+// body with LF line ends. With a nil error it is durable there. Other errors than the context's
+// are *Error.
+func (s *Store) Append(ctx context.Context, name string, head []byte, body io.Reader) error {
+	b, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	err = b.append(head, body)
+	if e := b.close(); err == nil && e != nil {
+		err = &Error{"write", e} // NFS may tell of a failed write only here
+	}
+	return err
+}
+
+// box is a mailbox open for one delivery.
+type box struct {
+	s     *Store
+	name  string
+	file  fs.File
+	size  int64  // before the delivery
+	plain bool   // a regular file: it is locked, and cut back after a failure
+	dot   bool   // NAME.lock is ours
+	ends  string // what the message before lacks
+}
+
+// open opens and locks the mailbox. A mailbox that a program puts another file in place of
+// meanwhile is opened again.
+func (s *Store) open(ctx context.Context, name string) (*box, error) {
+	b := &box{s: s, name: name}
+	patience := s.LockWait
+	if patience <= 0 {
+		patience = 30 * time.Second
+	}
+	ctx2, cancel := context.WithTimeoutCause(ctx, patience, fs.ErrLocked)
+	defer cancel()
+	for {
+		if err := b.openFile(); err != nil {
+			return nil, &Error{"open", err}
+		}
+		err := b.lock(ctx2)
+		if err == nil && b.current() {
+			return b, b.measure()
+		}
+		b.close()
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		default:
+			return nil, &Error{"lock", err}
+		}
+	}
+}
+
+// openFile opens for reading too where that is allowed, to see how the file ends. A device takes
+// messages, /dev/null the most; pipes and sockets, on which a writer may wait without end, do not.
+func (b *box) openFile() error {
+	const flags = os.O_APPEND | os.O_CREATE | syscall.O_NONBLOCK
+	f, err := b.s.FS.OpenFile(b.name, os.O_RDWR|flags, fileMode)
+	if errors.Is(err, syscall.EACCES) {
+		f, err = b.s.FS.OpenFile(b.name, os.O_WRONLY|flags, fileMode)
+	}
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
+		return errors.Join(&os.PathError{Op: "open", Path: b.name, Err: syscall.ENXIO}, f.Close())
+	}
+	b.file, b.plain = f, info.Mode().IsRegular()
+	return nil
+}
+
+// current reports whether name still leads to the file that was locked, as far as the system
+// tells.
+func (b *box) current() bool {
+	if !b.plain {
+		return true
+	}
+	there, err := b.s.FS.Stat(b.name)
+	if err != nil {
+		return false
+	}
+	mine, err := b.file.Stat()
+	if err != nil {
+		return true
+	}
+	x, ok1 := there.Sys().(*syscall.Stat_t)
+	y, ok2 := mine.Sys().(*syscall.Stat_t)
+	return !ok1 || !ok2 || x.Ino == y.Ino && x.Dev == y.Dev
+}
+
+// measure finds where the delivery begins, and what a half one before it left: a message must
+// start after an empty line to be seen as one.
+func (b *box) measure() error {
+	info, err := b.file.Stat()
+	if err != nil {
+		b.close()
+		return &Error{"open", err}
+	}
+	if b.size = info.Size(); !b.plain || b.size == 0 {
+		return nil
+	}
+	var end [2]byte
+	n, err := b.file.ReadAt(end[:], max(b.size-2, 0))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil // not readable: taken as it is, as qmail-local does
+	}
+	switch tail := string(end[:n]); {
+	case tail == "\n\n":
+	case tail[n-1] == '\n':
+		b.ends = "\n"
+	default:
+		b.ends = "\n\n"
+	}
+	return nil
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// append writes the message and makes it durable.
+func (b *box) append(head []byte, body io.Reader) (err error) {
+	defer func() {
+		if err != nil && b.plain {
+			b.file.Truncate(b.size) // best effort: a half message is followed by an empty line
+		}
+	}()
+	q := &quoter{w: b.file, buf: append(append(make([]byte, 0, 64<<10), b.ends...), head...)}
+	pooled := buffers.Get().(*[]byte)
+	defer buffers.Put(pooled)
+	for {
+		n, rerr := body.Read(*pooled)
+		if werr := q.write((*pooled)[:n]); werr != nil {
+			return &Error{"write", werr}
+		}
+		if errors.Is(rerr, io.EOF) {
+			break
+		}
+		if rerr != nil {
+			return &Error{"read", rerr}
+		}
+	}
+	if err := q.end(); err != nil {
+		return &Error{"write", err}
+	}
+	if !b.plain {
+		return nil
+	}
+	if err := b.sync(); err != nil {
+		return &Error{"write", err}
+	}
+	return nil
+}
+
+// sync makes the content durable, and of a new mailbox the name. A mailbox that was empty may be
+// one whose maker lost its power.
+func (b *box) sync() error {
+	dir := path.Dir(b.name)
+	switch {
+	case b.s.Barrier != nil && b.size == 0:
+		return errors.Join(b.s.Barrier.Files(b.file), b.s.Barrier.Dirs(dir))
+	case b.s.Barrier != nil:
+		return b.s.Barrier.Files(b.file)
+	case b.size == 0:
+		return errors.Join(b.file.Sync(), b.s.FS.SyncDir(dir))
+	}
+	return b.file.Sync()
+}
+
+// close gives the mailbox back.
+func (b *box) close() error {
+	err := b.file.Close()
+	b.unlockDot()
+	return err
+}
