@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +19,7 @@ import (
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/intake/inject"
 	"github.com/postilion/postilion/internal/intake/smtpd"
+	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
@@ -34,6 +37,9 @@ const FileName = "postilion.toml"
 type Config struct {
 	Host string `toml:"host" doc:"this server's name in greetings, Received fields and bounces; the only key that a working server needs" example:"mail.example.test"`
 	Data string `toml:"data" doc:"the data folder; empty is the folder of this file" example:"/var/lib/postilion"`
+
+	Qmail     string `toml:"qmail" doc:"the folder of a qmail to run on as it stands: its control files go before the defaults and behind the keys of this file" example:"/var/qmail"`
+	QmailRoot string `toml:"qmail_root" doc:"the root folder of that qmail's host, for /etc/tcp.smtp; empty is /" example:"/mnt/old-host"`
 
 	SMTP        SMTP                `toml:"smtp" defaults:"listen=:25" doc:"mail from other hosts"`
 	Submission  SMTP                `toml:"submission" defaults:"listen=:587" doc:"mail that accounts send, with STARTTLS"`
@@ -123,6 +129,7 @@ type File struct {
 	*Config
 	Path    string // of the file; "" without one
 	Origins map[string]Origin
+	Notes   []migrate.Note // what became of the lines of a qmail's files
 }
 
 var theSchema = sync.OnceValues(func() (*schema, error) { return newSchema(reflect.TypeFor[Config]()) })
@@ -136,18 +143,27 @@ func Schema() ([]Group, []Key, error) {
 	return s.groups, s.keys, nil
 }
 
-// Read reads the file at path and then flags of the form key=value, which win. The
-// error is a Problems with everything that is wrong, or the file's.
+// Read reads the file at path and then flags of the form key=value, which win. Where one of
+// both names a qmail, its files are read before them, and the file may be missing. The error is
+// a Problems with everything that is wrong, or the file's.
 func Read(path string, flags []string) (*File, error) {
 	src, err := os.ReadFile(path)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return Parse(path, src, flags)
+	tree, named := readTree(path, src, flags)
+	if err != nil && !named {
+		return nil, err
+	}
+	return parse(path, src, flags, tree)
 }
 
-// Parse is Read on a text; path is the name for errors.
+// Parse is Read on a text, and reads no qmail; path is the name for errors.
 func Parse(path string, src []byte, flags []string) (*File, error) {
+	return parse(path, src, flags, nil)
+}
+
+func parse(path string, src []byte, flags []string, tree *tree) (*File, error) {
 	s, err := theSchema()
 	if err != nil {
 		return nil, err
@@ -155,6 +171,8 @@ func Parse(path string, src []byte, flags []string) (*File, error) {
 	c := new(Config)
 	l := &loader{schema: s, into: reflect.ValueOf(c).Elem(), file: path, origins: map[string]Origin{}}
 	setDefaults(s, l.into)
+	notes := l.tree(tree)
+	l.file = path
 	l.load(src)
 	for _, f := range flags {
 		name, value, ok := strings.Cut(f, "=")
@@ -165,10 +183,11 @@ func Parse(path string, src []byte, flags []string) (*File, error) {
 		l.flag(strings.TrimSpace(name), value)
 	}
 	l.file = path
+	l.supersede()
 	if c.Data == "" && path != "" {
 		c.Data = filepath.Dir(path)
 	}
-	f := &File{Config: c, Path: path, Origins: l.origins}
+	f := &File{Config: c, Path: path, Origins: l.origins, Notes: notes}
 	for _, p := range f.check() {
 		o := l.origins[p.Key]
 		p.File, p.Line = o.File, o.Line

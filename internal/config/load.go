@@ -45,14 +45,18 @@ func (ps Problems) Error() string {
 
 // Origin tells where a key's value came from.
 type Origin struct {
-	From string `json:"from"` // "default", "file", "flag"
+	From string `json:"from"` // "default", "file", "qmail" (a file of a qmail), "flag"
 	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"`
 }
 
-// String returns "default", "flag" or "FILE:LINE".
+// String returns "default", "flag", "FILE:LINE", or for what follows from a file being there or
+// not FILE alone.
 func (o Origin) String() string {
-	if o.From == "file" {
+	switch {
+	case o.From == "qmail" && o.Line == 0:
+		return o.File
+	case o.From == "file" || o.From == "qmail":
 		return fmt.Sprintf("%s:%d", o.File, o.Line)
 	}
 	return o.From

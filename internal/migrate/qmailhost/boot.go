@@ -1,0 +1,282 @@
+package qmailhost
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/migrate"
+)
+
+// tcpRules is where Life with qmail has the rules for SMTP clients.
+const tcpRules = "/etc/tcp.smtp"
+
+// supervised are the services whose start scripts are read.
+var supervised = []string{"qmail-send", "qmail-smtpd"}
+
+// users takes users/assign and alias.
+func (r *reader) users() {
+	dir := r.o.Dir
+	r.r.Set(keySystemUsers, "true", dir, 0)
+	alias := filepath.Join(dir, "alias")
+	if _, err := os.Stat(alias); err != nil {
+		r.r.Note(alias, 0, "alias", migrate.Differs, keyAliasHome, "missing: mail for names that no user has is refused for now")
+	} else {
+		r.r.Taken(alias, 0, "alias", keyAliasHome)
+	}
+	r.r.Set(keyAliasHome, alias, alias, 0)
+	folder := filepath.Join(dir, "users")
+	r.r.Set(keyUsers, folder, folder, 0)
+	assign, errAssign := os.Stat(filepath.Join(folder, "assign"))
+	cdb, errCDB := os.Stat(filepath.Join(folder, "cdb"))
+	switch {
+	case errAssign != nil && errCDB != nil:
+	case errCDB != nil:
+		r.r.Note(filepath.Join(folder, "assign"), 0, "assign", migrate.Differs, keyUsers, "there is no cdb, without which qmail reads none of it: run qmail-newu; here the text counts")
+	case errAssign != nil:
+		r.r.Taken(filepath.Join(folder, "cdb"), 0, "cdb", keyUsers)
+	case cdb.ModTime().Before(assign.ModTime()):
+		r.r.Note(filepath.Join(folder, "assign"), 0, "assign", migrate.Differs, keyUsers, "newer than cdb, which is what counts: run qmail-newu")
+	default:
+		r.r.Taken(filepath.Join(folder, "assign"), 0, "assign", keyUsers)
+	}
+}
+
+// defaultDelivery is settled by boot, which knows what the start script says of it.
+func (r *reader) defaultDelivery(file) {}
+
+// boot takes what rc and the services' run scripts say plainly.
+func (r *reader) boot() {
+	r.startScript()
+	r.smtpdScript()
+}
+
+// startScript finds what qmail-start is given: the default delivery and the logger.
+func (r *reader) startScript() {
+	f := r.open("defaultdelivery")
+	text, from, at := "./Mailbox", f.path, 0 // qmail-start's own default (qmail reference 1.4)
+	if f.has {
+		text, at = strings.TrimRight(string(f.data), "\n"), 1
+	}
+	for _, path := range []string{filepath.Join(r.o.Dir, "rc"), filepath.Join(r.o.Dir, "supervise", "qmail-send", "run")} {
+		script, ok := r.read(path)
+		if !ok {
+			continue
+		}
+		words, line := command(string(script), "qmail-start")
+		if line == 0 {
+			continue
+		}
+		r.logger(words, path, line)
+		switch {
+		case len(words) < 2:
+			text, from, at = "./Mailbox", path, line
+		case words[1].plain:
+			text, from, at = words[1].text, path, line
+		case !strings.Contains(words[1].text, "defaultdelivery"):
+			r.r.Note(path, line, words[1].text, migrate.NotCarried, keyDefaultDelivery, "the argument of qmail-start is not plain: set the key by hand")
+		}
+		break
+	}
+	if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' && c != '\n' && c != '\t' || c == 0x7f }) {
+		r.r.Note(from, at, text, migrate.NotCarried, keyDefaultDelivery, "want printable text")
+		return
+	}
+	r.r.SetList(keyDefaultDelivery, strings.Split(text, "\n"), from, at)
+	if at > 0 {
+		r.r.Taken(from, at, text, keyDefaultDelivery)
+	}
+}
+
+// logger takes where the log goes: to syslog by splogger, or on to multilog in qmail's lines.
+func (r *reader) logger(words []word, path string, line int) {
+	r.r.Set("log.format", "qmail", path, line)
+	if len(words) > 2 && filepath.Base(words[2].text) == "splogger" {
+		r.r.Set("log.to", "syslog", path, line)
+		r.r.Taken(path, line, "splogger", "log.to")
+	}
+}
+
+// smtpdScript finds how tcpserver starts qmail-smtpd (qmail reference 22.1).
+func (r *reader) smtpdScript() {
+	path := filepath.Join(r.o.Dir, "supervise", "qmail-smtpd", "run")
+	script, ok := r.read(path)
+	if !ok {
+		return
+	}
+	words, line := command(string(script), "tcpserver")
+	if line == 0 {
+		r.r.Note(path, 0, "run", migrate.NotCarried, "smtp.listen", "tcpserver is not found in it")
+		return
+	}
+	rest := r.tcpserverOptions(words[1:], path, line)
+	if len(rest) < 2 || !rest[0].plain || !rest[1].plain {
+		r.r.Note(path, line, "tcpserver", migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
+		return
+	}
+	host, port := rest[0].text, rest[1].text
+	if host == "0" || host == "0.0.0.0" || host == ":0" {
+		host = ""
+	}
+	if n, err := net.LookupPort("tcp", port); err == nil {
+		port = strconv.Itoa(n)
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil {
+		r.r.Note(path, line, host+" "+port, migrate.NotCarried, "smtp.listen", "want an IP address: port 25 of all addresses is taken")
+		return
+	}
+	r.r.SetList("smtp.listen", []string{net.JoinHostPort(host, port)}, path, line)
+	r.r.Taken(path, line, "tcpserver … "+rest[0].text+" "+rest[1].text, "smtp.listen")
+}
+
+// tcpserverOptions takes tcpserver's options and returns what follows them.
+func (r *reader) tcpserverOptions(words []word, path string, line int) []word {
+	for len(words) > 0 {
+		w := words[0].text
+		if len(w) < 2 || w[0] != '-' {
+			return words
+		}
+		words = words[1:]
+		for i := 1; i < len(w); i++ {
+			if !strings.ContainsRune("cxgubBlt", rune(w[i])) {
+				continue
+			}
+			value := word{w[i+1:], true}
+			if value.text == "" {
+				if len(words) == 0 {
+					return nil
+				}
+				value, words = words[0], words[1:]
+			}
+			r.tcpserverOption(w[i], value, path, line)
+			break
+		}
+	}
+	return nil
+}
+
+func (r *reader) tcpserverOption(option byte, value word, path string, line int) {
+	if !value.plain {
+		return // such as $QMAILDUID, which means nothing here, or what control files say
+	}
+	switch option {
+	case 'c':
+		if n, err := strconv.Atoi(value.text); err == nil && n > 0 {
+			r.r.Set("smtp.max_connections", value.text, path, line)
+			r.r.Note(path, line, "-c "+value.text, migrate.Differs, "smtp.max_connections", "clients above it get 421 instead of waiting unanswered")
+		}
+	case 'x':
+		if filepath.IsAbs(value.text) {
+			r.r.Set(keyClientRules, r.host(value.text), path, line)
+			r.r.Taken(path, line, "-x "+value.text, keyClientRules)
+		}
+	}
+}
+
+// clientRules takes the rules for SMTP clients where Life with qmail has them.
+func (r *reader) clientRules() {
+	if _, set := r.r.Get(keyClientRules); set {
+		return
+	}
+	text, cdb := r.host(tcpRules), r.host(tcpRules+".cdb")
+	_, errText := os.Stat(text)
+	_, errCDB := os.Stat(cdb)
+	switch {
+	case errCDB == nil:
+		r.r.Set(keyClientRules, cdb, cdb, 0)
+		r.r.Taken(cdb, 0, filepath.Base(cdb), keyClientRules)
+	case errText == nil:
+		r.r.Set(keyClientRules, text, text, 0)
+		r.r.Note(text, 0, filepath.Base(text), migrate.Differs, keyClientRules, "there is no %s, without which tcpserver reads none of it; here the text counts", filepath.Base(cdb))
+	}
+}
+
+// word is one word of a shell command. It is plain when the shell would leave it as it is.
+type word struct {
+	text  string
+	plain bool
+}
+
+// command finds a program's first call in a script and returns its words with the line that it
+// begins in; 0 when it is not called. It knows quotes and continued lines, nothing else of the
+// shell, which is enough for scripts as they are handed down.
+func command(script, program string) ([]word, int) {
+	n := 0
+	lines := strings.Split(script, "\n")
+	for i, l := range lines {
+		if t := strings.TrimSpace(l); strings.HasPrefix(t, "#") || !strings.Contains(t, program) {
+			continue
+		}
+		words := shellWords(strings.Join(lines[i:], "\n"))
+		at := slices.IndexFunc(words, func(w word) bool { return w.plain && filepath.Base(w.text) == program })
+		if at >= 0 {
+			return words[at:], i + 1
+		}
+		n++
+	}
+	return nil, 0
+}
+
+// shellWords splits a command into words, up to its end.
+func shellWords(s string) (words []word) {
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == ' ' || c == '\t':
+			i++
+		case c == '\\' && strings.HasPrefix(s[i:], "\\\n"):
+			i += 2
+		case strings.IndexByte("\n;&|#<>", c) >= 0:
+			return words
+		default:
+			w, n := shellWord(s[i:])
+			words = append(words, w)
+			i += n
+		}
+	}
+	return words
+}
+
+// shellWord reads the word that s begins with and returns its length.
+func shellWord(s string) (word, int) {
+	var b strings.Builder
+	plain, quote := true, byte(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case quote == '\'' && c != '\'':
+			b.WriteByte(c)
+		case c == '\'' && quote != '"' || c == '"' && quote != '\'':
+			if quote == 0 {
+				quote = c
+			} else {
+				quote = 0
+			}
+		case c == '\\' && i+1 < len(s):
+			i++
+			if s[i] != '\n' {
+				b.WriteByte(s[i])
+			}
+		case c == '`':
+			// A command's output: everything up to the closing one belongs to the word.
+			plain = false
+			end := strings.IndexByte(s[i+1:], '`')
+			if end < 0 {
+				end = len(s) - i - 2
+			}
+			b.WriteString(s[i : i+end+2])
+			i += end + 1
+		case c == '$':
+			plain = false
+			b.WriteByte(c)
+		case quote == 0 && strings.IndexByte(" \t\n;&|<>", c) >= 0:
+			return word{b.String(), plain}, i
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return word{b.String(), plain}, len(s)
+}

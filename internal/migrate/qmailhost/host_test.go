@@ -1,0 +1,321 @@
+package qmailhost
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/qmail/control"
+)
+
+// makeTree makes a tree of the files given by their paths and returns its root; the qmail is in
+// /var/qmail below it.
+func makeTree(t testing.TB, files map[string]string) Options {
+	t.Helper()
+	root := t.TempDir()
+	for path, content := range files {
+		if !strings.HasPrefix(path, "/") {
+			path = "/var/qmail/" + path
+		}
+		full := filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Options{Dir: filepath.Join(root, "/var/qmail"), Root: root}
+}
+
+func read(t testing.TB, o Options) *migrate.Report {
+	t.Helper()
+	r, err := Read(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// value is a setting as one text.
+func value(r *migrate.Report, key string) string {
+	s, ok := r.Get(key)
+	switch {
+	case !ok:
+		return "(unset)"
+	case s.List != nil:
+		return strings.Join(s.List, " | ")
+	}
+	return s.Value
+}
+
+func TestEveryControlFileHasItsEffect(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ file, content, key, want string }{
+		{"me", "mx.example.test\n", "host", "mx.example.test"},
+		{"me", "mx.example.test  \nsecond line\n", "host", "mx.example.test"},
+		{"badmailfrom", "joe@bad.example\n@spam.example\n# c\n", "policy.bad_senders", "joe@bad.example | @spam.example"},
+		{"badmailfrom", "joe@bad.example\n", "policy.refuse_senders_at", "rcpt"},
+		{"bouncefrom", "robot\n", "bounce.bouncefrom", "robot"},
+		{"bouncehost", "bounces.example.test\n", "bounce.bouncehost", "bounces.example.test"},
+		{"concurrencyincoming", "40\n", "smtp.max_connections", "40"},
+		{"concurrencylocal", "5\n", "dispatch.local_parallel", "5"},
+		{"concurrencyremote", "30\n", "dispatch.remote_parallel", "30"},
+		{"concurrencyremote", "many\n", "dispatch.remote_parallel", "(unset)"},
+		{"databytes", "1000\n", "policy.databytes", "1000"},
+		{"databytes", "0\n", "policy.max_size", noLimit},
+		{"defaultdelivery", "|dot-forward .forward\n./Maildir/\n", keyDefaultDelivery, "|dot-forward .forward | ./Maildir/"},
+		{"defaultdomain", "example.test\n", "inject.default_domain", "example.test"},
+		{"defaulthost", "example.test\n", "inject.default_host", "example.test"},
+		{"doublebouncehost", "example.test\n", "bounce.doublebouncehost", "example.test"},
+		{"doublebounceto", "void\n", "bounce.doublebounceto", "void"},
+		{"envnoathost", "example.test\n", keyEnvNoAtHost, "example.test"},
+		{"helohost", "out.example.test\n", "remote.helo", "out.example.test"},
+		{"idhost", "id.example.test\n", "inject.id_host", "id.example.test"},
+		{"localiphost", "ip.example.test\n", keyLocalIPHost, "ip.example.test"},
+		{"locals", "localhost\nexample.test\n\n#x\n", keyLocals, "localhost | example.test"},
+		{"locals", "", keyLocals, "(unset)"},
+		{"percenthack", "gate.example.test\n", keyPercentHack, "gate.example.test"},
+		{"plusdomain", "example.test\n", "inject.plus_domain", "example.test"},
+		{"qmqpservers", "192.0.2.1\nno address\n", keyQMQPServers, "192.0.2.1"},
+		{"queuelifetime", "432000\n", "dispatch.lifetime", "120h0m0s"},
+		{"queuelifetime", "0\n", "dispatch.lifetime", "1s"},
+		{"rcpthosts", "example.test\n.example.test\n", "policy.rcpthosts", "example.test | .example.test"},
+		{"rcpthosts", "example.test\n", "policy.rcpthosts_only", "true"},
+		{"smtpgreeting", "mx.example.test NO UCE\n", "smtp.greeting", "NO UCE ESMTP"},
+		{"smtpgreeting", "other.example.test\n", "smtp.greeting", "other.example.test ESMTP"},
+		{"smtproutes", "inside.example:gw.example:26\n.example.org:\n:smart.example.net\nv6.example:[2001:db8::1]:2525\nno colon\n", keyRoutes,
+			"inside.example:gw.example:26 | .example.org: | :smart.example.net | v6.example:[IPv6:2001:db8::1]:2525"},
+		{"smtproutes", "a.example:relay.example:587|me|se cret\n", keyRoutes, "a.example:relay.example:587 user=me password=se%20cret"},
+		{"smtproutes", "!@:relay.example\n", keyRoutes, "(unset)"},
+		{"timeoutconnect", "30\n", "remote.timeout_connect", "30s"},
+		{"timeoutremote", "600\n", "remote.timeout_dot", "10m0s"},
+		{"timeoutsmtpd", "300\n", "smtp.idle_timeout", "5m0s"},
+		{"virtualdomains", "a.example:joe\njoe@b.example:joe-b\n.c.example:c\nexc.c.example:\n:all\nA.example:late\n", keyVirtualDomains,
+			"joe@b.example:joe-b | .c.example:c | exc.c.example: | :all | A.example:late"},
+		{"badrcptto", "former@example.test\n", "policy.bad_recipients", "former@example.test"},
+		{"bouncemaxbytes", "50000\n", "bounce.bounce_max_return", "50000"},
+		{"maxhops", "50\n", "dispatch.max_hops", "50"},
+		{"maxrecipients", "100\n", "policy.max_recipients", "100"},
+		{"brtlimit", "3\n", "smtp.max_errors", "3"},
+		{"outgoingip", "192.0.2.1\n", "remote.bind4", "192.0.2.1"},
+	} {
+		files := map[string]string{"control/me": "mx.example.test\n"}
+		files["control/"+c.file] = c.content
+		r := read(t, makeTree(t, files))
+		if have := value(r, c.key); have != c.want {
+			t.Errorf("%s %q: %s is %q, want %q", c.file, c.content, c.key, have, c.want)
+		}
+	}
+}
+
+func TestMissingFilesMeanQmailsDefaults(t *testing.T) {
+	t.Parallel()
+	r := read(t, makeTree(t, map[string]string{"control/me": "mx.example.test\n"}))
+	want := map[string]string{
+		"host": "mx.example.test", keyLocals: "mx.example.test", keyEnvNoAtHost: "mx.example.test", "remote.helo": "mx.example.test",
+		"bounce.bouncefrom": "MAILER-DAEMON", "bounce.doublebounceto": "postmaster", "policy.max_size": noLimit,
+		"dispatch.lifetime": "168h0m0s", "remote.timeout_connect": "1m0s", "remote.timeout_greeting": "20m0s",
+		"smtp.idle_timeout": "20m0s", "smtp.greeting": "ESMTP", keyDefaultDelivery: "./Mailbox", "policy.any_recipient": "true",
+	}
+	for key, v := range want {
+		if have := value(r, key); have != v {
+			t.Errorf("%s is %q, want %q", key, have, v)
+		}
+	}
+}
+
+func TestAMissingRcpthostsIsTold(t *testing.T) {
+	t.Parallel()
+	r := read(t, makeTree(t, map[string]string{"control/me": "mx.example.test\n"}))
+	for _, n := range r.Notes {
+		if strings.HasSuffix(n.File, "control/rcpthosts") && strings.HasPrefix(n.Text, "OPEN RELAY") {
+			return
+		}
+	}
+	t.Errorf("nothing tells of the open relay: %+v", r.Notes)
+}
+
+func TestALivingTreeNamesItsFiles(t *testing.T) {
+	t.Parallel()
+	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "control/locals": "a.example\n", "control/rcpthosts": "a.example\n",
+		"control/morercpthosts": "b.example\n", "control/morercpthosts.cdb": "x", "control/virtualdomains": "v.example:joe\n"})
+	o.Live = true
+	r := read(t, o)
+	c := filepath.Join(o.Dir, "control")
+	for key, want := range map[string]string{
+		keyLocalsFile: c + "/locals", keyVirtualDomainsFile: c + "/virtualdomains", keyPercentHackFile: c + "/percenthack",
+		keyRoutesFile: c + "/smtproutes", keyRcptHosts: c + "/rcpthosts | " + c + "/morercpthosts.cdb", keyLocals: "(unset)",
+	} {
+		if have := value(r, key); have != want {
+			t.Errorf("%s is %q, want %q", key, have, want)
+		}
+	}
+}
+
+func TestControlAndBinMayBeSymbolicLinks(t *testing.T) {
+	t.Parallel()
+	o := makeTree(t, map[string]string{"/etc/qmail/control/me": "mx.example.test\n", "alias/.qmail-root": "&joe\n"})
+	if err := os.Symlink(filepath.Join(o.Root, "/etc/qmail/control"), filepath.Join(o.Dir, "control")); err != nil {
+		t.Fatal(err)
+	}
+	if have := value(read(t, o), "host"); have != "mx.example.test" {
+		t.Errorf("host is %q", have)
+	}
+}
+
+func TestStartScriptsAreReadWherePlain(t *testing.T) {
+	t.Parallel()
+	run := "#!/bin/sh\nQMAILDUID=`id -u qmaild`\nMAXSMTPD=`cat /var/qmail/control/concurrencyincoming`\n" +
+		"exec /usr/local/bin/softlimit -m 2000000 \\\n  /usr/local/bin/tcpserver -v -R -l \"$LOCAL\" -x /etc/smtp-rules.cdb -c %C \\\n" +
+		"  -u \"$QMAILDUID\" -g 2108 %A smtp /var/qmail/bin/qmail-smtpd 2>&1\n"
+	smtpd := func(c, a string) string { return strings.NewReplacer("%C", c, "%A", a).Replace(run) }
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  map[string]string
+	}{
+		"life with qmail": {
+			map[string]string{"rc": "#!/bin/sh\nexec env - PATH=\"/var/qmail/bin:$PATH\" \\\nqmail-start \"`cat /var/qmail/control/defaultdelivery`\"\n", "control/defaultdelivery": "./Maildir/\n"},
+			map[string]string{keyDefaultDelivery: "./Maildir/", "log.format": "qmail", "log.to": "(unset)"}},
+		"boot/home": {
+			map[string]string{"rc": "#!/bin/sh\n# qmail-start in a comment\nexec env - PATH=\"/var/qmail/bin:$PATH\" \\\nqmail-start ./Mailbox splogger qmail\n", "control/defaultdelivery": "./Maildir/\n"},
+			map[string]string{keyDefaultDelivery: "./Mailbox", "log.to": "syslog"}},
+		"boot/home+df": {
+			map[string]string{"rc": "exec qmail-start '|dot-forward .forward\n./Mailbox' splogger qmail\n"},
+			map[string]string{keyDefaultDelivery: "|dot-forward .forward | ./Mailbox"}},
+		"not plain": {
+			map[string]string{"rc": "exec qmail-start \"$ALIASEMPTY\"\n"},
+			map[string]string{keyDefaultDelivery: "./Mailbox"}},
+		"smtpd": {
+			map[string]string{"supervise/qmail-smtpd/run": smtpd(`"$MAXSMTPD"`, "0"), "control/concurrencyincoming": "33\n"},
+			map[string]string{"smtp.max_connections": "33", "smtp.listen": ":25"}},
+		"smtpd at an address": {
+			map[string]string{"supervise/qmail-smtpd/run": smtpd("20", "192.0.2.1")},
+			map[string]string{"smtp.max_connections": "20", "smtp.listen": "192.0.2.1:25"}},
+		"smtpd not plain": {
+			map[string]string{"supervise/qmail-smtpd/run": smtpd("20", "$IP")},
+			map[string]string{"smtp.listen": "(unset)"}},
+		"broken": {
+			map[string]string{"rc": "qmail-start `unclosed", "supervise/qmail-smtpd/run": "tcpserver -x"},
+			map[string]string{keyDefaultDelivery: "./Mailbox", "smtp.listen": "(unset)"}},
+	} {
+		c.files["control/me"] = "mx.example.test\n"
+		o := makeTree(t, c.files)
+		r := read(t, o)
+		for key, want := range c.want {
+			if have := value(r, key); have != want {
+				t.Errorf("%s: %s is %q, want %q", name, key, have, want)
+			}
+		}
+		if strings.HasPrefix(name, "smtpd") {
+			if have := value(r, keyClientRules); have != filepath.Join(o.Root, "/etc/smtp-rules.cdb") {
+				t.Errorf("%s: client rules %q", name, have)
+			}
+		}
+	}
+}
+
+func TestClientRulesAreFound(t *testing.T) {
+	t.Parallel()
+	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "/etc/tcp.smtp": "127.:allow,RELAYCLIENT=\"\"\n"})
+	if have := value(read(t, o), keyClientRules); have != filepath.Join(o.Root, tcpRules) {
+		t.Errorf("without cdb: %q", have)
+	}
+	if err := os.WriteFile(filepath.Join(o.Root, tcpRules+".cdb"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if have := value(read(t, o), keyClientRules); have != filepath.Join(o.Root, tcpRules+".cdb") {
+		t.Errorf("with cdb: %q", have)
+	}
+}
+
+// TestBrokenControlFilesAreTold holds the words for each kind of broken file.
+func TestBrokenControlFilesAreTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ file, content, want string }{
+		{"me", "", "not carried: me -> host; missing or empty: qmail does not start without it"},
+		{"me", "two words\n", "not carried: two words -> host; "},
+		{"badmailfrom", "spammer\n", "not carried: spammer -> policy.bad_senders; want user@host or @host"},
+		{"concurrencylocal", "0\n", "not carried: 0 -> dispatch.local_parallel; holds these deliveries in qmail: use `postilion pause`"},
+		{"concurrencyremote", "500\n", "differs: 500 -> dispatch.remote_parallel; qmail silently uses 120 at most; here it is as written"},
+		{"helohost", "a\x07b\n", "not carried: a\x07b -> remote.helo; want printable text"},
+		{"locals", "a b\n", "not carried: a b -> route.locals; no domain can match this"},
+		{"qmqpservers", "mail.example\n", "not carried: mail.example -> inject.qmqp_servers; want an IP address"},
+		{"smtproutes", "a.example:gw.example:port\n", `not carried: a.example:gw.example:port -> route.routes; relay "gw.example": port "port", want a number from 1 to 65535`},
+		{"morercpthosts", "a.example\n", "not carried: morercpthosts -> policy.rcpthosts; it counts only beside rcpthosts, which is missing"},
+		{"virtualdomains", "a.example: joe\n", "not carried: a.example: joe -> route.virtual_domains; it holds a blank, so it matches nothing"},
+		{"locale", "a.example\n", "not carried: locale; no program of qmail reads a file of this name"},
+		{"taps", "x\n", "not carried: taps; copies are configured as archive recipients, without patterns"},
+		{"queuelifetime", "0\n", "differs: 0 -> dispatch.lifetime; taken as 1 seconds"},
+	} {
+		files := map[string]string{"control/me": "mx.example.test\n"}
+		files["control/"+c.file] = c.content
+		var b bytes.Buffer
+		read(t, makeTree(t, files)).WriteNotes(&b, func(s string) string { return s })
+		if !strings.Contains(b.String(), c.want) {
+			t.Errorf("%s %q: want %q in\n%s", c.file, c.content, c.want, b.String())
+		}
+	}
+}
+
+func TestAFolderThatIsNoQmailIsTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := Read(Options{Dir: dir}); err == nil || err.Error() != dir+" is no qmail folder: no such file or directory" {
+		t.Errorf("error %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "control"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(Options{Dir: dir}); err == nil || err.Error() != dir+" is no qmail folder: control is no folder" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestTheTableIsComplete holds the table against the list of control files.
+func TestTheTableIsComplete(t *testing.T) {
+	t.Parallel()
+	rows := map[string]Row{}
+	for _, row := range Rows() {
+		if _, twice := rows[row.Name]; twice {
+			t.Errorf("%s stands twice", row.Name)
+		}
+		rows[row.Name] = row
+		if (row.Take == nil) != (row.Keys == nil) || row.Take == nil && row.Instead == "" {
+			t.Errorf("%s: want either keys and what takes them, or what to do instead", row.Name)
+		}
+	}
+	for _, f := range control.Files() {
+		if _, ok := rows[f.Name]; !ok {
+			t.Errorf("control/%s is not in the table", f.Name)
+		}
+	}
+}
+
+func TestWhatIsReadIsTheSameEachTime(t *testing.T) {
+	t.Parallel()
+	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "control/locals": "a.example\nb.example\n", "control/unknown": "x"})
+	if diff := cmp.Diff(read(t, o), read(t, o)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzControlFiles(f *testing.F) {
+	for _, row := range Rows() {
+		f.Add(row.Name, []byte("a.example:b.example:25\n#\n 1\n\x00\r\n"))
+	}
+	f.Add("rc", []byte("exec qmail-start '|a\n./b' `x` \"$y\" \\\n z"))
+	f.Fuzz(func(t *testing.T, name string, content []byte) {
+		if name == "" || strings.ContainsAny(name, "/\x00") || len(name) > 100 || name == "." || name == ".." {
+			return
+		}
+		files := map[string]string{"control/me": "mx.example.test\n", "supervise/qmail-smtpd/run": string(content), "rc": string(content)}
+		files["control/"+name] = string(content)
+		read(t, makeTree(t, files))
+	})
+}
