@@ -287,6 +287,10 @@ func (r routes) Route(_ context.Context, to mail.Address) (route.Route, error) {
 	case strings.HasPrefix(to.Local, "sys"):
 		name, ext, _ := strings.Cut(to.Local, "-")
 		return route.Route{Kind: route.SystemUser, Local: true, Final: to, User: &route.User{Name: name, Dash: "-", Ext: ext, Local: to.Local, Host: to.Domain}}, nil
+	case to.Local == "drop":
+		return route.Route{Kind: route.Discard, Local: true, Final: to}, nil
+	case to.Local == "owned":
+		return route.Route{Kind: route.Forward, Local: true, Final: to, Targets: []mail.Address{{Local: "a", Domain: "here.test"}}, Owner: mail.Address{Local: "owner", Domain: "here.test"}}, nil
 	case to.Local == "two":
 		return route.Route{Kind: route.Forward, Final: to, Targets: []mail.Address{{Local: "a", Domain: "here.test"}, {Local: "b", Domain: "far.test"}}}, nil
 	}

@@ -194,6 +194,10 @@ func (d *Dispatcher) routeAll(p *pass) {
 			continue
 		}
 		d.event(p, trace.Routed, n, trace.Event{Text: routeText(&found), Host: found.Next.Host})
+		if found.Kind == route.Discard {
+			p.results = append(p.results, result{n: n, v: deliver.Verdict{Text: routeText(&found)}, attempted: true, final: found.Final})
+			continue
+		}
 		s := d.stopFor(p, n, &found)
 		if old := byKey[s.key]; old != nil && s.kind != user && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
 			old.ns = append(old.ns, n)
@@ -231,6 +235,9 @@ func (d *Dispatcher) stopFor(p *pass, n uint32, found *route.Route) *stop {
 	case route.Forward:
 		s.key = "forward"
 		s.prep.targets = found.Targets
+		if !found.Owner.IsZero() && !p.env.From.IsZero() && p.env.From.Domain != "[]" {
+			to.From = found.Owner
+		}
 	case route.SystemUser:
 		// Each has a job of its own: its instructions may take long, or fail half-way.
 		s.kind, s.key = user, "user "+found.User.Name
@@ -449,6 +456,8 @@ func routeText(r *route.Route) string {
 		return "mailbox " + r.Account.Address.String()
 	case route.Forward:
 		return "forward to " + strconv.Itoa(len(r.Targets)) + " addresses"
+	case route.Discard:
+		return "taken and dropped"
 	case route.SystemUser:
 		return "user " + r.User.Name + ", instructions .qmail" + r.User.Dash + r.User.Ext
 	}

@@ -39,6 +39,7 @@ type Route struct {
 	Domain  *directory.Domain  // where Local
 	Folder  string             // the sub-address's folder wish, "" for INBOX
 	Targets []mail.Address     // of Kind Forward
+	Owner   mail.Address       // of Kind Forward: the reverse-path of what goes on; zero keeps the sender's
 	User    *User              // of Kind SystemUser
 	Next    NextHop            // of Kind Remote
 	Err     *reason.Error      // of Kind Refused
