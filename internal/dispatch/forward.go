@@ -1,10 +1,7 @@
 package dispatch
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -108,7 +105,7 @@ func (d *Dispatcher) checkLoop(p *pass, line string) *reason.Error {
 		return reason.QueueUnavailable.Because(err)
 	}
 	defer body.Close()
-	hops, seen, err := scanTrace(body, line)
+	hops, seen, err := deliver.ScanTrace(body, line)
 	switch {
 	case err != nil:
 		return reason.QueueUnavailable.Because(err)
@@ -118,37 +115,6 @@ func (d *Dispatcher) checkLoop(p *pass, line string) *reason.Error {
 		return reason.TooManyHops.Because(fmt.Errorf("%d hops", hops))
 	}
 	return nil
-}
-
-// scanTrace counts the Received and Delivered-To fields of a header and looks for one
-// line, byte by byte. It needs no more memory than one buffer.
-func scanTrace(r io.Reader, line string) (hops int, seen bool, err error) {
-	in := bufio.NewReaderSize(r, 4096)
-	whole := true // the piece read next starts a line
-	for {
-		piece, err := in.ReadSlice('\n')
-		if len(piece) > 0 && whole {
-			text := bytes.TrimSuffix(piece, []byte("\n"))
-			if len(text) == 0 {
-				return hops, seen, nil
-			}
-			if hasName(text, "received:") || hasName(text, "delivered-to:") {
-				hops++
-			}
-			seen = seen || string(text) == line
-		}
-		whole = err == nil
-		switch {
-		case errors.Is(err, io.EOF):
-			return hops, seen, nil
-		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return hops, seen, err
-		}
-	}
-}
-
-func hasName(line []byte, name string) bool {
-	return len(line) >= len(name) && strings.EqualFold(string(line[:len(name)]), name)
 }
 
 // oneLine keeps a value from breaking out of its header line.

@@ -22,12 +22,15 @@ type Delivery struct {
 	// message goes to the mailbox itself.
 	Folder  string
 	Message id.ID
-	N       int    // the recipient's number: with Message the delivery's identity
+	N       int    // the recipient's number: with Message and Part the delivery's identity
+	Part    int    // counts the deliveries of one recipient into one mailbox, from 0
 	Prefix  []byte // header lines written before the body, with LF line ends
 	Size    int64  // the body's bytes as far as known, for the quota
 	Quota   Quota
 	// Again is set when an earlier attempt may have made this delivery already.
 	Again bool
+	// MustExist refuses a mailbox that is not there with fs.ErrNotExist instead of making it.
+	MustExist bool
 	// Veto is asked once the body has been read; its error refuses the delivery. nil agrees.
 	Veto func() error
 }
@@ -106,7 +109,7 @@ func (s *Store) begin(it *item) error {
 	if err == nil && folder != "" {
 		it.dir = it.Mailbox + "/" + folder
 	}
-	base := stem(it.Message, it.N)
+	base := stem(it.Message, it.N, it.Part)
 	if it.Again {
 		if err := s.findEarlier(it, base); err != nil || it.done {
 			return err
@@ -135,6 +138,8 @@ func (s *Store) createTmp(it *item, unique string) error {
 			return err
 		case it.dir != it.Mailbox:
 			it.dir = it.Mailbox
+		case it.MustExist:
+			return err
 		default:
 			if err := s.Create(it.Mailbox, ""); err != nil {
 				return err

@@ -35,14 +35,17 @@ func escapeHost(host string) string {
 }
 
 // stem is the part of a delivery's file name that no other delivery has, with its
-// final dot: <seconds>.<message>R<recipient number>.
-func stem(message id.ID, n int) string {
+// final dot: <seconds>.<message>R<recipient number>, and P<part> for parts above 0.
+func stem(message id.ID, n, part int) string {
 	b := make([]byte, 0, 48)
 	b = strconv.AppendInt(b, message.Time().Unix(), 10)
 	b = append(b, '.')
 	b = append(b, message.String()...)
 	b = append(b, 'R')
 	b = strconv.AppendInt(b, int64(n), 10)
+	if part > 0 {
+		b = strconv.AppendInt(append(b, 'P'), int64(part), 10)
+	}
 	return string(append(b, '.'))
 }
 

@@ -77,8 +77,8 @@ func (s *Store) Identify(mailbox string, list []Entry, format string) error {
 // nameUIDL is the id of a message that no list names. Bytes that RFC 1939 7 does
 // not allow are escaped.
 func nameUIDL(unique string) string {
-	if message, n, ok := parseStem(unique); ok {
-		return strings.TrimSuffix(stem(message, n), ".")
+	if message, n, part, ok := parseStem(unique); ok {
+		return strings.TrimSuffix(stem(message, n, part), ".")
 	}
 	if strings.ContainsFunc(unique, notInID) {
 		q := strconv.QuoteToASCII(unique)
@@ -89,26 +89,30 @@ func nameUIDL(unique string) string {
 
 // MessageID returns the message that a file was delivered from here; zero for foreign files.
 func (e *Entry) MessageID() id.ID {
-	m, _, _ := parseStem(e.Unique)
+	m, _, _, _ := parseStem(e.Unique)
 	return m
 }
 
 // parseStem reads the part of a name that stem wrote.
-func parseStem(unique string) (message id.ID, n int, ok bool) {
+func parseStem(unique string) (message id.ID, n, part int, ok bool) {
 	sec, rest, ok := strings.Cut(unique, ".")
 	if !ok || len(rest) < id.TextLen+2 || rest[id.TextLen] != 'R' {
-		return message, 0, false
+		return message, 0, 0, false
 	}
 	message, err := id.Parse(rest[:id.TextLen])
 	if err != nil {
-		return id.ID{}, 0, false
+		return id.ID{}, 0, 0, false
 	}
-	num, _, ok := strings.Cut(rest[id.TextLen+1:], ".")
-	n, err = strconv.Atoi(num)
-	if !ok || err != nil || n < 0 || !strings.HasPrefix(unique, stem(message, n)) || sec == "" {
-		return id.ID{}, 0, false
+	numbers, _, ok := strings.Cut(rest[id.TextLen+1:], ".")
+	first, second, parts := strings.Cut(numbers, "P")
+	n, err = strconv.Atoi(first)
+	if err == nil && parts {
+		part, err = strconv.Atoi(second)
 	}
-	return message, n, true
+	if !ok || err != nil || n < 0 || part < 0 || !strings.HasPrefix(unique, stem(message, n, part)) || sec == "" {
+		return id.ID{}, 0, 0, false
+	}
+	return message, n, part, true
 }
 
 // index finds messages by unique name while lists are read.

@@ -57,15 +57,15 @@ func TestVector33FromLinesAreQuoted(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
 		"Subject: x\n\nFrom here\n>From there\n>>From\n>>From \n": "Subject: x\n\n>From here\n>>From there\n>>From\n>>>From \n\n",
-		"From the first line\n":                                  ">From the first line\n\n",
-		"From":                                                   "From\n\n",
-		"From ":                                                  ">From \n\n",
-		"Fro\nm \n from \nfrom \nXFrom \n":                       "Fro\nm \n from \nfrom \nXFrom \n\n",
-		"":                                                       "\n",
-		"\n":                                                     "\n\n",
-		"no line end":                                            "no line end\n\n",
-		">>>":                                                    ">>>\n\n",
-		"FrFrom \n>F>From \n":                                    "FrFrom \n>F>From \n\n",
+		"From the first line\n":                                   ">From the first line\n\n",
+		"From":                                                    "From\n\n",
+		"From ":                                                   ">From \n\n",
+		"Fro\nm \n from \nfrom \nXFrom \n":                        "Fro\nm \n from \nfrom \nXFrom \n\n",
+		"":                                                        "\n",
+		"\n":                                                      "\n\n",
+		"no line end":                                             "no line end\n\n",
+		">>>":                                                     ">>>\n\n",
+		"FrFrom \n>F>From \n":                                     "FrFrom \n>F>From \n\n",
 	} {
 		s, dir := store(t)
 		add(t, s, body)
