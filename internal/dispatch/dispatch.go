@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
@@ -64,6 +65,8 @@ type Dispatcher struct {
 	first      *message // the oldest when it was last looked for
 	wake       chan struct{}
 	jobs       sync.WaitGroup
+	handoff    chan *task // to idle workers
+	idle       atomic.Int32
 	work       context.Context // of deliveries; outlives Run's
 	endWork    context.CancelFunc
 	records    context.Context // of results on their way to the store; outlives work
@@ -101,6 +104,7 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 		limits:    [kinds]int{routing: o.RouteParallel, local: o.LocalParallel, user: o.LocalParallel, remote: o.RemoteParallel},
 		parked:    make(map[string][]*task),
 		wake:      make(chan struct{}, 1),
+		handoff:   make(chan *task),
 	}
 	d.group("")
 	for name, limit := range limits {

@@ -251,12 +251,15 @@ func sendJob(c *rpc.Conn, job *deliver.Job) error {
 		return c.CloseSend()
 	}
 	c.Send(append(p, 1))
-	c.Send(body)
+	c.Send(body.Bytes())
+	eagerBuffers.Put(body)
 	return c.CloseSend()
 }
 
-// eager returns the whole body when it is small, else nil.
-func eager(job *deliver.Job) ([]byte, error) {
+var eagerBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// eager returns the whole body when it is small, in a buffer of eagerBuffers, else nil.
+func eager(job *deliver.Job) (*bytes.Buffer, error) {
 	if job.Envelope.Size > eagerBody {
 		return nil, nil
 	}
@@ -265,13 +268,12 @@ func eager(job *deliver.Job) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
+	body := eagerBuffers.Get().(*bytes.Buffer)
+	body.Reset()
 	// The host's Received fields are on top of what the envelope counts.
-	body, err := io.ReadAll(io.LimitReader(r, 2*eagerBody+1))
-	if err != nil || len(body) > 2*eagerBody {
+	body.Grow(int(job.Envelope.Size) + 4<<10)
+	if _, err = body.ReadFrom(io.LimitReader(r, 2*eagerBody+1)); err != nil || body.Len() > 2*eagerBody {
 		return nil, err
-	}
-	if body == nil {
-		body = []byte{}
 	}
 	return body, nil
 }

@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// linger is how long the first of some lines waits for the others. A busy server writes them
+// in one go; what a kill -9 can lose of the log is this much.
+const linger = 2 * time.Millisecond
+
 // maxWaiting bounds the lines that wait for a slow destination, in bytes.
 const maxWaiting = 1 << 20
 
@@ -23,11 +27,12 @@ type async struct {
 	lost    int
 	closed  bool
 	wake    chan struct{}
+	closing chan struct{}
 	done    chan struct{}
 }
 
 func newAsync(w io.Writer, single bool) *async {
-	a := &async{w: w, single: single, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	a := &async{w: w, single: single, wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	go a.run()
 	return a
 }
@@ -54,6 +59,10 @@ func (a *async) run() {
 	defer close(a.done)
 	var spare []byte
 	for range a.wake {
+		select {
+		case <-time.After(linger):
+		case <-a.closing:
+		}
 		a.mu.Lock()
 		lines, lost, closed := a.waiting, a.lost, a.closed
 		a.waiting, a.lost = spare[:0], 0
@@ -85,7 +94,10 @@ func (a *async) write(lines []byte) {
 // Close writes what waits, for at most a second, and ends.
 func (a *async) Close() error {
 	a.mu.Lock()
-	a.closed = true
+	if !a.closed {
+		a.closed = true
+		close(a.closing)
+	}
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
