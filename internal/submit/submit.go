@@ -123,6 +123,11 @@ func (s *Submitter) MaxSize(src *Source) int64 {
 	return s.d.Policy.MaxSize(policy.Client{Addr: src.Client, Local: src.Local || src.AccountID != 0, Grant: src.Grant})
 }
 
+// Route tells what an address is.
+func (s *Submitter) Route(ctx context.Context, to mail.Address) (route.Route, error) {
+	return s.d.Router.Route(ctx, to)
+}
+
 // MaxRecipients is the like for the LIMITS extension.
 func (s *Submitter) MaxRecipients() int { return s.d.Policy.MaxRecipients(policy.Client{}) }
 
