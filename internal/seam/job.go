@@ -66,8 +66,12 @@ func appendHead(p []byte, job *deliver.Job) ([]byte, error) {
 
 func appendUser(p []byte, u *route.User) []byte {
 	p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(u.UID)), uint64(u.GID))
-	for _, s := range [...]string{u.Name, u.Home, u.Dash, u.Ext, u.Local, u.Host} {
+	for _, s := range [...]string{u.Name, u.Home, u.Dash, u.Ext, u.Local, u.Host, u.Owner.Local, u.Owner.Domain} {
 		p = appendPiece(p, s)
+	}
+	p = binary.AppendUvarint(p, uint64(len(u.Instructions)))
+	for _, i := range u.Instructions {
+		p = appendPiece(appendPiece(p, i.Line), i.Where)
 	}
 	return p
 }
@@ -242,10 +246,20 @@ func (r *pieces) string() string { return string(r.piece()) }
 func (r *pieces) address() mail.Address { return mail.Address{Local: r.string(), Domain: r.string()} }
 
 func (r *pieces) user() *route.User {
-	return &route.User{
+	u := &route.User{
 		UID: uint32(r.uvarint()), GID: uint32(r.uvarint()),
-		Name: r.string(), Home: r.string(), Dash: r.string(), Ext: r.string(), Local: r.string(), Host: r.string(),
+		Name: r.string(), Home: r.string(), Dash: r.string(), Ext: r.string(), Local: r.string(), Host: r.string(), Owner: r.address(),
 	}
+	const least = 2 // bytes of an instruction
+	n := r.uvarint()
+	if n > uint64(len(r.rest)/least) {
+		r.fail()
+		return u
+	}
+	for range n {
+		u.Instructions = append(u.Instructions, route.Instruction{Line: r.string(), Where: r.string()})
+	}
+	return u
 }
 
 func (r *pieces) forward() *deliver.Forward {

@@ -31,7 +31,8 @@ func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 	t.Parallel()
 	first := deliver.Recipient{N: 3, To: mail.Address{Local: "a\xff\x00", Domain: "b.test"}, Dest: "17", Final: mail.Address{Local: "c", Domain: "d.test"},
 		From: mail.Address{Local: "e", Domain: "f.test"}, Folder: "Lists", Again: true,
-		User: &route.User{Name: "joe", UID: 1000, GID: 2000, Home: "/home/joe", Dash: "-", Ext: "A.b", Local: "joe-A.b", Host: "mx.test"}}
+		User: &route.User{Name: "joe", UID: 1000, GID: 2000, Home: "/home/joe", Dash: "-", Ext: "A.b", Local: "joe-A.b", Host: "mx.test",
+			Instructions: []route.Instruction{{Line: "!prog", Where: "/etc/aliases:3"}, {Line: "&a@b.test"}}, Owner: mail.Address{Local: "owner", Domain: "mx.test"}}}
 	full(t, first)
 	full(t, *first.User)
 	job := &deliver.Job{Attempt: id.Source{}.New(), Recipients: []deliver.Recipient{first, {}}, Next: &route.NextHop{Domain: "g.test", Port: 2525}, Force: true}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/postilion/postilion/internal/directory"
@@ -47,10 +46,8 @@ type RoomCache struct {
 	// Timeout is how long one question may take; 0 means 2 s.
 	Timeout time.Duration
 
-	mu     sync.Mutex
-	kept   map[uint64]roomAnswer // by account
-	asking int                   // questions at work, those given up on a hanging disk included
-	told   time.Time             // when trouble was last logged
+	cautious
+	kept map[uint64]roomAnswer // by account
 }
 
 const (
@@ -88,17 +85,13 @@ func (c *RoomCache) Ask(ctx context.Context, a *directory.Account, size int64) e
 		c.mu.Unlock()
 		return r.err
 	}
-	busy := c.asking >= maxRoomsAsking
-	if !busy {
-		c.asking++
-	}
 	c.mu.Unlock()
-	err := errors.New("too many questions are not answered")
-	if !busy {
-		err = c.ask(ctx, a, size)
-	}
+	account := *a
+	err := c.ask(ctx, c.Timeout, func(ctx context.Context) error { return c.Room(ctx, &account, size) })
 	if err != nil && !isFull(err) {
-		c.tell(a, err)
+		if c.seldom() && c.Log != nil {
+			c.Log.Warn("quota is not checked at RCPT for now, but at delivery", "account", a.Address.String(), "error", err)
+		}
 		return nil
 	}
 	c.mu.Lock()
@@ -110,46 +103,7 @@ func (c *RoomCache) Ask(ctx context.Context, a *directory.Account, size int64) e
 	return err
 }
 
-// ask asks, and stops waiting at the time-out even when a file system hangs.
-func (c *RoomCache) ask(ctx context.Context, a *directory.Account, size int64) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 2*time.Second))
-	account := *a
-	said := make(chan error, 1)
-	go func() {
-		defer cancel()
-		err := c.Room(ctx, &account, size)
-		c.mu.Lock()
-		c.asking--
-		c.mu.Unlock()
-		said <- err
-	}()
-	select {
-	case err := <-said:
-		return err
-	case <-ctx.Done():
-		select {
-		case err := <-said:
-			return err
-		default:
-			return ctx.Err()
-		}
-	}
-}
-
 func isFull(err error) bool {
 	e, ok := errors.AsType[*reason.Error](err)
 	return ok && (e.Reason == reason.QuotaExceeded.Reason || e.Reason == reason.QuotaTooSmall.Reason)
-}
-
-// tell logs trouble, not more often than it helps.
-func (c *RoomCache) tell(a *directory.Account, err error) {
-	c.mu.Lock()
-	seldom := time.Since(c.told) >= tellRoomEvery
-	if seldom {
-		c.told = time.Now()
-	}
-	c.mu.Unlock()
-	if seldom && c.Log != nil {
-		c.Log.Warn("quota is not checked at RCPT for now, but at delivery", "account", a.Address.String(), "error", err)
-	}
 }

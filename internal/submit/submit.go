@@ -61,6 +61,8 @@ type Deps struct {
 	// Quota returns an error when size more bytes do not fit the account's mailbox; size is 0 when
 	// it is not known. nil never does.
 	Quota func(ctx context.Context, a *directory.Account, size int64) error
+	// Exists returns an error when nothing takes the mail of a system user's address. nil takes all.
+	Exists func(ctx context.Context, u route.User) error
 }
 
 // Submitter takes messages in. It is safe for concurrent use.

@@ -141,6 +141,11 @@ func (t *Transaction) rcpt(ctx context.Context, r smtp.Rcpt) (int64, *reason.Err
 			return 0, reason.As(err)
 		}
 	}
+	if rt.Kind == route.SystemUser && t.s.d.Exists != nil {
+		if err := t.s.d.Exists(ctx, *rt.User); err != nil {
+			return 0, reason.As(err)
+		}
+	}
 	return policy.RecipientMaxSize(&rt), nil
 }
 
