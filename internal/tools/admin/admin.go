@@ -193,7 +193,6 @@ func pw2u(_ context.Context, e *tool.Env) int {
 	}
 	out := bufio.NewWriter(e.Out())
 	if err := p.Convert(passwd, out); err != nil {
-		_ = out.Flush() // the exit code says that it is no table
 		return e.Fatal(tool.Temporary, err.Error())
 	}
 	if err := out.Flush(); err != nil {
