@@ -125,7 +125,11 @@ func (w *writer) recipient(o *Outcome) {
 	case Expanded:
 		w.printf("Sent on to several addresses.\n")
 	}
-	if o.Err != nil {
+	if report, ok := reportOf(o.Err); ok {
+		if report != "" { // qmail's paragraph is empty then
+			w.paragraph(report)
+		}
+	} else if o.Err != nil {
 		w.paragraph(o.Err.Text(reason.English) + " (#" + o.status() + ")")
 		if o.Err.Remote != "" {
 			w.printf("Remote host %s said:\n", clip(o.Host))
@@ -136,6 +140,14 @@ func (w *writer) recipient(o *Outcome) {
 		w.printf("I keep trying until %s.\n", o.RetryUntil.UTC().Format("2 Jan 2006 15:04:05 -0000"))
 	}
 	w.printf("\n")
+}
+
+// reportOf returns what a program said that refused the message.
+func reportOf(e *reason.Error) (string, bool) {
+	if e == nil {
+		return "", false
+	}
+	return e.Report()
 }
 
 // transcripts writes each session's dialogue once.

@@ -124,7 +124,9 @@ func (d *Dispatcher) resultEvent(p *pass, k trace.Kind, s *queue.RecipientState,
 	}
 	if s.Err != nil {
 		e.Code, e.Status, e.Reason = s.Err.Code, s.Err.Enhanced, string(s.Err.Reason)
-		if e.Text == "" {
+		if report, ok := s.Err.Report(); ok {
+			e.Text = report
+		} else if e.Text == "" {
 			e.Text = s.Err.Error()
 		}
 	}

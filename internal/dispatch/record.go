@@ -167,7 +167,11 @@ func lastAttempt(e *reason.Error, byOperator bool) *reason.Error {
 		last.Remote = e.Remote
 		return last
 	}
-	last := reason.QueueLifetime.With(e.Text(reason.English), string(e.Reason))
+	text := e.Text(reason.English)
+	if report, ok := e.Report(); ok {
+		text = strings.TrimRight(report, "\n")
+	}
+	last := reason.QueueLifetime.With(text, string(e.Reason))
 	last.Remote, last.Cause = e.Remote, e.Cause
 	return last
 }

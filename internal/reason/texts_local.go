@@ -17,34 +17,33 @@ var (
 
 // Instructions in .qmail files. NoDotQmail is qmail's word for an address that nobody has.
 var (
-	NoDotQmail           = &Error{Permanent, 550, "5.1.1", "no-dot-qmail", nil, "", nil}
-	DeliveredToLoop      = &Error{Permanent, 554, "5.4.6", "delivered-to-loop", nil, "", nil}
-	DotQmailUnreadable   = &Error{Temporary, 451, "4.3.0", "dot-qmail-unreadable", nil, "", nil} // file, error
-	DotQmailWritable     = &Error{Temporary, 451, "4.7.0", "dot-qmail-writable", nil, "", nil}
-	DotQmailBlank        = &Error{Temporary, 451, "4.2.1", "dot-qmail-blank", nil, "", nil}
-	DotQmailFileNotList  = &Error{Temporary, 451, "4.7.0", "dot-qmail-file-with-x", nil, "", nil}
-	DotQmailProgNotList  = &Error{Temporary, 451, "4.7.0", "dot-qmail-program-with-x", nil, "", nil}
-	DotQmailTooBig       = &Error{Temporary, 451, "4.3.0", "dot-qmail-too-big", nil, "", nil}        // file, most bytes
-	DotQmailTooManyLines = &Error{Temporary, 451, "4.3.0", "dot-qmail-too-many-lines", nil, "", nil} // most
+	NoDotQmail          = &Error{Permanent, 550, "5.1.1", "no-dot-qmail", nil, "", nil}
+	DeliveredToLoop     = &Error{Permanent, 554, "5.4.6", "delivered-to-loop", nil, "", nil}
+	DotQmailUnreadable  = &Error{Temporary, 451, "4.3.0", "dot-qmail-unreadable", nil, "", nil} // file, error
+	DotQmailWritable    = &Error{Temporary, 451, "4.7.0", "dot-qmail-writable", nil, "", nil}
+	DotQmailBlank       = &Error{Temporary, 451, "4.2.1", "dot-qmail-blank", nil, "", nil}
+	DotQmailFileNotList = &Error{Temporary, 451, "4.7.0", "dot-qmail-file-with-x", nil, "", nil}
+	DotQmailProgNotList = &Error{Temporary, 451, "4.7.0", "dot-qmail-program-with-x", nil, "", nil}
+	DotQmailNUL         = &Error{Temporary, 451, "4.2.1", "dot-qmail-nul", nil, "", nil}
+	DotQmailBadForward  = &Error{Temporary, 451, "4.2.1", "dot-qmail-bad-forward", nil, "", nil} // file and line
+	DotQmailTooBig      = &Error{Temporary, 451, "4.3.0", "dot-qmail-too-big", nil, "", nil}     // file, most bytes
 )
 
 // What instructions came to. ProgramDeferred and ProgramRefused take what the program said,
 // perhaps nothing at all; see Report.
 var (
-	ProgramDeferred    = &Error{Temporary, 451, "4.3.0", "program-report", nil, "", nil}
-	ProgramRefused     = &Error{Permanent, 554, "5.3.0", "program-report", nil, "", nil}
-	ProgramCrashed     = &Error{Temporary, 451, "4.3.0", "program-crashed", nil, "", nil}
-	ProgramTimeout     = &Error{Temporary, 451, "4.3.0", "program-timeout", nil, "", nil} // how long
-	ProgramNotRun      = &Error{Temporary, 451, "4.3.0", "program-not-run", nil, "", nil} // error
-	MaildirAbsent      = &Error{Temporary, 451, "4.2.1", "maildir-absent", nil, "", nil}
-	MaildirTimeout     = &Error{Temporary, 451, "4.3.0", "maildir-timeout", nil, "", nil}
-	MaildirTrouble     = &Error{Temporary, 451, "4.3.0", "maildir-trouble", nil, "", nil}
-	MessageUnreadable  = &Error{Temporary, 451, "4.3.0", "message-unreadable", nil, "", nil}
-	MessageUnrewound   = &Error{Temporary, 451, "4.3.0", "message-unrewound", nil, "", nil}
-	MailboxUnopened    = &Error{Temporary, 451, "4.2.1", "mailbox-file-unopened", nil, "", nil} // file, error
-	MailboxLocked      = &Error{Temporary, 451, "4.3.0", "mailbox-file-locked", nil, "", nil}
-	MailboxUnwritten   = &Error{Temporary, 451, "4.3.0", "mailbox-file-unwritten", nil, "", nil} // file, error
-	SystemUserInternal = &Error{Temporary, 451, "4.3.5", "system-user-internal", nil, "", nil}
+	ProgramDeferred   = &Error{Temporary, 451, "4.3.0", "program-report", nil, "", nil}
+	ProgramRefused    = &Error{Permanent, 554, "5.3.0", "program-report", nil, "", nil}
+	ProgramCrashed    = &Error{Temporary, 451, "4.3.0", "program-crashed", nil, "", nil}
+	ProgramTimeout    = &Error{Temporary, 451, "4.3.0", "program-timeout", nil, "", nil} // how long
+	ProgramNotRun     = &Error{Temporary, 451, "4.3.0", "program-not-run", nil, "", nil} // error
+	MaildirAbsent     = &Error{Temporary, 451, "4.2.1", "maildir-absent", nil, "", nil}
+	MaildirTimeout    = &Error{Temporary, 451, "4.3.0", "maildir-timeout", nil, "", nil}
+	MaildirTrouble    = &Error{Temporary, 451, "4.3.0", "maildir-trouble", nil, "", nil}
+	MessageUnreadable = &Error{Temporary, 451, "4.3.0", "message-unreadable", nil, "", nil}
+	MailboxUnopened   = &Error{Temporary, 451, "4.2.1", "mailbox-file-unopened", nil, "", nil} // file, error
+	MailboxLocked     = &Error{Temporary, 451, "4.3.0", "mailbox-file-locked", nil, "", nil}
+	MailboxUnwritten  = &Error{Temporary, 451, "4.3.0", "mailbox-file-unwritten", nil, "", nil} // file, error
 )
 
 // ProgramReport is the reason of a program that deferred or refused a message.
@@ -69,27 +68,26 @@ var localTexts = map[ID][3]string{
 	HomeWritable.Reason:    {"Uh-oh: home directory is writable.", "홈 디렉터리에 다른 사용자가 쓸 수 있습니다.", "ホームディレクトリに他のユーザーが書き込めます。"},
 	HomeSticky.Reason:      {"Home directory is sticky: user is editing his .qmail file.", "홈 디렉터리에 sticky 비트가 있습니다: 사용자가 .qmail 파일을 고치는 중입니다.", "ホームディレクトリに sticky ビットがあります: ユーザーが .qmail を編集中です。"},
 
-	NoDotQmail.Reason:           {"Sorry, no mailbox here by that name.", "죄송합니다. 그런 이름의 사서함은 여기 없습니다.", "申し訳ありません。その名前のメールボックスはここにありません。"},
-	DeliveredToLoop.Reason:      {"This message is looping: it already has my Delivered-To line.", "메일이 순환하고 있습니다: 이미 이곳의 Delivered-To 줄이 있습니다.", "メールがループしています: すでにこちらの Delivered-To 行があります。"},
-	DotQmailUnreadable.Reason:   {"Unable to open %[1]s: %[2]s.", "%[1]s 파일을 열 수 없습니다: %[2]s.", "%[1]s を開けません: %[2]s。"},
-	DotQmailWritable.Reason:     {"Uh-oh: .qmail file is writable.", ".qmail 파일에 다른 사용자가 쓸 수 있습니다.", ".qmail ファイルに他のユーザーが書き込めます。"},
-	DotQmailBlank.Reason:        {"Uh-oh: first line of .qmail file is blank.", ".qmail 파일의 첫 줄이 비어 있습니다.", ".qmail ファイルの最初の行が空です。"},
-	DotQmailFileNotList.Reason:  {"Uh-oh: .qmail has file delivery but has x bit set.", ".qmail에 파일 배달이 있으나 x 비트가 설정되어 있습니다.", ".qmail にファイル配送がありますが x ビットが立っています。"},
-	DotQmailProgNotList.Reason:  {"Uh-oh: .qmail has prog delivery but has x bit set.", ".qmail에 프로그램 배달이 있으나 x 비트가 설정되어 있습니다.", ".qmail にプログラム配送がありますが x ビットが立っています。"},
-	DotQmailTooBig.Reason:       {"The file %[1]s is too big: more than %[2]s bytes.", "%[1]s 파일이 너무 큽니다: %[2]s바이트를 넘습니다.", "%[1]s が大きすぎます: %[2]s バイトを超えています。"},
-	DotQmailTooManyLines.Reason: {"The .qmail file has too many instructions: more than %[1]s.", ".qmail 파일의 지시가 너무 많습니다: %[1]s개를 넘습니다.", ".qmail の指示が多すぎます: %[1]s 件を超えています。"},
+	NoDotQmail.Reason:          {"Sorry, no mailbox here by that name.", "죄송합니다. 그런 이름의 사서함은 여기 없습니다.", "申し訳ありません。その名前のメールボックスはここにありません。"},
+	DeliveredToLoop.Reason:     {"This message is looping: it already has my Delivered-To line.", "메일이 순환하고 있습니다: 이미 이곳의 Delivered-To 줄이 있습니다.", "メールがループしています: すでにこちらの Delivered-To 行があります。"},
+	DotQmailUnreadable.Reason:  {"Unable to open %[1]s: %[2]s.", "%[1]s 파일을 열 수 없습니다: %[2]s.", "%[1]s を開けません: %[2]s。"},
+	DotQmailWritable.Reason:    {"Uh-oh: .qmail file is writable.", ".qmail 파일에 다른 사용자가 쓸 수 있습니다.", ".qmail ファイルに他のユーザーが書き込めます。"},
+	DotQmailBlank.Reason:       {"Uh-oh: first line of .qmail file is blank.", ".qmail 파일의 첫 줄이 비어 있습니다.", ".qmail ファイルの最初の行が空です。"},
+	DotQmailFileNotList.Reason: {"Uh-oh: .qmail has file delivery but has x bit set.", ".qmail에 파일 배달이 있으나 x 비트가 설정되어 있습니다.", ".qmail にファイル配送がありますが x ビットが立っています。"},
+	DotQmailProgNotList.Reason: {"Uh-oh: .qmail has prog delivery but has x bit set.", ".qmail에 프로그램 배달이 있으나 x 비트가 설정되어 있습니다.", ".qmail にプログラム配送がありますが x ビットが立っています。"},
+	DotQmailNUL.Reason:         {"Uh-oh: .qmail file has a NUL byte, it is no text file.", ".qmail 파일에 NUL 바이트가 있습니다: 텍스트 파일이 아닙니다.", ".qmail に NUL バイトがあります。テキストファイルではありません。"},
+	DotQmailBadForward.Reason:  {"Uh-oh: %[1]s forwards to an address with a control character.", "%[1]s의 전달 주소에 제어 문자가 있습니다.", "%[1]s の転送先アドレスに制御文字があります。"},
+	DotQmailTooBig.Reason:      {"The file %[1]s is too big: more than %[2]s bytes.", "%[1]s 파일이 너무 큽니다: %[2]s바이트를 넘습니다.", "%[1]s が大きすぎます: %[2]s バイトを超えています。"},
 
-	ProgramReport:             {"a program did not take the message: %[1]s", "프로그램이 메일을 받지 않았습니다: %[1]s", "プログラムがメールを受け取りませんでした: %[1]s"},
-	ProgramCrashed.Reason:     {"Aack, child crashed.", "프로그램이 비정상 종료되었습니다.", "プログラムが異常終了しました。"},
-	ProgramTimeout.Reason:     {"Program took too long: ended after %[1]s.", "프로그램이 너무 오래 걸려 %[1]s 뒤에 끝냈습니다.", "プログラムに時間がかかりすぎたため %[1]s 後に終了させました。"},
-	ProgramNotRun.Reason:      {"Unable to run /bin/sh: %[1]s.", "/bin/sh를 실행할 수 없습니다: %[1]s.", "/bin/sh を実行できません: %[1]s。"},
-	MaildirAbsent.Reason:      {"Unable to chdir to maildir.", "Maildir로 이동할 수 없습니다.", "Maildir に移動できません。"},
-	MaildirTimeout.Reason:     {"Timeout on maildir delivery.", "Maildir 배달 시간이 초과되었습니다.", "Maildir への配送がタイムアウトしました。"},
-	MaildirTrouble.Reason:     {"Temporary error on maildir delivery.", "Maildir 배달 중 일시적 오류가 났습니다.", "Maildir への配送で一時的なエラーが起きました。"},
-	MessageUnreadable.Reason:  {"Unable to read message.", "메일을 읽을 수 없습니다.", "メッセージを読めません。"},
-	MessageUnrewound.Reason:   {"Unable to rewind message.", "메일을 처음부터 다시 읽을 수 없습니다.", "メッセージを先頭から読み直せません。"},
-	MailboxUnopened.Reason:    {"Unable to open %[1]s: %[2]s.", "%[1]s 파일을 열 수 없습니다: %[2]s.", "%[1]s を開けません: %[2]s。"},
-	MailboxLocked.Reason:      {"File has been locked for 30 seconds straight.", "파일이 30초 동안 계속 잠겨 있습니다.", "ファイルが 30 秒間ロックされたままです。"},
-	MailboxUnwritten.Reason:   {"Unable to write %[1]s: %[2]s.", "%[1]s 파일에 쓸 수 없습니다: %[2]s.", "%[1]s に書き込めません: %[2]s。"},
-	SystemUserInternal.Reason: {"Internal qmail-lspawn bug.", "배달 준비 중 내부 오류가 났습니다.", "配送の準備中に内部エラーが起きました。"},
+	ProgramReport:            {"a program did not take the message: %[1]s", "프로그램이 메일을 받지 않았습니다: %[1]s", "プログラムがメールを受け取りませんでした: %[1]s"},
+	ProgramCrashed.Reason:    {"Aack, child crashed.", "프로그램이 비정상 종료되었습니다.", "プログラムが異常終了しました。"},
+	ProgramTimeout.Reason:    {"Program took too long: ended after %[1]s.", "프로그램이 너무 오래 걸려 %[1]s 뒤에 끝냈습니다.", "プログラムに時間がかかりすぎたため %[1]s 後に終了させました。"},
+	ProgramNotRun.Reason:     {"Unable to run /bin/sh: %[1]s.", "/bin/sh를 실행할 수 없습니다: %[1]s.", "/bin/sh を実行できません: %[1]s。"},
+	MaildirAbsent.Reason:     {"Unable to chdir to maildir.", "Maildir로 이동할 수 없습니다.", "Maildir に移動できません。"},
+	MaildirTimeout.Reason:    {"Timeout on maildir delivery.", "Maildir 배달 시간이 초과되었습니다.", "Maildir への配送がタイムアウトしました。"},
+	MaildirTrouble.Reason:    {"Temporary error on maildir delivery.", "Maildir 배달 중 일시적 오류가 났습니다.", "Maildir への配送で一時的なエラーが起きました。"},
+	MessageUnreadable.Reason: {"Unable to read message.", "메일을 읽을 수 없습니다.", "メッセージを読めません。"},
+	MailboxUnopened.Reason:   {"Unable to open %[1]s: %[2]s.", "%[1]s 파일을 열 수 없습니다: %[2]s.", "%[1]s を開けません: %[2]s。"},
+	MailboxLocked.Reason:     {"File has been locked for 30 seconds straight.", "파일이 30초 동안 계속 잠겨 있습니다.", "ファイルが 30 秒間ロックされたままです。"},
+	MailboxUnwritten.Reason:  {"Unable to write %[1]s: %[2]s.", "%[1]s 파일에 쓸 수 없습니다: %[2]s.", "%[1]s に書き込めません: %[2]s。"},
 }

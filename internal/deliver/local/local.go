@@ -1,5 +1,6 @@
 // Package local delivers into the mailboxes of this host: Return-Path and
-// Delivered-To on top, the loop check, and mailbox/maildir for the rest.
+// Delivered-To on top, the loop check, and mailbox/maildir for the rest; and for users of the
+// system, whatever their .qmail files say, as qmail-local does.
 //
 // A success means that the message is durable in the mailbox. One mailbox's trouble
 // is no other's, and a job ends soon after its context even when a disk hangs.
@@ -17,6 +18,7 @@ import (
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/mail"
@@ -32,13 +34,17 @@ type Options struct {
 	OverQuota string `toml:"over_quota" default:"temporary" doc:"what a full mailbox answers: temporary or permanent" example:"permanent"`
 	// MaxJobs bounds the jobs at work, those left behind on a hanging disk included.
 	MaxJobs int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
+	// DefaultDelivery is for users of the system without a .qmail file, or with an empty one.
+	DefaultDelivery string `toml:"default_delivery" default:"maildir" doc:"what is done for users of the system without a .qmail file: maildir (./Maildir/, made when it is missing), mbox (./Mailbox), spool (a file in mail_spool), procmail, maildrop, or lines as in a .qmail file" example:"\"|dot-forward .forward\\n./Maildir/\""`
+	MailSpool       string `toml:"mail_spool" default:"/var/mail" doc:"the folder of the mailboxes of default_delivery = spool, one file for each user, who must be allowed to write it" example:"\"/var/spool/mail\""`
+	ProgramPath     string `toml:"program_path" default:"/var/qmail/bin:/usr/local/bin:/usr/bin:/bin" doc:"the variable PATH of programs in .qmail files" example:"\"/usr/lib/postilion/bin:/usr/bin:/bin\""`
 }
 
 // Validate names what is wrong and what was expected.
 func (o Options) Validate() error {
 	switch o.OverQuota {
 	case "", "temporary", "permanent":
-		return nil
+		return o.checkDefault()
 	}
 	return fmt.Errorf("over_quota: %q: want temporary or permanent", o.OverQuota)
 }
@@ -50,13 +56,16 @@ type Deps struct {
 	Directory directory.Reader
 	Clock     clock.Clock
 	Recorder  trace.Recorder // told of deliveries that hang; nil forgets
+	Runas     runas.Service  // reaches users of the system; nil where nobody is delivered to
+	Spool     string         // folder for copies of large messages that programs read; "" is the system's
 }
 
-// Target is a deliver.Target for Mailbox recipients.
+// Target is a deliver.Target for Mailbox and SystemUser recipients.
 type Target struct {
 	opts     Options
 	dir      directory.Reader
 	boxes    *maildir.Store
+	users    *users
 	recorder trace.Recorder
 	clock    clock.Clock
 	started  time.Time
@@ -65,7 +74,7 @@ type Target struct {
 
 var _ deliver.Target = (*Target)(nil)
 
-// New returns a Target; every field of d but Recorder is needed.
+// New returns a Target; every field of d but Recorder, Runas and Spool is needed.
 func New(o Options, d Deps) *Target {
 	if o.MaxJobs <= 0 {
 		o.MaxJobs = 1000
@@ -77,6 +86,7 @@ func New(o Options, d Deps) *Target {
 		opts:     o,
 		dir:      d.Directory,
 		boxes:    maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock}),
+		users:    newUsers(o, d),
 		recorder: d.Recorder,
 		clock:    d.Clock,
 		started:  d.Clock.Now(),
@@ -174,6 +184,10 @@ func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 	loops := &loopCheck{wanted: map[string]bool{}}
 	for i := range job.Recipients {
 		rcpt := &job.Recipients[i]
+		if rcpt.User != nil {
+			out[i] = t.users.deliver(ctx, job, rcpt, t.again(job, rcpt))
+			continue
+		}
 		account, err := t.account(ctx, rcpt)
 		if err != nil {
 			out[i].Err = err
@@ -236,10 +250,15 @@ func (t *Target) delivery(job *deliver.Job, rcpt *deliver.Recipient, account *di
 		Prefix:  []byte(returnPath(rcpt.From) + delivered + "\n"),
 		Size:    env.Size,
 		Quota:   quotaOf(account),
-		// A message older than this process may have been delivered by the one before.
-		Again: rcpt.Again || env.Accepted.Before(t.started),
-		Veto:  func() error { return loops.verdict(delivered) },
+		Again:   t.again(job, rcpt),
+		Veto:    func() error { return loops.verdict(delivered) },
 	}
+}
+
+// again reports whether the delivery may have been made before: a message older than this process
+// may have been delivered by the one before it.
+func (t *Target) again(job *deliver.Job, rcpt *deliver.Recipient) bool {
+	return rcpt.Again || job.Envelope.Accepted.Before(t.started)
 }
 
 // returnPath and deliveredTo: qmail reference 9.2; line ends in addresses become "_".
