@@ -298,7 +298,7 @@ func (r *Resolver) local(ctx context.Context, rt Route, found directory.Found, l
 	if r.system != nil {
 		// A domain of both: who has no account may be a user of the system.
 		if done, err := r.system.also(&rt); done || err != nil {
-			return rt, broken(err)
+			return rt.settle(err)
 		}
 	}
 	if isRole(rt.Final.Local) {
@@ -371,7 +371,7 @@ func (r *Resolver) remote(rt Route, domain string) (Route, error) {
 	rule, ok, err := r.rule(domain)
 	switch {
 	case err != nil:
-		return rt, broken(err)
+		return rt.settle(err)
 	case !ok:
 		rt.Next.TLS = r.tls
 		rt.step("domain "+domain, "no route", "follow the MX records")

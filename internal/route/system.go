@@ -13,7 +13,6 @@ import (
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs/reread"
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/qmail/control"
 	"github.com/postilion/postilion/internal/reason"
 )
@@ -107,6 +106,7 @@ func (l listed) find(ask func(*control.Table) (control.Match, bool)) (control.Ma
 type place struct {
 	local   string // the local part to look the user up by, with the prefix of virtualdomains
 	virtual bool   // by virtualdomains
+	marked  string // local with the mark that kept it from being an alias; "" without
 	domain  string // as it was written
 }
 
@@ -115,7 +115,7 @@ type place struct {
 func (r *Resolver) withSystem(ctx context.Context, rt Route, written mail.Address, domain string) (Route, error) {
 	written, by, err := r.system.unwind(written)
 	if err != nil {
-		return rt, broken(err)
+		return rt.settle(err)
 	}
 	for _, m := range by {
 		rt.step("domain "+m.Key, m.String(), "user%host means user@host: "+quoted(written.String()))
@@ -131,7 +131,7 @@ func (r *Resolver) withSystem(ctx context.Context, rt Route, written mail.Addres
 		}
 	}
 	if done, err := r.system.tables.access(&rt, written, domain); done || err != nil {
-		return rt, broken(err)
+		return rt.settle(err)
 	}
 	if written.Local != "" {
 		found, locals, err := r.findIn(ctx, domain, written.Local)
@@ -143,7 +143,7 @@ func (r *Resolver) withSystem(ctx context.Context, rt Route, written mail.Addres
 		}
 	}
 	if done, err := r.system.route(&rt, written, domain); done || err != nil {
-		return rt, broken(err)
+		return rt.settle(err)
 	}
 	if written.Local == "" {
 		return rt.refuse(reason.BadAddress.With("the local part is empty")), nil
@@ -160,7 +160,7 @@ func (r *Resolver) elsewhere(ctx context.Context, rt Route, domain string) (Rout
 	if r.system.explicit {
 		// As with qmail: a host that is not in locals gets its own mail from where it is routed to.
 		if rule, ok, err := r.rule(domain); err != nil {
-			return rt, broken(err)
+			return rt.settle(err)
 		} else if ok && rule.hop.Host != "" {
 			rt.Local = false
 			return r.remote(rt, domain)
@@ -249,7 +249,12 @@ func (s *system) route(rt *Route, written mail.Address, domain string) (done boo
 		return true, nil
 	}
 	if s.aliases != nil && !p.virtual {
-		if done, err := s.alias(rt, p); done || err != nil {
+		exact, marked := strings.CutPrefix(p.local, `\`)
+		if marked && exact != "" {
+			rt.step("local part "+quoted(p.local), "", "no alias is looked for: "+quoted(exact))
+			// The mark stays in Delivered-To, where the alias's own line would look like a loop.
+			p.marked, p.local = p.local, exact
+		} else if done, err := s.alias(rt, p); done || err != nil {
 			return true, err
 		}
 	}
@@ -257,7 +262,10 @@ func (s *system) route(rt *Route, written mail.Address, domain string) (done boo
 		rt.step("local part "+quoted(p.local), "route.system_users", "off: no user of the system gets mail")
 		return false, nil
 	}
-	return true, s.users.route(rt, p)
+	if err := s.users.route(rt, p); err != nil || s.aliases == nil || p.virtual || rt.User.Name != s.users.alias {
+		return true, err
+	}
+	return true, s.aliases.unsure()
 }
 
 // also is route for an address of a domain of the directory that nobody there has: of the lists
@@ -270,17 +278,19 @@ func (s *system) also(rt *Route) (done bool, err error) {
 	return s.route(rt, rt.Final, rt.Final.Domain)
 }
 
-// broken makes the trouble with a file that decides an error that waits for the operator. Its place and
-// what is wrong are for logs: who writes to an address learns only that it has to wait.
-func broken(err error) error {
+// settle makes the trouble with a file that decides an error that waits for the operator. Its place and
+// what is wrong are for logs: who writes to an address learns only that it has to wait. What the
+// file refuses for good is an answer.
+func (rt Route) settle(err error) (Route, error) {
 	if err == nil {
-		return nil
+		return rt, nil
 	}
-	if e, ok := errors.AsType[*reason.Error](err); ok {
-		return e
+	e, ok := errors.AsType[*reason.Error](err)
+	switch {
+	case !ok:
+		return rt, reason.RouteFileBroken.Because(err)
+	case e.Class == reason.Permanent:
+		return rt.refuse(e), nil
 	}
-	return reason.RouteFileBroken.Because(err)
+	return rt, e
 }
-
-// lower is how the family compares local parts.
-func lower(s string) string { return qmail.Lower(s) }

@@ -4,6 +4,7 @@ package route
 // alias, as qmail-lspawn and qmail-getpw decide (qmail reference 8.3 to 8.5).
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -98,7 +99,7 @@ func (u *users) route(rt *Route, p place) error {
 		return reason.HomeNotAbsolute.Because(fmt.Errorf("%s: home %q", user.Place, user.Home))
 	}
 	rt.Kind = SystemUser
-	rt.User = &User{Name: user.Name, UID: user.UID, GID: user.GID, Home: user.Home, Dash: user.Dash, Ext: user.Ext, Local: p.local, Host: p.domain}
+	rt.User = &User{Name: user.Name, UID: user.UID, GID: user.GID, Home: user.Home, Dash: user.Dash, Ext: user.Ext, Local: cmp.Or(p.marked, p.local), Host: p.domain}
 	return nil
 }
 
