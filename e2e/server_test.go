@@ -31,6 +31,7 @@ type server struct {
 	password string            // of account
 	account  string
 	offset   string // --clock-offset
+	env      []string
 	log      logBuffer
 
 	cmd  *exec.Cmd
@@ -44,6 +45,7 @@ type setup struct {
 	single     bool              // one process, also as root
 	forTesting bool              // the clock may be moved
 	config     map[string]string // "group.key" to its TOML value, over the tests' own
+	env        []string          // of the process, besides the test's
 }
 
 // eachLayout runs a test with roles apart, where that can be, and in one process.
@@ -64,7 +66,7 @@ func eachLayout(t *testing.T, test func(t *testing.T, o setup)) {
 // newServer sets a server up by quickstart and waits until it listens.
 func newServer(t testing.TB, o setup) *server {
 	t.Helper()
-	s := &server{t: t, bin: binary(t, o.tag), addr: map[string]string{}}
+	s := &server{t: t, bin: binary(t, o.tag), addr: map[string]string{}, env: o.env}
 	if s.data = o.dir; s.data == "" {
 		s.data = newFolder(t)
 	}
@@ -165,6 +167,7 @@ func freeAddr(t testing.TB) string {
 func (s *server) launch(args []string) io.Reader {
 	s.t.Helper()
 	cmd := exec.Command(s.bin, args...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stderr = &s.log
 	out, w, err := os.Pipe()
 	check(s.t, err)

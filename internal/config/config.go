@@ -119,6 +119,7 @@ type TLS struct {
 	ACME      bool          `toml:"acme" doc:"fetch and renew the certificate by ACME (Let's Encrypt) instead; needs port 80 or 443" example:"true"`
 	ACMEEmail string        `toml:"acme_email" doc:"the address that the certificate authority writes to" example:"postmaster@example.test"`
 	ACMECA    string        `toml:"acme_ca" default:"https://acme-v02.api.letsencrypt.org/directory" doc:"the directory of the certificate authority" example:"https://acme-staging-v02.api.letsencrypt.org/directory"`
+	ACMERoots string        `toml:"acme_roots" doc:"certificates in PEM that the certificate authority's own server is verified with; empty is the system's" example:"/etc/ssl/house-ca.pem"`
 	ACMEHTTP  string        `toml:"acme_http" default:":80" doc:"the address to answer ACME's HTTP challenges on" example:":80"`
 	Check     time.Duration `toml:"check" default:"10s" doc:"how often the certificate's files are looked at for a change" example:"1m"`
 	MinTLS    string        `toml:"min_version" default:"1.2" doc:"the oldest TLS version that clients may speak" example:"1.3"`

@@ -2,12 +2,15 @@ package service
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -50,8 +53,15 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 			return nil
 		},
 	})
+	roots, err := k.roots()
+	if err != nil {
+		return err
+	}
+	address := k.listener.Addr().(*net.TCPAddr)
 	issuer := certmagic.NewACMEIssuer(magic, certmagic.ACMEIssuer{
-		CA: k.options.ACMECA, Email: k.options.ACMEEmail, Agreed: true, Logger: zap.NewNop(),
+		CA: k.options.ACMECA, TrustedRoots: roots, Email: k.options.ACMEEmail, Agreed: true, Logger: zap.NewNop(),
+		// The challenge is answered by server below, on the listener that root has bound for us.
+		DisableTLSALPNChallenge: true, AltHTTPPort: address.Port, ListenHost: host(address),
 	})
 	magic.Issuers = []certmagic.Issuer{issuer}
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second,
@@ -67,6 +77,30 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// roots returns what the authority's own server is verified with; nil is the system's.
+func (k *acmeKeeper) roots() (*x509.CertPool, error) {
+	if k.options.ACMERoots == "" {
+		return nil, nil
+	}
+	p, err := os.ReadFile(k.options.ACMERoots)
+	if err != nil {
+		return nil, fmt.Errorf("tls.acme_roots: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(p) {
+		return nil, fmt.Errorf("tls.acme_roots: %s holds no certificate in PEM", k.options.ACMERoots)
+	}
+	return pool, nil
+}
+
+// host returns the address's host as a listener takes it: "" for all.
+func host(a *net.TCPAddr) string {
+	if a.IP.IsUnspecified() {
+		return ""
+	}
+	return a.IP.String()
 }
 
 // export copies the managed certificate to the files that listeners watch: the key
@@ -91,7 +125,8 @@ func (k *acmeKeeper) export(ctx context.Context, magic *certmagic.Config) {
 	}
 }
 
-// replaceFile writes a file under another name and renames it. The folder may be a role's
+// replaceFile writes a file under another name and renames it. It is of the group that the file before
+// it was of, so that all roles that read it still can. The folder may be a role's
 // and the caller root: a link that waits under the other name is not written through.
 func replaceFile(name string, p []byte, mode os.FileMode) error {
 	temp := name + ".new"
@@ -103,6 +138,9 @@ func replaceFile(name string, p []byte, mode os.FileMode) error {
 		return err
 	}
 	_, err = f.Write(p)
+	if old, statErr := os.Lstat(name); statErr == nil && err == nil {
+		err = f.Chown(-1, int(old.Sys().(*syscall.Stat_t).Gid))
+	}
 	err = errors.Join(err, f.Chmod(mode)) // whatever the umask
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
