@@ -8,6 +8,7 @@ import (
 
 	"github.com/postilion/postilion/internal/tools/admin"
 	"github.com/postilion/postilion/internal/tools/box"
+	"github.com/postilion/postilion/internal/tools/header"
 	"github.com/postilion/postilion/internal/tools/reports"
 	"github.com/postilion/postilion/internal/tools/stamp"
 	"github.com/postilion/postilion/internal/tools/svc"
@@ -20,6 +21,7 @@ func Programs() []tool.Program {
 	all := slices.Concat(
 		admin.Programs(),
 		box.Programs(),
+		header.Programs(),
 		reports.Programs(),
 		stamp.Programs(),
 		svc.Programs(),
