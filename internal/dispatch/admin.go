@@ -323,7 +323,7 @@ func (d *Dispatcher) Flush() (n int) {
 	for _, to := range d.dests {
 		to.failures, to.wait, to.until, to.err = 0, 0, 0, nil
 		if to.kind == remote {
-			to.window = max(to.window, float64(d.opt.DestStart))
+			to.window = max(to.window, float64(min(d.opt.DestStart, to.schedule.parallel)))
 		}
 	}
 	var lanes []*lane

@@ -108,19 +108,20 @@ func TestLimitsAreNeverExceededAndWindowsGrowToTheirs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGauge(func(deliver.Recipient) (time.Duration, deliver.Verdict) { return time.Second, deliver.Verdict{} })
-		h := build(t, plan{remote: g, mailbox: newGauge(g.take), options: Options{RemoteParallel: 30, DestParallel: 12, DestStart: 3}})
+		h := build(t, plan{remote: g, mailbox: newGauge(g.take),
+			options: Options{RemoteParallel: 30, DestParallel: 12, DestStart: 3, Schedules: []string{"d3.test parallel 2"}}})
 		stop := h.start()
 		for i := range 400 {
 			h.send(t, letter("joe@a.test", fmt.Sprintf("u%d@d%d.test", i, i%4)))
 		}
 		synctest.Wait()
-		if g.peak("") != 12 { // four destinations at three each
+		if g.peak("") != 11 { // three destinations at three each, one at two
 			t.Errorf("%d at once at first", g.peak(""))
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if g.peak("") != 30 || g.peak("d0.test") > 12 || h.store.left() != 0 {
-			t.Errorf("%d at once, %d to one destination, %d left", g.peak(""), g.peak("d0.test"), h.store.left())
+		if g.peak("") != 30 || g.peak("d0.test") > 12 || g.peak("d3.test") != 2 || h.store.left() != 0 {
+			t.Errorf("%d at once, %d and %d to single destinations, %d left", g.peak(""), g.peak("d0.test"), g.peak("d3.test"), h.store.left())
 		}
 		stop()
 	})

@@ -30,7 +30,7 @@ type Options struct {
 	Lifetime         time.Duration `toml:"lifetime" default:"168h" doc:"age after which the next attempt is the last" example:"120h"`
 	LocalSkip        int           `toml:"local_skip" default:"10" doc:"retries here: the k-th attempt comes (k*skip)^2 seconds after acceptance" example:"10"`
 	RemoteSkip       int           `toml:"remote_skip" default:"20" doc:"retries to other hosts: the k-th attempt comes (k*skip)^2 seconds after acceptance" example:"20"`
-	Schedules        []string      `toml:"schedules" default:"" doc:"schedules of single destinations, each \"DOMAIN [quadratic SKIP | every DURATION | doubling FIRST MOST] [lifetime DURATION]\"; .DOMAIN covers those below it" example:"[\"example.test every 5m lifetime 24h\"]"`
+	Schedules        []string      `toml:"schedules" default:"" doc:"schedules and limits of single destinations, each \"DOMAIN [quadratic SKIP | every DURATION | doubling FIRST MOST] [lifetime DURATION] [parallel NUMBER]\"; .DOMAIN covers those below it" example:"[\"example.test every 5m lifetime 24h\"]"`
 	DelayNotice      time.Duration `toml:"delay_notice" default:"0s" doc:"age after which the sender is told once that a message is still waiting; 0 never tells" example:"4h"`
 	DeadAfter        int           `toml:"dead_after" default:"2" doc:"connection failures in a row after which a destination is left alone for a while" example:"2"`
 	DeadWait         time.Duration `toml:"dead_wait" default:"5m" doc:"how long a destination that cannot be reached is first left alone; doubles up to dead_wait_most" example:"5m"`

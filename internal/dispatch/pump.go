@@ -203,7 +203,7 @@ func (d *Dispatcher) learn(t *dest, verdicts []deliver.Verdict, now instant) {
 	failed := connectFailure(verdicts)
 	if failed == nil {
 		t.failures, t.wait, t.until, t.err = 0, 0, 0, nil
-		t.window = min(t.window+1/t.window, float64(d.opt.DestParallel))
+		t.window = min(t.window+1/t.window, float64(t.schedule.parallel))
 		return
 	}
 	t.err = failed

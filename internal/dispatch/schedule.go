@@ -19,6 +19,7 @@ type schedule struct {
 	first    time.Duration // doubling: the first distance
 	most     time.Duration // doubling: the longest
 	lifetime time.Duration
+	parallel int // deliveries to the destination that run at once at most
 }
 
 // next returns the age of the attempt that follows one at age. It is always above age.
@@ -48,7 +49,7 @@ type schedules struct {
 func newSchedules(o Options) (*schedules, error) {
 	s := &schedules{
 		local:   &schedule{skip: o.LocalSkip, lifetime: o.Lifetime},
-		remote:  &schedule{skip: o.RemoteSkip, lifetime: o.Lifetime},
+		remote:  &schedule{skip: o.RemoteSkip, lifetime: o.Lifetime, parallel: o.DestParallel},
 		domains: make(map[string]*schedule),
 	}
 	for _, line := range o.Schedules {
@@ -84,13 +85,13 @@ func (s *schedules) of(k kind, domain string) *schedule {
 }
 
 // parseSchedule reads "DOMAIN [quadratic SKIP | every DURATION | doubling FIRST MOST]
-// [lifetime DURATION]".
+// [lifetime DURATION] [parallel NUMBER]".
 func parseSchedule(line string, o Options) (string, *schedule, error) {
 	f := strings.Fields(line)
 	if len(f) == 0 {
 		return "", nil, fmt.Errorf("want a domain")
 	}
-	sch := &schedule{skip: o.RemoteSkip, lifetime: o.Lifetime}
+	sch := &schedule{skip: o.RemoteSkip, lifetime: o.Lifetime, parallel: o.DestParallel}
 	span := func(i int) (time.Duration, error) {
 		if i >= len(f) {
 			return 0, fmt.Errorf("want a duration such as 5m after %q", f[len(f)-1])
@@ -101,18 +102,23 @@ func parseSchedule(line string, o Options) (string, *schedule, error) {
 		}
 		return d, nil
 	}
+	number := func(i int) (int, error) {
+		n := 0
+		if i < len(f) {
+			n, _ = strconv.Atoi(f[i])
+		}
+		if n < 1 || n > 1000 {
+			return 0, fmt.Errorf("want a number from 1 to 1000 after %s", f[i-1])
+		}
+		return n, nil
+	}
 	var err error
 	for i := 1; i < len(f) && err == nil; i += 2 {
 		switch f[i] {
 		case "quadratic":
-			n := 0
-			if i+1 < len(f) {
-				n, _ = strconv.Atoi(f[i+1])
-			}
-			if n < 1 || n > 1000 {
-				return "", nil, fmt.Errorf("want a number from 1 to 1000 after quadratic")
-			}
-			sch.skip = n
+			sch.skip, err = number(i + 1)
+		case "parallel":
+			sch.parallel, err = number(i + 1)
 		case "every":
 			sch.every, err = span(i + 1)
 		case "doubling":
@@ -123,7 +129,7 @@ func parseSchedule(line string, o Options) (string, *schedule, error) {
 		case "lifetime":
 			sch.lifetime, err = span(i + 1)
 		default:
-			err = fmt.Errorf("%q: want quadratic, every, doubling or lifetime", f[i])
+			err = fmt.Errorf("%q: want quadratic, every, doubling, lifetime or parallel", f[i])
 		}
 	}
 	return strings.ToLower(f[0]), sch, err

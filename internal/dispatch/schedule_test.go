@@ -58,6 +58,8 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		{Options{Schedules: []string{"a.test every 1ms"}}, "from 1s"},
 		{Options{Schedules: []string{"a.test doubling 1m"}}, "want a duration"},
 		{Options{Schedules: []string{"a.test quadratic x"}}, "want a number"},
+		{Options{Schedules: []string{"a.test parallel 0"}}, "want a number"},
+		{Options{Schedules: []string{"a.test parallel"}}, "want a number"},
 		{Options{Schedules: []string{"a.test sometimes 5m"}}, `"sometimes": want quadratic`},
 		{Options{Schedules: []string{""}}, "want a domain"},
 		{Options{Groups: []string{"bulk"}}, "want a name and a number"},

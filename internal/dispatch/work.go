@@ -337,7 +337,8 @@ func (d *Dispatcher) park(p *pass, s *stop) bool {
 func (d *Dispatcher) dest(s *stop) *dest {
 	to := d.dests[s.key]
 	if to == nil || to.kind != s.kind {
-		to = &dest{key: s.key, domain: s.domain, kind: s.kind, schedule: d.schedules.of(s.kind, s.domain), window: float64(d.opt.DestStart)}
+		to = &dest{key: s.key, domain: s.domain, kind: s.kind, schedule: d.schedules.of(s.kind, s.domain)}
+		to.window = float64(min(d.opt.DestStart, to.schedule.parallel))
 		switch s.kind {
 		case local:
 			to.schedule, to.domain = d.schedules.local, ""

@@ -31,6 +31,7 @@ type Options struct {
 	MaxSize        int64    `toml:"max_size" default:"50MiB" unit:"bytes" doc:"size of a message from other hosts, with CRLF line ends" example:"\"25MiB\""`
 	MaxSendSize    int64    `toml:"max_send_size" default:"50MiB" unit:"bytes" doc:"size of a message that an account or a relay network sends; an account's or its domain's own limit goes before it" example:"\"25MiB\""`
 	MaxRecipients  int      `toml:"max_recipients" default:"1000" doc:"recipients of a message; further ones get a temporary answer" example:"100"`
+	AccountRate    int      `toml:"account_rate" default:"0" unit:"recipients an hour" doc:"recipients that one account may send to in an hour; further ones get a temporary answer; 0 is no limit" example:"500"`
 	MaxHops        int      `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
 
 	RcptHosts     []string `toml:"rcpthosts" doc:"further domains whose mail is taken from anyone and passed on: a domain, .suffix for all below it, or the path of a file of them such as qmail's control/rcpthosts or morercpthosts.cdb, read again when it changes" example:"[\"backup.example\", \".inside.example\", \"/var/qmail/control/morercpthosts.cdb\"]"`
@@ -94,7 +95,7 @@ func New(o Options) (*Policy, error) {
 		value int64
 	}{
 		{"max_size", o.MaxSize}, {"max_send_size", o.MaxSendSize},
-		{"max_recipients", int64(o.MaxRecipients)}, {"max_hops", int64(o.MaxHops)}, {"databytes", o.Databytes},
+		{"max_recipients", int64(o.MaxRecipients)}, {"account_rate", int64(o.AccountRate)}, {"max_hops", int64(o.MaxHops)}, {"databytes", o.Databytes},
 	} {
 		if k.value < 0 {
 			wrong("%s: %d: want a number that is not negative", k.name, k.value)

@@ -19,6 +19,7 @@ import (
 	"github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
@@ -43,6 +44,7 @@ type process struct {
 	allowRun, allowAdmin func(uid uint32) bool
 
 	table   *serve.Table
+	rates   policy.Rates // of accounts that send
 	parts   map[Role]*part
 	started []*part // in order
 

@@ -58,6 +58,8 @@ type Deps struct {
 	Full func() error
 	// Filters runs filters (QMAILQUEUE); nil: messages that should pass one are refused for now.
 	Filters *Filters
+	// Rate counts one more recipient of an account, or refuses it; see policy.Rates. nil never does.
+	Rate func(account uint64, now time.Time) *reason.Error
 	// Quota returns an error when size more bytes do not fit the account's mailbox; size is 0 when
 	// it is not known. nil never does.
 	Quota func(ctx context.Context, a *directory.Account, size int64) error
@@ -125,9 +127,16 @@ func (s *Submitter) MaxSize(src *Source) int64 {
 	return s.d.Policy.MaxSize(policy.Client{Addr: src.Client, Local: src.Local || src.AccountID != 0, Grant: src.Grant})
 }
 
-// Route tells what an address is.
+// Route tells what an address is: as Router does, and refused where nothing takes a system user's mail.
 func (s *Submitter) Route(ctx context.Context, to mail.Address) (route.Route, error) {
-	return s.d.Router.Route(ctx, to)
+	r, err := s.d.Router.Route(ctx, to)
+	if err != nil || r.Kind != route.SystemUser || s.d.Exists == nil {
+		return r, err
+	}
+	if err := s.d.Exists(ctx, *r.User); err != nil {
+		r.Kind, r.Err = route.Refused, reason.As(err)
+	}
+	return r, nil
 }
 
 // MaxRecipients is the like for the LIMITS extension.

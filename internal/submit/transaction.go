@@ -146,6 +146,11 @@ func (t *Transaction) rcpt(ctx context.Context, r smtp.Rcpt) (int64, *reason.Err
 			return 0, reason.As(err)
 		}
 	}
+	if a := t.client.Account; a != nil && t.s.d.Rate != nil {
+		if err := t.s.d.Rate(a.ID, t.s.d.Clock.Now()); err != nil {
+			return 0, err
+		}
+	}
 	return policy.RecipientMaxSize(&rt), nil
 }
 

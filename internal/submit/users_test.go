@@ -2,6 +2,7 @@ package submit
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/postilion/postilion/internal/mail"
@@ -40,5 +41,35 @@ func TestAnAddressThatNoFileTakesIsRefusedAtRcpt(t *testing.T) {
 	err = tx.Rcpt(ctx, smtp.Rcpt{To: mail.ParseAddress("other@mx.test")})
 	if e := reason.As(err); e == nil || e.Code != 550 || e.Enhanced != "5.1.1" || len(r.events) != 1 {
 		t.Errorf("%v, events %+v", err, r.events)
+	}
+}
+
+func TestAnAccountsRecipientsAreCountedAndOthersNot(t *testing.T) {
+	t.Parallel()
+	s, _ := newSubmitter(t, new(memory), policy.Options{})
+	rates := new(policy.Rates)
+	rates.SetLimit(2)
+	s.d.Rate = rates.Take
+	ctx := context.Background()
+	try := func(src *Source) (answers []string) {
+		tx, err := s.Begin(ctx, src, smtp.Mail{Size: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Abort()
+		for range 3 {
+			if err := tx.Rcpt(ctx, smtp.Rcpt{To: joe.Address}); err != nil {
+				answers = append(answers, reason.As(err).Enhanced)
+				continue
+			}
+			answers = append(answers, "ok")
+		}
+		return answers
+	}
+	if got := try(&Source{}); !slices.Equal(got, []string{"ok", "ok", "ok"}) {
+		t.Errorf("another host: %v", got)
+	}
+	if got := try(&Source{AccountID: 1, Account: "joe@example.test"}); !slices.Equal(got, []string{"ok", "ok", "4.7.1"}) {
+		t.Errorf("an account: %v", got)
 	}
 }
