@@ -295,6 +295,11 @@ func (r *Resolver) local(ctx context.Context, rt Route, found directory.Found, l
 	case found.Alias != nil:
 		return rt.forward(found.Alias.Targets, found.Local), nil
 	}
+	return r.nobody(ctx, rt)
+}
+
+// nobody answers for a local part that the directory's domain does not have.
+func (r *Resolver) nobody(ctx context.Context, rt Route) (Route, error) {
 	if r.system != nil {
 		// A domain of both: who has no account may be a user of the system.
 		if done, err := r.system.also(&rt); done || err != nil {

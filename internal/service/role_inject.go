@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/postilion/postilion/internal/clock"
@@ -18,7 +17,6 @@ import (
 	"github.com/postilion/postilion/internal/intake/inject"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/smtp"
@@ -271,39 +269,13 @@ func explain(ctx context.Context, s *submit.Submitter, address string, test bool
 		for _, step := range r.Steps {
 			b.WriteString(oneLine(step.What+": "+step.Result+" ["+step.Where+"]") + "\n")
 		}
-	}
-	b.WriteString(oneLine(address+"... "+destination(&r, err)) + "\n")
-	return b.String()
-}
-
-// destination words a route as sendmail -bv does.
-func destination(r *route.Route, err error) string {
-	switch {
-	case err != nil:
-		return "cannot be told: " + reason.As(err).Text(reason.English)
-	case r.Kind == route.Refused && r.Err != nil && r.Err.Reason == reason.MailboxUnknown.Reason:
-		return "User unknown"
-	case r.Kind == route.Refused:
-		return reason.As(r.Err).Text(reason.English)
-	case r.Kind == route.Mailbox:
-		return "deliverable: mailer mailbox, user " + r.Account.Address.String()
-	case r.Kind == route.Forward:
-		list := make([]string, len(r.Targets))
-		for i, t := range r.Targets {
-			list[i] = t.String()
+		for line := range strings.Lines(route.Rulesets("3,0", address, &r, err)) {
+			b.WriteString(oneLine(strings.TrimSuffix(line, "\n")) + "\n")
 		}
-		return "aliased to " + strings.Join(list, ", ")
-	case r.Kind == route.SystemUser:
-		return "deliverable: mailer local, user " + r.User.Name
 	}
-	host := r.Next.Host
-	if host == "" {
-		host = r.Next.Domain
-	}
-	if r.Next.Port != 0 {
-		host += ":" + strconv.Itoa(r.Next.Port)
-	}
-	return "deliverable: mailer esmtp, host " + host + ", user " + r.Final.String()
+	line, _ := route.Verify(address, &r, err)
+	b.WriteString(oneLine(line) + "\n")
+	return b.String()
 }
 
 // oneLine makes a text fit for one line of a terminal.

@@ -60,6 +60,7 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 			return nil, err
 		}
 		return func() {
+			p.rates.SetLimit(c.Policy.AccountRate)
 			for name, h := range fresh {
 				handlers[name].set(h)
 			}
@@ -98,14 +99,15 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	if p.here.store != nil {
 		q = p.here.store
 	}
-	room := p.here.room
+	room, exists := p.here.room, p.here.exists
 	if room == nil {
-		room = seam.NewRoom(p.client(Local))
+		room, exists = seam.NewRoom(p.client(Local)), seam.NewExists(p.client(Local))
 	}
 	quota := &seam.RoomCache{Room: room, Log: p.logger()}
+	known := &seam.ExistsCache{Exists: exists, Log: p.logger()}
 	return submit.New(c.Submit, submit.Deps{
-		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask,
-		Filters: p.filters,
+		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask, Exists: known.Ask,
+		Filters: p.filters, Rate: p.rates.Take,
 	}), floors, nil
 }
 

@@ -37,6 +37,7 @@ type here struct {
 	auth       *secrets.Service
 	mailbox    deliver.Target
 	room       seam.Room
+	exists     seam.Exists
 	remote     deliver.Target
 	hosts      seam.Hosts
 	store      *pebblestore.Store
@@ -88,10 +89,10 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 		FS: mail, Barrier: &fs.Barrier{FS: mail}, Directory: p.reader(), Clock: p.clock, Recorder: part.recorder,
 	})
 	p.here.mailbox = target
-	p.here.room = target.Room
+	p.here.room, p.here.exists = target.Room, target.Exists
 	part.run = append(part.run, target.Clean)
-	part.admin = asideHandlers(target.SetAside)
-	part.seam = seam.Handlers(seam.TargetHandlers(methodLocal, target), seam.RoomHandlers(target.Room))
+	part.admin = seam.Handlers(asideHandlers(target.SetAside), seam.UserHandlers(target.Exists, target.Plan))
+	part.seam = seam.Handlers(seam.TargetHandlers(methodLocal, target), seam.RoomHandlers(target.Room), seam.UserHandlers(target.Exists, target.Plan))
 	return nil
 }
 

@@ -1,0 +1,113 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/seam"
+)
+
+// Question is an address to explain, and optionally whose message it is that goes there.
+type Question struct {
+	To       mail.Address
+	From     mail.Address
+	WithFrom bool // From is asked about; zero is the null reverse-path
+	// Client is where the message comes from; invalid is a program of this host.
+	Client netip.Addr
+}
+
+// Explanation is everything that is known of an address without sending anything there.
+type Explanation struct {
+	Route route.Route
+	Err   error // why the route cannot be told now: mail waits
+	// Deliveries are what the instructions of a system user would do; PlanErr is why they would not.
+	Deliveries []route.Step
+	PlanErr    error
+	// Policy is what is said of the client and the sender; Refusal is what RCPT would be refused with.
+	Policy  []route.Step
+	Refusal *reason.Error
+}
+
+// Explain finds out what an address is, down to the deliveries, without sending.
+func (s *Stores) Explain(ctx context.Context, c *config.Config, q Question) (*Explanation, error) {
+	own := new(netx.OwnAddrs)
+	router, err := route.New(c.Route, s.Directory, own.Contains)
+	if err != nil {
+		return nil, err
+	}
+	x := new(Explanation)
+	x.Route, x.Err = router.Route(ctx, q.To)
+	if x.Err == nil && x.Route.Kind == route.SystemUser {
+		x.Deliveries, x.PlanErr = s.plan(ctx, *x.Route.User)
+	}
+	if !q.WithFrom && !q.Client.IsValid() {
+		return x, nil
+	}
+	return x, x.judge(ctx, c, q, router)
+}
+
+// errNoServer is of a plan that nobody can make now.
+var errNoServer = errors.New("what the user's files say is told while the server runs: it reaches them as that user")
+
+// plan asks the running server what a delivery would do.
+func (s *Stores) plan(ctx context.Context, u route.User) ([]route.Step, error) {
+	if !s.Running {
+		return nil, errNoServer
+	}
+	cl := adminClient(s.Data, Local)
+	defer cl.Close()
+	return seam.NewPlan(cl)(ctx, u)
+}
+
+// judge asks the rules what they say to a client that sends a message from one address to another.
+func (x *Explanation) judge(ctx context.Context, c *config.Config, q Question, router route.Router) error {
+	rules, err := policy.New(c.Policy)
+	if err != nil {
+		return err
+	}
+	client := policy.Client{Addr: q.Client, Local: !q.Client.IsValid()}
+	who := "a program of this host"
+	if q.Client.IsValid() {
+		who = "client " + q.Client.String()
+	}
+	say := func(what, result string, e *reason.Error) {
+		if e != nil {
+			result = "refused: " + e.Text(reason.English)
+			if x.Refusal == nil {
+				x.Refusal = e
+			}
+		}
+		x.Policy = append(x.Policy, route.Step{What: what, Where: "policy", Result: result})
+	}
+	if rules.MayRelay(client) {
+		say(who, "may send to other hosts", nil)
+	} else {
+		say(who, "may send to this host's domains only", nil)
+	}
+	if q.WithFrom {
+		what := "sender " + q.From.String()
+		if q.From.IsZero() {
+			what = "the null sender"
+		}
+		e := rules.Sender(client, q.From)
+		if e == nil && !q.From.IsZero() && rules.ChecksOutside(client) {
+			from, err := router.Route(ctx, q.From)
+			if err != nil {
+				return err
+			}
+			e = rules.Outside(q.From, &from)
+		}
+		say(what, "accepted", e)
+	}
+	if x.Err == nil {
+		say("recipient "+q.To.String(), "accepted", rules.Recipient(client, q.To, &x.Route, 0))
+	}
+	return nil
+}
