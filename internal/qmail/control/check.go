@@ -19,7 +19,7 @@ func Check(f File, file string, data []byte) []*qmail.Fault {
 	}
 	switch f.Kind {
 	case KindLine:
-		c.line(data)
+		c.line(f, data)
 	case KindInt:
 		c.integer(f, data)
 	default:
@@ -37,11 +37,11 @@ func (c *checker) fault(line int, format string, args ...any) {
 	c.faults = append(c.faults, &qmail.Fault{Place: qmail.Place{File: c.file, Line: line}, Text: fmt.Sprintf(format, args...)})
 }
 
-func (c *checker) line(data []byte) {
+func (c *checker) line(f File, data []byte) {
 	for n, line := range qmail.Lines(data) {
 		switch text := strings.TrimRight(line, trailing); {
 		case n > 1 && text != "":
-			if c.file != "control/defaultdelivery" {
+			if f.Name != "defaultdelivery" {
 				c.fault(n, "%q is not read: only the first line counts", text)
 			}
 			return
