@@ -13,7 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/migrate/postfix"
 	"github.com/postilion/postilion/internal/migrate/qmailhost"
+	"github.com/postilion/postilion/internal/migrate/sendmail"
 )
 
 // qmailTree makes a qmail of control files and returns its folder.
@@ -212,4 +215,42 @@ func values(t testing.TB, f *File) map[string]string {
 		m[s.Key] = s.Value
 	}
 	return m
+}
+
+// What sendmail's and Postfix's settings come to must be a configuration.
+func TestMigratedFilesAreConfigurations(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("main.cf", "myhostname = mx.example.test\nmynetworks = 192.0.2.0/24\nrelayhost = [smart.example]:587\nhome_mailbox = Maildir/\nsmtpd_recipient_restrictions = reject_rbl_client bl.example\n")
+	write("sendmail.mc", "define(`confDOMAIN_NAME', `mx.example.test')\ndefine(`SMART_HOST', `smart.example')\nFEATURE(`access_db')\nFEATURE(`delay_checks')\nFEATURE(`mailertable')\n")
+	write("access", "192.0.2\tRELAY\nbad.example\tREJECT\n")
+	write("mailertable", "inside.example\tesmtp:[gw.example]\n")
+	reports := map[string]func() (*migrate.Report, error){
+		"postfix":  func() (*migrate.Report, error) { return postfix.Read(postfix.Options{Dir: dir, Root: dir}) },
+		"sendmail": func() (*migrate.Report, error) { return sendmail.Read(sendmail.Options{Dir: dir, Root: dir}) },
+	}
+	for name, read := range reports {
+		r, err := read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := WriteReport(&b, r, "written by a test"); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Parse("/data/p.toml", b.Bytes(), nil)
+		if err != nil {
+			t.Errorf("%s: %v in\n%s", name, err, b.String())
+			continue
+		}
+		if f.Host != "mx.example.test" || !strings.HasPrefix(f.Route.NextHop, "smart.example") {
+			t.Errorf("%s: host %q, next hop %q", name, f.Host, f.Route.NextHop)
+		}
+	}
 }

@@ -18,10 +18,16 @@ const tcpRules = "/etc/tcp.smtp"
 // supervised are the services whose start scripts are read.
 var supervised = []string{"qmail-send", "qmail-smtpd"}
 
+// manners are what a qmail does that this server does only when told.
+var manners = []string{keySystemUsers, "runas.enabled", "smtp.bare_recipients", "smtp.helo_optional"}
+
 // users takes users/assign and alias.
 func (r *reader) users() {
 	dir := r.o.Dir
-	r.r.Set(keySystemUsers, "true", dir, 0)
+	for _, key := range manners {
+		r.r.Set(key, "true", dir, 0)
+	}
+	r.r.Set("submit.received", "qmail", dir, 0)
 	alias := filepath.Join(dir, "alias")
 	if _, err := os.Stat(alias); err != nil {
 		r.r.Note(alias, 0, "alias", migrate.Differs, keyAliasHome, "missing: mail for names that no user has is refused for now")
@@ -114,6 +120,7 @@ func (r *reader) smtpdScript() {
 		return
 	}
 	rest := r.tcpserverOptions(words[1:], path, line)
+	r.rblsmtpd(rest, path, line)
 	if len(rest) < 2 || !rest[0].plain || !rest[1].plain {
 		r.r.Note(path, line, "tcpserver", migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
 		return
@@ -131,6 +138,43 @@ func (r *reader) smtpdScript() {
 	}
 	r.r.SetList("smtp.listen", []string{net.JoinHostPort(host, port)}, path, line)
 	r.r.Taken(path, line, "tcpserver … "+rest[0].text+" "+rest[1].text, "smtp.listen")
+}
+
+// rblsmtpd takes the lists of the last rblsmtpd in a command (qmail reference 22.3).
+func (r *reader) rblsmtpd(words []word, path string, line int) {
+	for i := range words {
+		if filepath.Base(words[i].text) != "rblsmtpd" {
+			continue
+		}
+		for i++; i < len(words) && strings.HasPrefix(words[i].text, "-"); i++ {
+			option, value := words[i].text, ""
+			if len(option) > 2 {
+				option, value = option[:2], option[2:]
+			} else if strings.Contains("-r-a-t", option) && i+1 < len(words) {
+				i++
+				value = words[i].text
+			}
+			// The old way to ask for addresses' texts, list.example:text, is not of ours.
+			value, _, _ = strings.Cut(value, ":")
+			switch {
+			case option == "-b":
+				r.r.Set("dnsbl.permanent", "true", path, line)
+			case option == "-c":
+				r.r.Set("dnsbl.fail_closed", "true", path, line)
+			case option == "-t":
+			case (option == "-r" || option == "-a") && checkHost(value) == nil && strings.Contains(value, "."):
+				entry := value
+				if option == "-a" {
+					entry += " allow"
+				}
+				r.r.Add(keyDNSLists, entry, path, line)
+				r.r.Taken(path, line, option+" "+value, keyDNSLists)
+			case option == "-r" || option == "-a":
+				r.r.Note(path, line, option+" "+value, migrate.NotCarried, keyDNSLists, "want a list's name")
+			}
+		}
+		return
+	}
 }
 
 // tcpserverOptions takes tcpserver's options and returns what follows them.
@@ -171,7 +215,7 @@ func (r *reader) tcpserverOption(option byte, value word, path string, line int)
 		}
 	case 'x':
 		if filepath.IsAbs(value.text) {
-			r.r.Set(keyClientRules, r.host(value.text), path, line)
+			r.r.SetList(keyClientRules, []string{r.host(value.text)}, path, line)
 			r.r.Taken(path, line, "-x "+value.text, keyClientRules)
 		}
 	}
@@ -187,10 +231,10 @@ func (r *reader) clientRules() {
 	_, errCDB := os.Stat(cdb)
 	switch {
 	case errCDB == nil:
-		r.r.Set(keyClientRules, cdb, cdb, 0)
+		r.r.SetList(keyClientRules, []string{cdb}, cdb, 0)
 		r.r.Taken(cdb, 0, filepath.Base(cdb), keyClientRules)
 	case errText == nil:
-		r.r.Set(keyClientRules, text, text, 0)
+		r.r.SetList(keyClientRules, []string{text}, text, 0)
 		r.r.Note(text, 0, filepath.Base(text), migrate.Differs, keyClientRules, "there is no %s, without which tcpserver reads none of it; here the text counts", filepath.Base(cdb))
 	}
 }

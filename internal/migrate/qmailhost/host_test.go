@@ -200,6 +200,9 @@ func TestStartScriptsAreReadWherePlain(t *testing.T) {
 		"smtpd not plain": {
 			map[string]string{"supervise/qmail-smtpd/run": smtpd("20", "$IP")},
 			map[string]string{"smtp.listen": "(unset)"}},
+		"smtpd behind rblsmtpd": {
+			map[string]string{"supervise/qmail-smtpd/run": strings.Replace(smtpd("20", "0"), "/var/qmail/bin/qmail-smtpd", "rblsmtpd -b -a good.example -rbad.example -t 20 -r 'a b' /var/qmail/bin/qmail-smtpd", 1)},
+			map[string]string{keyDNSLists: "good.example allow | bad.example", "dnsbl.permanent": "true"}},
 		"broken": {
 			map[string]string{"rc": "qmail-start `unclosed", "supervise/qmail-smtpd/run": "tcpserver -x"},
 			map[string]string{keyDefaultDelivery: "./Mailbox", "smtp.listen": "(unset)"}},

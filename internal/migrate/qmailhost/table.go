@@ -84,7 +84,7 @@ func table() []Row {
 		{Name: "badhelo", Instead: "the name in HELO decides nothing here"},
 		{Name: "badmailfromnorelay", Instead: "policy.bad_senders holds for all clients; the patterns have no equal"},
 		{Name: "badrcpttonorelay", Instead: "policy.bad_recipients holds for all clients; the patterns have no equal"},
-		{Name: "dnsbllist", Instead: "name the lists in the policy group's keys for DNS lists"},
+		{Name: "dnsbllist", Instead: "name the lists in dnsbl.lists"},
 		{Name: "spfbehavior", Instead: "SPF is not checked"},
 		{Name: "spfrules", Instead: "SPF is not checked"},
 		{Name: "spfguess", Instead: "SPF is not checked"},
@@ -139,7 +139,8 @@ const (
 	keySystemUsers        = "route.system_users"
 	keyDefaultDelivery    = "local.default_delivery"
 	keyQMQPServers        = "inject.qmqp_servers"
-	keyClientRules        = "access.rules"
+	keyClientRules        = "smtp.access_rules"
+	keyDNSLists           = "dnsbl.lists"
 )
 
 // WriteTable writes the table as Markdown for docs/qmail-host.md.

@@ -29,8 +29,8 @@ type Options struct {
 	Data string
 	// Qmail is the folder of a qmail whose bin is set aside, as seen from Root; "" for none.
 	Qmail string
-	// Links are the program names that the new bin folder and the usual places get, and what
-	// each leads to; nothing is linked without.
+	// Links are the programs that take the place of those of their names in the usual places and
+	// in qmail's bin, and what each leads to; nothing is linked without.
 	Links map[string]string
 	// Run runs a program that stops or starts a service; nil runs none.
 	Run func(argv []string) error
@@ -320,23 +320,13 @@ func (p *planner) bin() error {
 		return nil
 	}
 	p.plan.Steps = append(p.plan.Steps, Step{Mkdir, bin, "", "links to this server's programs"})
-	linked := map[string]bool{}
-	add := func(name, target, why string) {
-		linked[name] = true
-		p.plan.Steps = append(p.plan.Steps, Step{Link, filepath.Join(bin, name), target, why})
-	}
-	var ours []string
-	for name := range p.o.Links {
-		ours = append(ours, name)
-	}
-	slices.Sort(ours)
-	for _, name := range ours {
-		add(name, p.o.Links[name], "this server's")
-	}
 	for _, e := range names {
-		if name := e.Name(); !linked[name] {
-			add(name, filepath.Join("..", asidePrefix+"bin", name), "a program of the host's own")
+		name := e.Name()
+		target, why := p.o.Links[name], "this server's"
+		if target == "" {
+			target, why = filepath.Join("..", asidePrefix+"bin", name), "a program of the host's own"
 		}
+		p.plan.Steps = append(p.plan.Steps, Step{Link, filepath.Join(bin, name), target, why})
 	}
 	return nil
 }

@@ -1,0 +1,294 @@
+// Package postfix reads main.cf of Postfix and the tables that it names, where they are text.
+//
+// Parameters refer to each other by $name; what is taken is their value with that resolved. A
+// parameter without an equal is named with file and line; nothing is left out in silence.
+package postfix
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/postilion/postilion/internal/migrate"
+)
+
+// Options say where the settings are.
+type Options struct {
+	Dir  string // the folder of main.cf, or main.cf itself
+	Root string // the root of the host's other files; "" is "/"
+}
+
+// maxFile bounds a file in bytes.
+const maxFile = 64 << 20
+
+// parameter is one setting of main.cf.
+type parameter struct {
+	name, value string // the value as it stands, continued lines joined by blanks
+	line        int
+}
+
+// reader is one reading.
+type reader struct {
+	o      Options
+	dir    string
+	file   string
+	r      *migrate.Report
+	list   []parameter
+	byName map[string]parameter
+	left   int // references that the present value may still resolve
+}
+
+// maxReferences bounds what one value may resolve: parameters may refer to themselves, twice.
+const maxReferences = 10_000
+
+// Read reads Postfix's settings. The error says that there are none.
+func Read(o Options) (*migrate.Report, error) {
+	r := &reader{o: o, dir: o.Dir, file: filepath.Join(o.Dir, "main.cf"), r: &migrate.Report{}, byName: map[string]parameter{}}
+	if info, err := os.Stat(o.Dir); err == nil && !info.IsDir() {
+		r.dir, r.file = filepath.Dir(o.Dir), o.Dir
+	}
+	text, err := os.ReadFile(r.file)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", r.file, maxFile)
+	}
+	r.parse(string(text))
+	for _, p := range r.list {
+		if r.byName[p.name].line != p.line {
+			r.r.Note(r.file, p.line, p.text(), migrate.NotCarried, "", "%s stands again in line %d, which is the one that counts", p.name, r.byName[p.name].line)
+			continue
+		}
+		r.parameter(p)
+	}
+	r.defaults()
+	r.r.Sort()
+	return r.r, nil
+}
+
+// text is the parameter as notes show it.
+func (p *parameter) text() string { return p.name + " = " + p.value }
+
+// parse reads `name = value`; a line that begins with a blank continues the one before (postconf(5)).
+func (r *reader) parse(text string) {
+	n := 0
+	for raw := range strings.Lines(text) {
+		n++
+		line := strings.TrimRight(raw, " \t\r\n")
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case trimmed == "" || trimmed[0] == '#':
+		case (raw[0] == ' ' || raw[0] == '\t') && len(r.list) > 0:
+			last := &r.list[len(r.list)-1]
+			last.value = strings.TrimSpace(last.value + " " + trimmed)
+			r.byName[last.name] = *last
+		default:
+			name, value, ok := strings.Cut(trimmed, "=")
+			if !ok || strings.TrimSpace(name) == "" {
+				r.r.Note(r.file, n, trimmed, migrate.NotCarried, "", "want NAME = VALUE")
+				continue
+			}
+			p := parameter{strings.TrimSpace(name), strings.TrimSpace(value), n}
+			r.list = append(r.list, p)
+			r.byName[p.name] = p
+		}
+	}
+}
+
+// usual are the defaults of parameters that others refer to.
+func (r *reader) usual(name string) string {
+	switch name {
+	case "mydomain":
+		if _, rest, ok := strings.Cut(r.value("myhostname"), "."); ok {
+			return rest
+		}
+		return "localdomain"
+	case "myorigin":
+		return "$myhostname"
+	case "mydestination":
+		return "$myhostname, localhost.$mydomain, localhost"
+	case "mail_name":
+		return "Postfix"
+	case "config_directory":
+		return r.dir
+	case "data_directory":
+		return "/var/lib/postfix"
+	}
+	return ""
+}
+
+// value returns a parameter's value with references resolved.
+func (r *reader) value(name string) string {
+	p, ok := r.byName[name]
+	if !ok {
+		return r.expand(r.usual(name), 1)
+	}
+	return r.expand(p.value, 1)
+}
+
+// expand resolves $name, ${name} and $(name); depth is 1 for a value as a whole.
+func (r *reader) expand(s string, depth int) string {
+	if depth == 1 {
+		r.left = maxReferences
+	}
+	if depth > 10 || r.left <= 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		if s[i] != '$' {
+			b.WriteByte(s[i])
+			i++
+			continue
+		}
+		name, length := reference(s[i:])
+		if name == "" {
+			b.WriteString(s[i : i+length])
+			i += length
+			continue
+		}
+		p, ok := r.byName[name]
+		r.left--
+		if value := p.value; ok {
+			b.WriteString(r.expand(value, depth+1))
+		} else {
+			b.WriteString(r.expand(r.usual(name), depth+1))
+		}
+		i += length
+	}
+	return b.String()
+}
+
+// reference reads the $name that s begins with, and its length.
+func reference(s string) (name string, length int) {
+	if strings.HasPrefix(s, "$$") {
+		return "", 2
+	}
+	if len(s) > 1 && (s[1] == '{' || s[1] == '(') {
+		closing := byte('}')
+		if s[1] == '(' {
+			closing = ')'
+		}
+		if end := strings.IndexByte(s, closing); end > 0 {
+			return s[2:end], end + 1
+		}
+		return "", 1
+	}
+	i := 1
+	for i < len(s) && (s[i] == '_' || 'a' <= s[i] && s[i] <= 'z' || 'A' <= s[i] && s[i] <= 'Z' || '0' <= s[i] && s[i] <= '9') {
+		i++
+	}
+	return s[1:i], i
+}
+
+// words splits a list at commas and blanks.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })
+}
+
+// members resolves a list of names: an entry that is a path stands for the words of that file.
+func (r *reader) members(p parameter, each func(word, file string, line int)) {
+	for _, w := range words(r.expand(p.value, 1)) {
+		if !strings.HasPrefix(w, "/") || strings.HasSuffix(w, "/") {
+			each(w, r.file, p.line)
+			continue
+		}
+		path := r.host(w)
+		text, ok := r.read(path)
+		if !ok {
+			continue
+		}
+		lines(text, func(n int, line string) {
+			for _, f := range words(line) {
+				each(f, path, n)
+			}
+		})
+	}
+}
+
+// host returns where a file of the host is on this disk.
+func (r *reader) host(path string) string {
+	if strings.HasPrefix(path, r.dir+"/") {
+		return path
+	}
+	return filepath.Join("/", r.o.Root, path)
+}
+
+// read reads a file; one that cannot be read is noted.
+func (r *reader) read(path string) (string, bool) {
+	p, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "there is no such file")
+		return "", false
+	case err != nil:
+		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "cannot be read: %s", err)
+		return "", false
+	case len(p) > maxFile:
+		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "is larger than %d bytes", maxFile)
+		return "", false
+	}
+	return string(p), true
+}
+
+// lines calls each for the logical lines of a table: continued ones joined, comments left out.
+func lines(text string, each func(n int, line string)) {
+	n, at, whole := 0, 0, ""
+	flush := func() {
+		if whole != "" {
+			each(at, whole)
+		}
+		whole = ""
+	}
+	for raw := range strings.Lines(text) {
+		n++
+		trimmed := strings.TrimSpace(raw)
+		switch {
+		case trimmed == "" || trimmed[0] == '#':
+		case (raw[0] == ' ' || raw[0] == '\t') && whole != "":
+			whole += " " + trimmed
+		default:
+			flush()
+			at, whole = n, trimmed
+		}
+	}
+	flush()
+}
+
+// maps calls each for the lines of the text tables of a parameter: hash:/etc/postfix/x was made of
+// /etc/postfix/x. Tables of other kinds are noted.
+func (r *reader) maps(p parameter, key string, each func(path, left, right string, n int, line string)) (paths []string) {
+	for _, w := range words(r.expand(p.value, 1)) {
+		kind, path, ok := strings.Cut(w, ":")
+		switch {
+		case !ok || strings.HasPrefix(kind, "proxy"):
+			if _, inner, nested := strings.Cut(path, ":"); nested {
+				path = inner
+				break
+			}
+			continue
+		case kind != "hash" && kind != "btree" && kind != "texthash" && kind != "lmdb" && kind != "cdb" && kind != "dbm":
+			r.r.Note(r.file, p.line, p.text(), migrate.NotCarried, key, "tables of kind %s are not read", kind)
+			continue
+		}
+		path = r.host(path)
+		text, ok := r.read(path)
+		if !ok {
+			continue
+		}
+		paths = append(paths, path)
+		lines(text, func(n int, line string) {
+			i := strings.IndexAny(line, " \t")
+			if i < 0 {
+				r.r.Note(path, n, line, migrate.NotCarried, key, "want a key, blanks, and a value")
+				return
+			}
+			each(path, line[:i], strings.TrimSpace(line[i:]), n, line)
+		})
+	}
+	return paths
+}

@@ -1,0 +1,160 @@
+package postfix
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/internal/migrate"
+)
+
+func etc(t testing.TB, files map[string]string) Options {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range files {
+		if !strings.HasPrefix(name, "/") {
+			name = "/etc/postfix/" + name
+		}
+		full := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Options{Dir: filepath.Join(root, "/etc/postfix"), Root: root}
+}
+
+func read(t testing.TB, o Options) *migrate.Report {
+	t.Helper()
+	r, err := Read(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const mainCF = `# a small main.cf
+myhostname = mx.example.test
+mydomain = example.test
+myorigin = /etc/mailname
+mydestination = $myhostname, example.test, localhost.$mydomain,
+	localhost, /etc/postfix/local-names
+mynetworks = 127.0.0.0/8 [::1]/128 192.0.2.0/24 !192.0.2.9
+relay_domains = backup.example
+relayhost = [smart.example]:submission
+smtp_sasl_password_maps = hash:/etc/postfix/sasl_passwd
+transport_maps = hash:/etc/postfix/transport, ldap:/etc/x
+virtual_alias_maps = hash:/etc/postfix/virtual
+alias_maps = hash:/etc/aliases
+alias_database = hash:/etc/aliases
+message_size_limit = 20480000
+maximal_queue_lifetime = 3d
+delay_warning_time = 4
+smtpd_timeout = 300s
+smtpd_banner = $myhostname ESMTP $mail_name
+smtpd_tls_cert_file=/etc/ssl/mx.pem
+smtpd_tls_key_file=/etc/ssl/mx.key
+smtp_tls_security_level = dane
+inet_interfaces = loopback-only
+recipient_delimiter = +
+home_mailbox = Maildir/
+smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination,
+    reject_rbl_client bl.example, check_sender_access hash:/etc/postfix/senders, reject_unknown_sender_domain
+smtpd_milters = inet:127.0.0.1:8891
+biff = no
+smtpd_recipient_limit = 200
+smtpd_recipient_limit = 300
+a line without a sign
+strange_parameter = 1
+`
+
+func tables() map[string]string {
+	return map[string]string{
+		"main.cf": mainCF, "/etc/mailname": "example.test\n", "local-names": "# c\nthird.example\n", "sasl_passwd": "[smart.example]:submission me:p:w d\n",
+		"transport": "inside.example smtp:[gw.example]:26\n.org.example relay:mx.example\n* :\nlmtp.example lmtp:unix:/x\n",
+		"virtual":   "virtual.example anything\ninfo@virtual.example joe\n@catch.example joe,jane\npostmaster root\n",
+		"senders":   "bad.example REJECT go away\nspam@bad2.example 550 no\ngood.example OK\n", "/etc/aliases": "root: joe\n",
+	}
+}
+
+func TestPostfixSettingsAreTaken(t *testing.T) {
+	t.Parallel()
+	o := etc(t, tables())
+	have := map[string]string{}
+	for _, s := range read(t, o).Settings {
+		have[s.Key] = strings.ReplaceAll(s.Value+strings.Join(s.List, " | "), o.Root, "")
+	}
+	want := map[string]string{
+		"host": "mx.example.test", "inject.default_host": "example.test",
+		"route.locals":          "mx.example.test | example.test | localhost.example.test | localhost | third.example",
+		"policy.relay_networks": "127.0.0.0/8 | ::1/128 | 192.0.2.0/24", "policy.rcpthosts": "backup.example | .backup.example",
+		"route.next_hop":      "smart.example:587 user=me password=p:w%20d",
+		"route.routes":        "inside.example:gw.example:26 | .org.example:mx.example mx",
+		"route.virtusertable": "/etc/postfix/virtual", "route.alias_files": "/etc/aliases", "policy.max_size": "20480000", "policy.max_send_size": "20480000",
+		"dispatch.lifetime": "72h0m0s", "dispatch.delay_notice": "4h0m0s", "smtp.idle_timeout": "5m0s", "smtp.data_timeout": "5m0s", "smtp.greeting": "ESMTP Postfix",
+		"tls.cert": "/etc/ssl/mx.pem", "tls.key": "/etc/ssl/mx.key", "route.tls": "opportunistic", "smtp.listen": "127.0.0.1:25 | [::1]:25", "route.user_break": "+",
+		"local.default_delivery": "./Maildir/", "dnsbl.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
+		"policy.max_recipients": "300", "route.system_users": "true", "runas.enabled": "true",
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("(-want +have):\n%s", diff)
+	}
+}
+
+// TestWhatPostfixSaysIsToldLineByLine holds the words for what is carried otherwise or not at all.
+func TestWhatPostfixSaysIsToldLineByLine(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	read(t, etc(t, tables())).WriteNotes(&b, func(s string) string { return s })
+	for _, want := range []string{
+		"/main.cf:7: not carried: !192.0.2.9 -> policy.relay_networks; exceptions have no equal: name the networks that remain\n",
+		"/main.cf:11: not carried: transport_maps = hash:/etc/postfix/transport, ldap:/etc/x -> route.routes; tables of kind ldap are not read\n",
+		"/main.cf:22: differs: smtp_tls_security_level = dane -> route.tls; certificates are not checked that way: TLS is used where it is offered\n",
+		"/main.cf:26: not carried: smtpd_recipient_restrictions: reject_unknown_sender_domain; has no equal\n",
+		"/main.cf:26: taken: smtpd_recipient_restrictions: reject_rbl_client -> dnsbl.lists\n",
+		"/main.cf:28: not carried: smtpd_milters = inet:127.0.0.1:8891; mail filters (milters) are not spoken to; submit.filter runs a program for each message\n",
+		"/main.cf:30: not carried: smtpd_recipient_limit = 200; smtpd_recipient_limit stands again in line 31, which is the one that counts\n",
+		"/main.cf:32: not carried: a line without a sign; want NAME = VALUE\n",
+		"/main.cf:33: not carried: strange_parameter = 1; has no equal\n",
+		"/transport:4: not carried: lmtp.example lmtp:unix:/x -> route.routes; there is no transport \"lmtp\" here\n",
+		"/virtual:1: differs: virtual.example anything -> route.virtusertable; says that the domain is one of aliases: it needs no such line here\n",
+		"/virtual:3: not carried: @catch.example joe,jane -> route.virtusertable; want one address: give several by an alias\n",
+		"/senders:3: not carried: good.example OK -> policy.bad_senders; only refusals are carried\n",
+		"/sasl_passwd:1: taken: [smart.example]:submission (with a user and a password) -> route.next_hop\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "p:w d") {
+		t.Error("a password is told")
+	}
+}
+
+func TestParametersReferToEachOther(t *testing.T) {
+	t.Parallel()
+	o := etc(t, map[string]string{"main.cf": "myhostname = ${a}.$(b)\na = mx\nb = $c\nc = example.test\nloop = $loop$loop\nsmtpd_banner = $$x $loop\n"})
+	if s, _ := read(t, o).Get("host"); s.Value != "mx.example.test" {
+		t.Errorf("host %q", s.Value)
+	}
+}
+
+func FuzzMainCF(f *testing.F) {
+	f.Add(mainCF, "a b\n c\n")
+	f.Add("mydestination = ${", "x")
+	f.Add("relayhost = [::1]:25\nmynetworks=/0", "@ REJECT\n")
+	f.Fuzz(func(t *testing.T, text, table string) {
+		files := tables()
+		files["main.cf"] = text
+		for _, name := range []string{"transport", "virtual", "senders", "sasl_passwd"} {
+			files[name] = table
+		}
+		read(t, etc(t, files))
+	})
+}

@@ -1,0 +1,378 @@
+// Package sendmail reads the settings of sendmail: sendmail.cf, or the sendmail.mc that it is
+// made of, and the tables beside it.
+//
+// Options, classes and maps have equals here and are taken. Rewriting rules have none: what the
+// stock ones do is what routing does; the host's own are named with file and line.
+package sendmail
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/netx"
+)
+
+// Options say where the settings are.
+type Options struct {
+	Dir  string // the folder of sendmail.mc and its tables, or one of sendmail.cf and sendmail.mc itself
+	Root string // the root of the host's other files; "" is "/"
+}
+
+// maxFile bounds a file in bytes.
+const maxFile = 64 << 20
+
+// reader is one reading.
+type reader struct {
+	o        Options
+	dir      string
+	r        *migrate.Report
+	done     map[string]bool // files that were taken already
+	masked   bool            // some masquerading was seen
+	options  map[string]bool // options that were set
+	listen   map[string][]string
+	rulesets map[string]*ruleset
+	hooks    []hook
+}
+
+// Read reads sendmail's settings. The error says that there are none.
+func Read(o Options) (*migrate.Report, error) {
+	info, err := os.Stat(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{o: o, dir: o.Dir, r: &migrate.Report{}, done: map[string]bool{}, options: map[string]bool{}, listen: map[string][]string{}, rulesets: map[string]*ruleset{}}
+	main := o.Dir
+	if info.IsDir() {
+		if main, err = r.main(); err != nil {
+			return nil, err
+		}
+	} else {
+		r.dir = filepath.Dir(o.Dir)
+	}
+	text, err := os.ReadFile(main)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", main, maxFile)
+	}
+	if strings.HasSuffix(main, ".mc") {
+		r.mc(main, string(text))
+	} else {
+		r.cf(main, string(text), 1)
+	}
+	r.rules(main)
+	r.tables()
+	for _, service := range []string{"smtp", "submission", "submissions"} {
+		if list := r.listen[service]; list != nil {
+			r.r.SetList(service+".listen", list, main, 0)
+		}
+	}
+	r.r.Set("route.system_users", "true", main, 0)
+	r.r.Set("runas.enabled", "true", main, 0)
+	r.r.Sort()
+	return r.r, nil
+}
+
+// main finds the file that counts in a folder: the .cf, which sendmail reads; the .mc without one.
+func (r *reader) main() (string, error) {
+	for _, name := range []string{"sendmail.cf", "sendmail.mc", "../sendmail.cf"} {
+		path := filepath.Join(r.dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("there is no sendmail.cf and no sendmail.mc in %s", r.dir)
+}
+
+// host returns where a file of the host is on this disk.
+func (r *reader) host(path string) string {
+	path = strings.TrimPrefix(strings.TrimSpace(path), "-o ")
+	if !filepath.IsAbs(path) {
+		return filepath.Join(r.dir, path)
+	}
+	return filepath.Join("/", r.o.Root, path)
+}
+
+// read reads a table; ok is false when it is not there or cannot be read, which is noted.
+func (r *reader) read(path string) (text string, ok bool) {
+	p, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", false
+	case err != nil:
+		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "cannot be read: %s", err)
+		return "", false
+	case len(p) > maxFile:
+		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "is larger than %d bytes", maxFile)
+		return "", false
+	}
+	return string(p), true
+}
+
+// lines calls each for the lines of a table, without comments and blank ones.
+func lines(text string, each func(n int, line string)) {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, " \t\r\n")
+		if t := strings.TrimSpace(line); t != "" && t[0] != '#' {
+			each(n, line)
+		}
+	}
+}
+
+// pair splits a line of a table into key and value.
+func pair(line string) (key, value string, ok bool) {
+	i := strings.IndexAny(line, " \t")
+	if i <= 0 {
+		return "", "", false
+	}
+	return line[:i], strings.TrimSpace(line[i:]), true
+}
+
+// tables takes the usual files beside the main one.
+func (r *reader) tables() {
+	r.class('w', filepath.Join(r.dir, "local-host-names"))
+	r.class('R', filepath.Join(r.dir, "relay-domains"))
+	r.mailertable(filepath.Join(r.dir, "mailertable"))
+	r.accessTable(filepath.Join(r.dir, "access"))
+	r.file("route.virtusertable", filepath.Join(r.dir, "virtusertable"), false)
+	for _, path := range []string{filepath.Join(r.dir, "aliases"), filepath.Join("/", r.o.Root, "/etc/aliases")} {
+		r.file("route.alias_files", path, true)
+	}
+	for name, instead := range map[string]string{
+		"genericstable": "senders are rewritten by the table of ofmipd and new-inject alone",
+		"domaintable":   "give alias domains with `domain add --alias-of`",
+		"trusted-users": "any user may say who a message is from; the log tells who it was",
+		"uucpdomain":    "there is no UUCP",
+		"bitdomain":     "there is no BITNET",
+	} {
+		path := filepath.Join(r.dir, name)
+		if text, ok := r.read(path); ok {
+			lines(text, func(n int, line string) { r.r.Note(path, n, line, migrate.NotCarried, "", "%s", instead) })
+		}
+	}
+}
+
+// once reports whether a file is met for the first time and is there.
+func (r *reader) once(path string) bool {
+	if r.done[path] {
+		return false
+	}
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	r.done[path] = true
+	return true
+}
+
+// file takes a table by its path: the server reads it in place.
+func (r *reader) file(key, path string, list bool) {
+	if !r.once(path) {
+		return
+	}
+	if list {
+		r.r.Add(key, path, path, 0)
+	} else {
+		r.r.Set(key, path, path, 0)
+	}
+	r.r.Taken(path, 0, filepath.Base(path), key)
+}
+
+// class takes the members of a class in a file.
+func (r *reader) class(class byte, path string) {
+	if !r.once(path) {
+		return
+	}
+	if text, ok := r.read(path); ok {
+		lines(text, func(n int, line string) { r.member(class, strings.Fields(line)[0], path, n) })
+	}
+}
+
+// member takes one member of a class: w is this host's names, R may be relayed for.
+func (r *reader) member(class byte, name, file string, line int) {
+	_, bad := netx.Name(strings.TrimPrefix(name, "."))
+	switch {
+	case class == 'w' && bad != nil:
+		r.r.Note(file, line, name, migrate.NotCarried, "route.locals", "%s", bad)
+	case class == 'w':
+		r.r.Add("route.locals", strings.ToLower(name), file, line)
+		r.r.Taken(file, line, name, "route.locals")
+	case class == 'R':
+		if network, ok := prefix(name); ok {
+			r.r.Add("policy.relay_networks", network, file, line)
+			r.r.Taken(file, line, name, "policy.relay_networks")
+			return
+		}
+		if bad != nil {
+			r.r.Note(file, line, name, migrate.NotCarried, "policy.rcpthosts", "%s", bad)
+			return
+		}
+		r.r.Add("policy.rcpthosts", strings.ToLower(strings.TrimPrefix(name, ".")), file, line)
+		if !strings.HasPrefix(name, ".") {
+			// sendmail matches the domain and all below it.
+			r.r.Add("policy.rcpthosts", "."+strings.ToLower(name), file, line)
+		}
+		r.r.Note(file, line, name, migrate.Differs, "policy.rcpthosts", "mail to it is taken from everybody; clients of that name may not relay: name their addresses")
+	}
+}
+
+// prefix reads an address, a network, or leading octets such as 192.0.2.
+func prefix(s string) (string, bool) {
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "IPv6:"), "ipv6:")
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked().String(), p.Bits() > 0
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.String(), true
+	}
+	octets := strings.Split(strings.TrimSuffix(s, "."), ".")
+	if len(octets) > 3 || strings.Trim(s, "0123456789.") != "" {
+		return "", false
+	}
+	full := strings.Join(append(octets, "0", "0", "0")[:4], ".")
+	p, err := netip.ParsePrefix(fmt.Sprintf("%s/%d", full, 8*len(octets)))
+	return p.String(), err == nil
+}
+
+// mailertable takes routes: DOMAIN MAILER:HOST (the host in brackets without its MX records).
+func (r *reader) mailertable(path string) {
+	if !r.once(path) {
+		return
+	}
+	text, ok := r.read(path)
+	if !ok {
+		return
+	}
+	lines(text, func(n int, line string) {
+		key, value, ok := pair(line)
+		if !ok {
+			r.r.Note(path, n, line, migrate.NotCarried, "route.routes", "want a domain, blanks, and MAILER:HOST")
+			return
+		}
+		route, err := hop(value)
+		if _, bad := netx.Name(strings.TrimPrefix(key, ".")); err == nil && key != "." {
+			err = bad
+		}
+		if err != nil {
+			r.r.Note(path, n, line, migrate.NotCarried, "route.routes", "%s", err)
+			return
+		}
+		if key == "." {
+			key = ""
+		}
+		r.r.Add("route.routes", strings.ToLower(key)+":"+route, path, n)
+		r.r.Taken(path, n, line, "route.routes")
+	})
+}
+
+// hop writes MAILER:HOST[:PORT] as the relay of a route.
+func hop(s string) (string, error) {
+	mailer, host, ok := strings.Cut(s, ":")
+	switch strings.ToLower(mailer) {
+	case "smtp", "esmtp", "relay", "dsmtp", "smtp8":
+	case "local":
+		return "", errors.New("mail for users here: put the domain into route.virtual_domains")
+	case "error":
+		return "", errors.New("refuse the recipients with policy.bad_recipients")
+	default:
+		if ok {
+			return "", fmt.Errorf("there is no mailer %q here", mailer)
+		}
+		host = s // a bare host, as SMART_HOST has it
+	}
+	host, port, _ := cutPort(host)
+	mx := " mx"
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		host, mx = strings.TrimSuffix(inner, "]"), ""
+	}
+	if a, err := netip.ParseAddr(strings.TrimPrefix(host, "IPv6:")); err == nil {
+		if host, mx = a.String(), ""; a.Is6() {
+			host = "[IPv6:" + host + "]"
+		}
+	} else if host, err = netx.Name(host); err != nil {
+		return "", err
+	}
+	if port != "" {
+		host += ":" + url.PathEscape(port)
+	}
+	return host + mx, nil
+}
+
+// cutPort splits HOST:PORT, where HOST may be in brackets.
+func cutPort(s string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || strings.HasSuffix(s, "]") {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// accessTable takes the access map, which the server reads in place, and moves what relaying and senders
+// need of it into keys.
+func (r *reader) accessTable(path string) {
+	if !r.once(path) {
+		return
+	}
+	text, ok := r.read(path)
+	if !ok {
+		return
+	}
+	r.r.Set("route.access", path, path, 0)
+	r.r.Add("smtp.access_rules", "access:"+path, path, 0)
+	lines(text, func(n int, line string) {
+		key, value, ok := pair(line)
+		if !ok {
+			r.r.Note(path, n, line, migrate.NotCarried, "", "want a key, blanks, and a value")
+			return
+		}
+		r.access(key, value, path, n, line)
+	})
+}
+
+func (r *reader) access(key, value, path string, n int, line string) {
+	tag, rest, tagged := strings.Cut(key, ":")
+	if tagged && !slices.Contains([]string{"from", "to", "connect", "ipv6"}, strings.ToLower(tag)) {
+		r.r.Note(path, n, line, migrate.NotCarried, "", "limits of clients are keys of the listeners: smtp.max_per_client, smtp.connection_rate")
+		return
+	}
+	if !tagged || strings.EqualFold(tag, "ipv6") {
+		tag, rest = "", key
+	}
+	tag, verb := strings.ToLower(tag), strings.ToUpper(value)
+	refuses := verb == "REJECT" || strings.HasPrefix(verb, "ERROR") || strings.HasPrefix(verb, "5")
+	address := strings.Contains(rest, "@")
+	switch {
+	case tag == "to" && verb == "RELAY":
+		r.member('R', rest, path, n)
+	case tag == "to":
+		r.r.Taken(path, n, line, "route.access")
+	case tag == "connect" || tag == "" && !address && isNetwork(rest):
+		r.r.Taken(path, n, line, "smtp.access_rules")
+	case refuses && address && strings.HasSuffix(rest, "@"):
+		r.r.Note(path, n, line, migrate.NotCarried, "policy.bad_senders", "a user at any host has no equal")
+	case refuses && (tag == "from" || tag == ""):
+		if !address {
+			rest = "@" + rest
+		}
+		r.r.Add("policy.bad_senders", rest, path, n)
+		r.r.Note(path, n, line, migrate.Differs, "policy.bad_senders", "the refusal has a text of this server's; of a domain those below it are not meant")
+	case verb == "RELAY":
+		r.member('R', rest, path, n)
+	case verb == "OK":
+		r.r.Note(path, n, line, migrate.NotCarried, "", "exceptions for senders have no equal")
+	default:
+		r.r.Note(path, n, line, migrate.NotCarried, "", "%s of senders has no equal", verb)
+	}
+}
+
+func isNetwork(s string) bool { _, ok := prefix(s); return ok }

@@ -1,0 +1,207 @@
+package sendmail
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/internal/migrate"
+)
+
+// etc makes a folder of sendmail's files, as /etc/mail of a root, and returns the options for it.
+func etc(t testing.TB, files map[string]string) Options {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range files {
+		if !strings.HasPrefix(name, "/") {
+			name = "/etc/mail/" + name
+		}
+		full := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Options{Dir: filepath.Join(root, "/etc/mail"), Root: root}
+}
+
+func read(t testing.TB, o Options) *migrate.Report {
+	t.Helper()
+	r, err := Read(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// settings are a report's values as texts, the root cut off.
+func settings(r *migrate.Report, root string) map[string]string {
+	m := map[string]string{}
+	for _, s := range r.Settings {
+		m[s.Key] = strings.ReplaceAll(s.Value+strings.Join(s.List, " | "), root, "")
+	}
+	return m
+}
+
+// tables are the files beside sendmail.cf and sendmail.mc, which mean the same with either.
+func tables() map[string]string {
+	return map[string]string{
+		"local-host-names": "# names\nexample.test\nWWW.example.test\n",
+		"relay-domains":    "backup.example\n192.0.2\n2001:db8::/32\n",
+		"mailertable":      "inside.example\tesmtp:[gw.example]\n.org.example\tsmtp:mx.example\nport.example\trelay:[192.0.2.9]:26\nuucp.example\tuucp-dom:x\nbroken\n",
+		"access":           "Connect:192.0.2.7\tREJECT\n192.0.2\tRELAY\nFrom:spam@bad.example\tREJECT\nbad2.example\t550 no\nTo:secret@example.test\tREJECT\nClientRate:192.0.2.1\t5\nfriend@good.example OK\n",
+		"virtusertable":    "info@virtual.example joe\n",
+		"/etc/aliases":     "root: joe\n",
+		"genericstable":    "joe joe@out.example\n",
+	}
+}
+
+// both is what cf and mc below have in common.
+func both() map[string]string {
+	return map[string]string{
+		"host": "mx.example.test", "route.locals": "example.test | www.example.test", "route.next_hop": "smart.example mx",
+		"policy.rcpthosts": "backup.example | .backup.example", "policy.relay_networks": "192.0.2.0/24 | 2001:db8::/32",
+		"route.routes":      "inside.example:gw.example | .org.example:mx.example mx | port.example:192.0.2.9:26",
+		"smtp.access_rules": "access:/etc/mail/access", "route.access": "/etc/mail/access",
+		"policy.bad_senders": "spam@bad.example | @bad2.example", "route.virtusertable": "/etc/mail/virtusertable", "route.alias_files": "/etc/aliases",
+		"policy.max_size": "10000000", "policy.max_send_size": "10000000", "dispatch.lifetime": "120h0m0s", "dispatch.delay_notice": "4h0m0s",
+		"smtp.listen": "127.0.0.1:25", "submission.listen": ":587", "tls.cert": "/etc/mail/tls/cert.pem", "policy.max_recipients": "100",
+		"inject.default_host": "example.test", "route.system_users": "true", "runas.enabled": "true",
+	}
+}
+
+const cfText = `# a small sendmail.cf
+V10/Berkeley
+Cwlocalhost
+Fw/etc/mail/local-host-names %[^\#]
+FR-o /etc/mail/relay-domains
+Djmx.example.test
+DSesmtp:smart.example
+DMexample.test
+Kmailertable hash -o /etc/mail/mailertable
+Kvirtuser hash -o /etc/mail/virtusertable
+Kaccess hash -T<TMPF> -o /etc/mail/access
+O MaxMessageSize=10000000
+O Timeout.queuereturn=5d
+O Timeout.queuewarn=4h
+O Timeout.queuewarn.urgent=1h
+O DaemonPortOptions=Port=smtp,Addr=127.0.0.1, Name=MTA
+O DaemonPortOptions=Port=submission, Name=MSA, M=E
+O ServerCertFile=/etc/mail/tls/cert.pem
+O MaxRecipientsPerMessage=100
+O AliasFile=/etc/aliases
+O ConnectionRateThrottle=3
+O NoSuchOption=1
+HSubject: $>Check_Subject
+H?M?Message-Id: <$t.$i@$j>
+SCheck_Subject
+RILOVEYOU	$#error $: 501 no love
+RRe:ILOVEYOU $#error $: 501 no love
+SLocal_check_mail
+R$*	$: $1
+Scanonify=3
+R$@	$@ <@>
+Mlocal,		P=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9,
+		T=DNS/RFC822/X-Unix
+`
+
+const mcText = "divert(-1)dnl\ndnl a small sendmail.mc\nVERSIONID(`x')dnl\nOSTYPE(`linux')dnl\n" +
+	"define(`confDOMAIN_NAME', `mx.example.test')dnl\ndefine(`SMART_HOST', `esmtp:smart.example')dnl\n" +
+	"define(`confMAX_MESSAGE_SIZE', `10000000')dnl\ndefine(`confTO_QUEUERETURN', `5d')dnl\ndefine(`confTO_QUEUEWARN',`4h')dnl\n" +
+	"define(`confSERVER_CERT', `/etc/mail/tls/cert.pem')dnl\ndefine(`confMAX_RCPTS_PER_MESSAGE', `100')dnl\n" +
+	"define(`ALIAS_FILE', `/etc/aliases')dnl\nFEATURE(`use_cw_file')dnl\nFEATURE(`access_db', `hash -T<TMPF> -o /etc/mail/access')dnl\n" +
+	"FEATURE(`mailertable', `hash -o /etc/mail/mailertable')dnl\nFEATURE(`virtusertable', `hash -o /etc/mail/virtusertable')dnl\n" +
+	"FEATURE(`no_default_msa')dnl\nDAEMON_OPTIONS(`Port=smtp,Addr=127.0.0.1, Name=MTA')dnl\nDAEMON_OPTIONS(`Port=submission, Name=MSA, M=E')dnl\n" +
+	"MASQUERADE_AS(`example.test')dnl\nFEATURE(`relay_entire_domain')dnl\ndefine(`LUSER_RELAY', `joe@x.example')dnl\n" +
+	"MAILER(`local')dnl\nMAILER(`smtp')dnl\nLOCAL_CONFIG\nHSubject: $>Check_Subject\nLOCAL_RULESETS\nSCheck_Subject\nRILOVEYOU\t$#error $: 501 no love\nRRe:ILOVEYOU $#error $: 501 no love\n"
+
+func TestSendmailsSettingsAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"sendmail.cf": cfText, "sendmail.mc": mcText} {
+		files := tables()
+		files[name] = text
+		o := etc(t, files)
+		if diff := cmp.Diff(both(), settings(read(t, o), o.Root)); diff != "" {
+			t.Errorf("%s (-want +have):\n%s", name, diff)
+		}
+	}
+}
+
+// TestWhatSendmailSaysIsToldLineByLine holds the words for what is carried otherwise or not at all.
+func TestWhatSendmailSaysIsToldLineByLine(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"sendmail.cf": {cfText, []string{
+			"/sendmail.cf:14: taken: O Timeout.queuewarn=4h -> dispatch.delay_notice\n",
+			"/sendmail.cf:15: not carried: O Timeout.queuewarn.urgent=1h -> dispatch.delay_notice; all messages have the same\n",
+			"/sendmail.cf:21: not carried: O ConnectionRateThrottle=3 -> smtp.connection_rate; sendmail limits all clients together, the key each one a minute\n",
+			"/sendmail.cf:22: not carried: O NoSuchOption=1; option NoSuchOption has no equal\n",
+			"/sendmail.cf:23: not carried: HSubject: $>Check_Subject; header check by ruleset Check_Subject of 2 rules\n",
+			"/sendmail.cf:26: not carried: RILOVEYOU\t$#error $: 501 no love; rule of Check_Subject: header checks have no equal",
+			"/sendmail.cf:27: not carried: RRe:ILOVEYOU $#error $: 501 no love; a space stands where a tab belongs: sendmail sees no right side in it\n",
+			"/sendmail.cf:29: not carried: R$*\t$: $1; rule of Local_check_mail: addresses and clients are not rewritten or judged by rules here\n",
+			"/sendmail.cf: differs: 1 stock rewriting rules; what they do is built in",
+			"/relay-domains:1: differs: backup.example -> policy.rcpthosts; mail to it is taken from everybody; clients of that name may not relay: name their addresses\n",
+			"/mailertable:4: not carried: uucp.example\tuucp-dom:x -> route.routes; there is no mailer \"uucp-dom\" here\n",
+			"/mailertable:5: not carried: broken -> route.routes; want a domain, blanks, and MAILER:HOST\n",
+			"/access:1: taken: Connect:192.0.2.7\tREJECT -> smtp.access_rules\n",
+			"/access:6: not carried: ClientRate:192.0.2.1\t5; limits of clients are keys of the listeners",
+			"/access:7: not carried: friend@good.example OK; exceptions for senders have no equal\n",
+			"/genericstable:1: not carried: joe joe@out.example; senders are rewritten by the table of ofmipd and new-inject alone\n",
+		}},
+		"sendmail.mc": {mcText, []string{
+			"/sendmail.mc:6: taken: define(`SMART_HOST', `esmtp:smart.example') -> route.next_hop\n",
+			"/sendmail.mc:21: not carried: FEATURE(`relay_entire_domain') -> policy.relay_networks; names that clients or senders give prove nothing",
+			"/sendmail.mc:22: not carried: define(`LUSER_RELAY', `joe@x.example'); a relay for users here, or for unknown ones, has no equal",
+			"/sendmail.mc:26: not carried: HSubject: $>Check_Subject; header check by ruleset Check_Subject of 2 rules\n",
+			"/sendmail.mc:30: not carried: RRe:ILOVEYOU $#error $: 501 no love; a space stands where a tab belongs: sendmail sees no right side in it\n",
+		}},
+	} {
+		files := tables()
+		files[name] = c.text
+		var b bytes.Buffer
+		read(t, etc(t, files)).WriteNotes(&b, func(s string) string { return s })
+		for _, want := range c.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: want %q in\n%s", name, want, b.String())
+			}
+		}
+	}
+}
+
+func TestTheCFCountsBeforeTheMC(t *testing.T) {
+	t.Parallel()
+	o := etc(t, map[string]string{"sendmail.cf": "Djcf.example.test\n", "sendmail.mc": "define(`confDOMAIN_NAME', `mc.example.test')\n"})
+	if s, _ := read(t, o).Get("host"); s.Value != "cf.example.test" {
+		t.Errorf("host %q", s.Value)
+	}
+	o.Dir = filepath.Join(o.Dir, "sendmail.mc")
+	if s, _ := read(t, o).Get("host"); s.Value != "mc.example.test" {
+		t.Errorf("host %q", s.Value)
+	}
+	if _, err := Read(Options{Dir: t.TempDir()}); err == nil || !strings.HasPrefix(err.Error(), "there is no sendmail.cf and no sendmail.mc in ") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func FuzzSendmail(f *testing.F) {
+	f.Add("sendmail.cf", cfText, "x y\n")
+	f.Add("sendmail.mc", mcText, "192.0.2 RELAY\nTo:x RELAY\n")
+	f.Add("sendmail.mc", "define(`a', `b(`c')'", "[:1\n: :\n")
+	f.Add("sendmail.cf", "O\nK\nH$>\nS\nR\nF{\nC{w\nD\n", "")
+	f.Fuzz(func(t *testing.T, name, text, table string) {
+		if name != "sendmail.cf" {
+			name = "sendmail.mc"
+		}
+		read(t, etc(t, map[string]string{name: text, "access": table, "mailertable": table, "relay-domains": table, "local-host-names": table}))
+	})
+}
