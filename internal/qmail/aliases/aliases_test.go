@@ -233,7 +233,7 @@ func TestMaillists(t *testing.T) {
 	t.Parallel()
 	list := aliases.ParseMaillist([]byte("# x\njoe@a.test\n\n&z@z \n/f.bin\n|x\n"))
 	b := aliases.AppendMaillist(nil, list)
-	if string(b) != "&joe@a.test\x00&z@z\x00/f.bin\x00|x\x00" {
+	if string(b) != "&joe@a.test\x00&z@z\x00/f.bin\x00&|x\x00" {
 		t.Errorf("%q", b)
 	}
 	if d := cmp.Diff(list, aliases.ReadMaillist(b)); d != "" {

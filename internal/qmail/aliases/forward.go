@@ -234,7 +234,8 @@ func escape(b *strings.Builder, s string) {
 }
 
 // ParseMaillist reads setmaillist's source, an address a line, "#" before comments, and
-// returns the entries of the compiled list: "&address", or "/list", "|program" as written.
+// returns the entries of the compiled list: "&address", or "/list" as written. A list runs no
+// programs: its owner need not be the table's.
 func ParseMaillist(data []byte) []string {
 	var out []string
 	for _, text := range qmail.Lines(data) {
@@ -242,7 +243,7 @@ func ParseMaillist(data []byte) []string {
 		if text == "" || text[0] == '#' {
 			continue
 		}
-		if strings.IndexByte("&./|!", text[0]) < 0 {
+		if strings.IndexByte("&./", text[0]) < 0 {
 			text = "&" + text
 		}
 		out = append(out, strings.ReplaceAll(text, "\x00", ""))
