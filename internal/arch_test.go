@@ -35,7 +35,7 @@ var layers = [][]string{
 	{"serve"},
 	{"rpc"},
 	{"inject"},
-	{"sieve", "dkim", "spf", "dmarc"},
+	{"sieve", "dkim", "spf", "dmarc", "dnsbl"},
 	{"smtp", "qmail", "mime"},
 	{"mail"},
 	{"reason"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
@@ -59,7 +60,8 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"dispatch", func() error { _, err := dispatch.New(c.Dispatch, dispatch.Deps{}); return err }},
 		{"log", c.Log.Validate},
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
-		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check},
+		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check}, {"qmtp", c.QMTP.check}, {"qmqp", c.QMQP.check},
+		{"dns_lists", func() error { _, err := dnsbl.New(c.DNSLists, nil, nil); return err }}, {"turn", c.Turn.Validate},
 		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"submit", c.Submit.Validate},
 	} {
 		for _, err := range each(p.check()) {
@@ -124,6 +126,16 @@ func (p POP3) check() error {
 	return errors.Join(p.Listener.Validate(), p.Options.Validate())
 }
 
+func (q QMTP) check() error { return errors.Join(q.Listener.Validate(), q.Options.Validate()) }
+
+func (q QMQP) check() error {
+	err := errors.Join(q.Listener.Validate(), q.Options.Validate())
+	if len(q.Listen) > 0 && len(q.Networks) == 0 && len(q.Rules) == 0 {
+		err = errors.Join(err, errors.New("networks: want those that may use QMQP: each of their hosts may send to anywhere"))
+	}
+	return err
+}
+
 // noResolver stands for DNS, where nothing is asked.
 type noResolver struct{ remote.Resolver }
 
@@ -145,7 +157,7 @@ type Service struct {
 func (c *Config) Services() []Service {
 	return []Service{
 		{"smtp", c.SMTP.Listen}, {"submission", c.Submission.Listen}, {"submissions", c.Submissions.Listen},
-		{"lmtp", c.LMTP.Listen}, {"pop3", c.POP3.Listen}, {"pop3s", c.POP3S.Listen}, {"metrics", c.Metrics.Listen},
+		{"lmtp", c.LMTP.Listen}, {"qmtp", c.QMTP.Listen}, {"qmqp", c.QMQP.Listen}, {"pop3", c.POP3.Listen}, {"pop3s", c.POP3S.Listen}, {"metrics", c.Metrics.Listen},
 	}
 }
 
@@ -249,6 +261,7 @@ func (c *Config) fill() {
 		c.Route.Routes = append(c.Route.Routes, line)
 	}
 	c.Routes = nil
+	c.Route.Routes = append(c.Route.Routes, c.Turn.routes(c.Route.Routes)...)
 	if abs, err := filepath.Abs(c.Data); err == nil {
 		c.Data = abs
 	}

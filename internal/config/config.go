@@ -17,7 +17,11 @@ import (
 	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/dnsbl"
+	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/intake/inject"
+	"github.com/postilion/postilion/internal/intake/qmqpd"
+	"github.com/postilion/postilion/internal/intake/qmtpd"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/netx"
@@ -46,10 +50,14 @@ type Config struct {
 	Submissions SMTP                `toml:"submissions" defaults:"listen=:465" doc:"mail that accounts send, with TLS from the first byte"`
 	LMTP        SMTP                `toml:"lmtp" doc:"mail for mailboxes here from another server of the house"`
 	Inject      inject.Options      `toml:"inject" doc:"mail that programs of this host hand in: sendmail, qmail-inject and their kin"`
+	QMTP        QMTP                `toml:"qmtp" doc:"mail from other hosts by QMTP, port 209"`
+	QMQP        QMQP                `toml:"qmqp" doc:"mail from the hosts of the house by QMQP, port 628; only from the named networks"`
 	POP3        POP3                `toml:"pop3" defaults:"listen=:110" doc:"reading mail, with STLS"`
 	POP3S       POP3                `toml:"pop3s" defaults:"listen=:995" doc:"reading mail, with TLS from the first byte"`
 	Policy      policy.Options      `toml:"policy" doc:"who may send what to whom"`
 	Floors      policy.FloorOptions `toml:"floors" doc:"when the host has too little room or too much load to take mail"`
+	DNSLists    dnsbl.Options       `toml:"dns_lists" doc:"DNS lists of senders, asked for clients of smtp and qmtp"`
+	Turn        Turn                `toml:"turn" doc:"hosts that fetch the mail that waits for them"`
 	Submit      submit.Options      `toml:"submit" doc:"what is written into messages on their way in"`
 	Queue       pebblestore.Options `toml:"queue" doc:"the queue's store"`
 	Dispatch    dispatch.Options    `toml:"dispatch" doc:"when and how much is delivered"`
@@ -71,6 +79,27 @@ type Config struct {
 type Listener struct {
 	Listen []string `toml:"listen" doc:"addresses to listen on, as address:port or :port; empty turns the service off" example:"192.0.2.1:25"`
 	serve.Options
+	ClientOptions
+}
+
+// ClientOptions are client.Options under a name of their own.
+type ClientOptions = client.Options
+
+// Validate looks at both parts.
+func (l *Listener) Validate() error {
+	return errors.Join(l.Options.Validate(), l.ClientOptions.Validate())
+}
+
+// QMTP is the QMTP service.
+type QMTP struct {
+	Listener
+	qmtpd.Options
+}
+
+// QMQP is the QMQP service.
+type QMQP struct {
+	Listener
+	qmqpd.Options
 }
 
 // SMTP is one SMTP service.

@@ -284,7 +284,7 @@ func changedKeys(old, now *config.File) (keys []string, err error) {
 }
 
 // hotGroups are the groups that a reload brings into force.
-var hotGroups = []string{"route", "policy", "submit", "floors", "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s"}
+var hotGroups = []string{"route", "policy", "submit", "floors", "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "qmtp", "qmqp", "dns_lists", "turn"}
 
 // coldKeys are keys of hot groups that belong to the listener, which stays.
 var coldKeys = []string{"listen", "max_connections", "max_per_client", "connection_rate", "exempt", "proxy_from", "tls_timeout", "stop_timeout"}

@@ -144,7 +144,7 @@ func sockets(c *config.Config) (list []socket) {
 
 // serviceRoles tells who serves what.
 var serviceRoles = map[string]Role{
-	"smtp": SMTPD, "submission": SMTPD, "submissions": SMTPD, "lmtp": SMTPD,
+	"smtp": SMTPD, "submission": SMTPD, "submissions": SMTPD, "lmtp": SMTPD, "qmtp": SMTPD, "qmqp": SMTPD,
 	"pop3": Access, "pop3s": Access, "metrics": Console,
 }
 

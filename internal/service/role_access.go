@@ -3,11 +3,14 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"maps"
+	"slices"
 
 	"github.com/postilion/postilion/internal/access/pop3d"
 	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/serve"
@@ -35,14 +38,25 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	for name := range accessServices {
 		handlers[name] = new(swapHandler)
 	}
+	guests, err := p.newGuests()
+	if err != nil {
+		return err
+	}
 	part.prepare = func(c *config.Config) (func(), error) {
+		checkers := map[string]*client.Checker{}
+		for name, group := range accessServices {
+			if checkers[name], err = guests.checker(name, group(c).ClientOptions, nil); err != nil {
+				return nil, err
+			}
+		}
 		stls := cert.config(c.TLS)
 		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Clock: p.clock, Recorder: part.recorder,
 			TLS: func() *tls.Config { return stls }}
 		return func() {
 			for name, group := range accessServices {
-				handlers[name].set(pop3d.New(group(c).Options, deps))
+				handlers[name].set(&client.Gate{Handler: pop3d.New(group(c).Options, deps), Checker: checkers[name], Role: name, Events: part.recorder})
 			}
+			guests.use(slices.Collect(maps.Values(checkers)))
 		}, nil
 	}
 	if err := prepareNow(part, p.cfg); err != nil {
@@ -59,7 +73,7 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	part.facts = func(ctx context.Context) map[string]any {
 		facts := connections(ctx)
 		facts["holders"] = holders.Holders()
-		return facts
+		return guests.facts(facts)
 	}
 	part.admin[MethodFree] = rpc.Handle(func(_ context.Context, account uint64) ([]session.Holder, error) {
 		return holders.Free(account), nil

@@ -185,21 +185,6 @@ func etrnHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
 	}
 }
 
-// etrn is smtpd's way to it.
-func (p *process) etrn() func(ctx context.Context, domain string) error {
-	if d := p.here.dispatcher; d != nil {
-		return func(ctx context.Context, domain string) error {
-			_, err := d.Act(ctx, dispatch.Filter{Domain: domain}, dispatch.Action{Verb: dispatch.Retry})
-			return err
-		}
-	}
-	cl := p.client(Queue)
-	return func(ctx context.Context, domain string) error {
-		_, err := rpc.Do[string, int](ctx, cl.Client, methodETRN, domain)
-		return err
-	}
-}
-
 // queueFacts is the queue's state as `status` shows it.
 func queueFacts(s dispatch.Stats) map[string]any {
 	groups := []string{}

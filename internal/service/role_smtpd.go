@@ -39,7 +39,13 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 		handlers[name] = new(swapHandler)
 	}
 	service := p.authService()
-	etrn := p.etrn()
+	guests, err := p.newGuests()
+	if err != nil {
+		return err
+	}
+	for _, name := range netstringServices {
+		handlers[name] = new(swapHandler)
+	}
 	local := &injection{p: p, part: part}
 	part.prepare = func(c *config.Config) (func(), error) {
 		submitter, floors, err := p.newSubmitter(c, part)
@@ -47,12 +53,37 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 			return nil, err
 		}
 		starttls := cert.config(c.TLS)
-		deps := smtpd.Deps{Submit: submitter, Auth: service, Events: part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: etrn,
+		fetchers, err := p.newFetchers(c, guests)
+		if err != nil {
+			return nil, err
+		}
+		lists, err := guests.lists(c)
+		if err != nil {
+			return nil, err
+		}
+		deps := smtpd.Deps{Submit: submitter, Auth: service, Events: part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.etrn,
 			TLS: func() *tls.Config { return starttls }}
-		fresh := map[string]serve.Handler{}
+		fresh, checkers, err := p.netstrings(c, part, guests, lists, submitter, floors)
+		if err != nil {
+			return nil, err
+		}
 		for name, group := range smtpServices {
-			if fresh[name], err = smtpd.New(group(c).Options, deps); err != nil {
+			mine := deps
+			only := lists
+			if name != "smtp" {
+				only = nil
+			}
+			if mine.Clients, err = guests.checker(name, group(c).ClientOptions, only); err != nil {
 				return nil, err
+			}
+			checkers = append(checkers, mine.Clients)
+			if fresh[name], err = smtpd.New(group(c).Options, mine); err != nil {
+				return nil, err
+			}
+		}
+		if len(fetchers.auto) > 0 {
+			for _, name := range []string{"smtp", "qmtp"} {
+				fresh[name] = turning{fresh[name], fetchers}
 			}
 		}
 		setLocal, err := local.prepare(c, submitter, deps)
@@ -65,6 +96,7 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 				handlers[name].set(h)
 			}
 			setLocal()
+			guests.use(checkers)
 		}, nil
 	}
 	if err := prepareNow(part, p.cfg); err != nil {
@@ -77,8 +109,11 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 		}
 		p.listen(part, name, handlers[name], group(p.cfg).Listener.Options, implicit)
 	}
+	p.listen(part, "qmtp", handlers["qmtp"], p.cfg.QMTP.Listener.Options, nil)
+	p.listen(part, "qmqp", handlers["qmqp"], p.cfg.QMQP.Listener.Options, nil)
 	p.startACME(part, cert)
-	part.facts = connectionFacts(p, smtpServices)
+	connections := connectionFacts(p, handlers)
+	part.facts = func(ctx context.Context) map[string]any { return guests.facts(connections(ctx)) }
 	return nil
 }
 
@@ -89,7 +124,11 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	if err != nil {
 		return nil, nil, err
 	}
-	rules, err := policy.New(c.Policy)
+	o := c.Policy
+	o.Warn = func(err error) {
+		p.logger().Warn("a file is wrong; what it said before stays in force", "error", err)
+	}
+	rules, err := policy.New(o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -60,8 +60,8 @@ var roleGroups = map[Role][]string{
 	Local:   {"local"},
 	Remote:  {"remote", "dns"},
 	Queue:   {"queue", "dispatch", "bounce", "route"},
-	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "route", "tls"},
-	Access:  {"pop3", "pop3s", "local", "tls"},
+	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
+	Access:  {"pop3", "pop3s", "local", "tls", "dns"},
 	Console: {"metrics"},
 }
 

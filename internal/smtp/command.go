@@ -76,7 +76,9 @@ func ParseCommand(line string) (Verb, string) {
 
 // Extensions are those that a server offered in its last answer to EHLO or LHLO, as far as they
 // allow parameters of MAIL and RCPT.
-type Extensions struct{ Size, EightBit, UTF8, DSN, Auth, RequireTLS bool }
+//
+// Bare is none of theirs: it lets addresses do without a domain, as qmail does (its reference 28, vector 3).
+type Extensions struct{ Size, EightBit, UTF8, DSN, Auth, RequireTLS, Bare bool }
 
 // Mail is the argument of MAIL.
 type Mail struct {
@@ -172,7 +174,11 @@ func ParseRcpt(arg string, ext Extensions, utf8 bool) (Rcpt, *reason.Error) {
 		return r, reason.CommandSyntax.With("want RCPT TO:<address>")
 	}
 	var err error
-	if r.To, rest, err = ParsePath(strings.TrimLeft(rest, " ")); err != nil {
+	path := strings.TrimLeft(rest, " ")
+	if r.To, rest, err = ParsePath(path); err != nil && ext.Bare {
+		r.To, rest, err = withoutDomain(path, err)
+	}
+	if err != nil {
 		return r, reason.RecipientSyntax.With(err.Error())
 	}
 	if r.To.IsZero() {
@@ -185,6 +191,20 @@ func ParseRcpt(arg string, ext Extensions, utf8 bool) (Rcpt, *reason.Error) {
 		return r, reason.UTF8NotDeclared
 	}
 	return r, nil
+}
+
+// withoutDomain reads a path of a local part alone; where it is none, err stays what is wrong.
+func withoutDomain(s string, err error) (mail.Address, string, error) {
+	if word, _, _ := strings.Cut(s, " "); word != "" && !strings.ContainsAny(word, "<>") {
+		a, _, err := withoutDomain("<"+word+">", err)
+		return a, s[len(word):], err
+	}
+	inside, ok := strings.CutPrefix(s, "<")
+	local, rest, bad := parseLocal(inside, MaxLocalPart)
+	if !ok || bad != nil || local == "" || !strings.HasPrefix(rest, ">") {
+		return mail.Address{}, s, err
+	}
+	return mail.Address{Local: local}, rest[1:], nil
 }
 
 func (r *Rcpt) param(ext Extensions, key, value string) (e *reason.Error) {

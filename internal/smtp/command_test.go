@@ -36,7 +36,7 @@ func FuzzCommand(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	all := Extensions{true, true, true, true, true, true}
+	all := Extensions{true, true, true, true, true, true, false}
 	f.Fuzz(func(t *testing.T, line string) {
 		verb, arg := ParseCommand(line)
 		if len(verb.String()) > 8 {
@@ -57,4 +57,21 @@ func FuzzCommand(f *testing.F) {
 			t.Fatalf("%q gives %+v", line, r)
 		}
 	})
+}
+
+// Vector 3 of the qmail reference.
+func TestADomainIsWantedUnlessTheListenerDoesWithout(t *testing.T) {
+	t.Parallel()
+	for arg, want := range map[string]string{
+		"TO:<joe>": "joe", "TO:joe": "joe", "TO:<\"a b\">": "a b", "TO:<joe@example.test>": "joe@example.test",
+		"TO:<>": "", "TO:<joe": "", "TO:joe>": "", "TO:<joe@>": "", "TO:<joe>x": "", "TO:<a b>": "",
+	} {
+		r, e := ParseRcpt(arg, Extensions{Bare: true}, false)
+		if e != nil && want != "" || e == nil && r.To.String() != want {
+			t.Errorf("%s: %q, %v, want %q", arg, r.To, e, want)
+		}
+	}
+	if _, e := ParseRcpt("TO:<joe>", Extensions{}, false); e == nil {
+		t.Error("without Bare: want an error")
+	}
 }

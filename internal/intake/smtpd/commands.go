@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/smtp"
 )
@@ -50,7 +51,11 @@ func (s *session) offer() {
 	if !o.NoPipelining {
 		line("PIPELINING")
 	}
-	line("SIZE ", strconv.FormatInt(s.srv.d.Submit.MaxSize(&s.src), 10))
+	if most := s.srv.d.Submit.MaxSize(&s.src); most == policy.NoLimit {
+		line("SIZE 0") // RFC 1870 4: no fixed limit
+	} else {
+		line("SIZE ", strconv.FormatInt(most, 10))
+	}
 	line("8BITMIME")
 	line("SMTPUTF8")
 	line("CHUNKING")
@@ -101,7 +106,7 @@ func (s *session) protocol() {
 func (s *session) mail(arg string) {
 	o := &s.srv.o
 	switch {
-	case !s.greeted:
+	case !s.greeted && !o.HeloOptional:
 		s.refuse(reason.CommandOrder.With("send " + s.helloVerb() + " first"))
 		return
 	case s.tx != nil:
@@ -116,6 +121,11 @@ func (s *session) mail(arg string) {
 	case o.MaxMessages > 0 && s.messages >= o.MaxMessages:
 		s.fatal(reason.OverLimit.With("too many messages in one connection"))
 		return
+	case !s.settle():
+		return
+	}
+	if s.src.Protocol == "" {
+		s.protocol()
 	}
 	m, e := smtp.ParseMail(arg, s.ext)
 	if e != nil {
@@ -160,9 +170,16 @@ func (s *session) rcpt(arg string) {
 		s.refuse(reason.CommandOrder.With("the message has begun"))
 		return
 	}
-	r, e := smtp.ParseRcpt(arg, s.ext, s.utf8)
+	ext := s.ext
+	ext.Bare = s.srv.o.BareAddresses
+	r, e := smtp.ParseRcpt(arg, ext, s.utf8)
 	if e != nil {
 		s.refuse(e)
+		return
+	}
+	if e := s.check.Recipient(s.ctx, &s.src); e != nil {
+		s.tx.Refused(e, r.To)
+		s.refused(e)
 		return
 	}
 	if err := s.tx.Rcpt(s.ctx, r); err != nil {
@@ -211,12 +228,22 @@ func (s *session) etrn(arg string) {
 		s.refuse(reason.CommandOrder.With("a message is under way"))
 	case smtp.CheckDomain(domain) != nil:
 		s.refuse(reason.CommandSyntax.With("want ETRN and a domain"))
+	case !s.settle():
 	default:
-		if err := s.srv.d.ETRN(s.ctx, smtp.DomainKey(domain)); err != nil {
-			s.refused(reason.As(err))
-			return
+		waiting, err := s.srv.d.ETRN(s.ctx, &s.src, smtp.DomainKey(domain))
+		switch {
+		case err != nil:
+			e := reason.As(err)
+			if e.Class == reason.Temporary {
+				e = e.With(e.Args...)
+				e.Code = 458 // RFC 1985 5.2
+			}
+			s.refused(e)
+		case waiting == 0:
+			s.say(251, "2.0.0", "no messages waiting for node "+domain)
+		default:
+			s.say(253, "2.0.0", strconv.Itoa(waiting)+" pending messages for node "+domain+" started")
 		}
-		s.say(250, "2.0.0", "queuing for node "+domain+" started")
 	}
 }
 

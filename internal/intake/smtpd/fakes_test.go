@@ -21,8 +21,11 @@ import (
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
@@ -236,6 +239,38 @@ type world struct {
 	deps    Deps
 	full    error
 	client  netip.Addr
+	rules   client.Options
+	ptr     string
+	lists   []string
+}
+
+// fakeDNS has one name for each address, and lists every address in names that begin with "bl.".
+type fakeDNS struct {
+	ptr    string
+	client netip.Addr
+}
+
+func (f fakeDNS) PTR(context.Context, netip.Addr) (r netx.Result[string], err error) {
+	r.Records = []string{f.ptr}
+	return r, nil
+}
+
+func (f fakeDNS) Addrs(context.Context, string) (r netx.Result[netip.Addr], err error) {
+	r.Records = []netip.Addr{f.client}
+	return r, nil
+}
+
+func (f fakeDNS) A(_ context.Context, name string) (r netx.Result[netip.Addr], err error) {
+	if !strings.Contains(name, ".bl.") {
+		return r, &netx.DNSError{Outcome: netx.ErrNoName}
+	}
+	r.Records = []netip.Addr{netip.MustParseAddr("127.0.0.2")}
+	return r, nil
+}
+
+func (f fakeDNS) TXT(context.Context, string) (r netx.Result[string], err error) {
+	r.Records = []string{"spam source"}
+	return r, nil
 }
 
 // epoch is what the world's clock shows.
@@ -252,6 +287,14 @@ func newWorld() *world {
 func (w *world) server(t testing.TB) *Server {
 	t.Helper()
 	p, err := policy.New(w.policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns := fakeDNS{w.ptr, w.client}
+	lists, err := dnsbl.New(dnsbl.Options{Lists: w.lists}, dns, nil)
+	if err == nil {
+		w.deps.Clients, err = client.New("smtp", w.rules, client.Deps{Resolver: dns, Lists: lists})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/smtp"
@@ -26,8 +27,11 @@ type Deps struct {
 	Clock  clock.Clock    // nil is the system's
 	// Busy returns an error while the load is too high to serve; see policy.Floors. nil never does.
 	Busy func() error
-	// ETRN starts the delivery of what waits for a domain (RFC 1985). nil: not offered.
-	ETRN func(ctx context.Context, domain string) error
+	// ETRN starts the delivery of what waits for a domain (RFC 1985), where the client may ask for it,
+	// and tells how many messages that is. nil: not offered.
+	ETRN func(ctx context.Context, who *submit.Source, domain string) (waiting int, err error)
+	// Clients tells what is known of a client; nil for nothing.
+	Clients *client.Checker
 }
 
 // Server speaks SMTP or LMTP on a listener's connections. It is a serve.Handler, safe for

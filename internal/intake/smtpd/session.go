@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/smtp"
@@ -23,7 +24,11 @@ type session struct {
 	wire
 	ctx context.Context // of the connection: when the server stops, the command at hand is finished
 	src submit.Source
-	ext smtp.Extensions // offered in the last answer to EHLO or LHLO
+	// check is what is found out about the client beside the dialogue; settled is set once its
+	// answer was waited for.
+	check   *client.Check
+	settled bool
+	ext     smtp.Extensions // offered in the last answer to EHLO or LHLO
 
 	greeted  bool // HELO, EHLO or LHLO came
 	extended bool // it was not HELO
@@ -55,6 +60,8 @@ func newSession(srv *Server, c *serve.Conn) *session {
 // serve talks until the session ends, soon after ctx does.
 func (s *session) serve(ctx context.Context) {
 	defer s.watch(ctx)()
+	s.check = s.srv.d.Clients.Begin(s.c)
+	defer s.check.End()
 	if s.greet() {
 		for !s.quit {
 			line, err := s.readLine(s.srv.o.MaxLine, s.srv.o.IdleTimeout)
@@ -84,6 +91,12 @@ func (s *session) greet() bool {
 		s.fatal(reason.EarlyTalker)
 		return false
 	}
+	if known := s.check.Early(); known.Refused() {
+		s.turnAway(known)
+		return false
+	} else {
+		s.know(known)
+	}
 	if s.srv.d.Busy != nil {
 		if err := s.srv.d.Busy(); err != nil {
 			s.fatal(reason.As(err))
@@ -95,6 +108,42 @@ func (s *session) greet() bool {
 	b = append(b, ' ')
 	b = append(b, s.srv.o.Greeting...)
 	s.said(append(b, '\r', '\n'))
+	return true
+}
+
+// turnAway ends the session of a client whom the access rules refuse: with the rule's text, or without
+// a word as tcpserver does.
+func (s *session) turnAway(known client.Known) {
+	e := reason.ClientRefused.With("denied by the access rules: " + known.Rule)
+	s.refusals++
+	s.event(e)
+	s.quit, s.end = true, string(e.Reason)
+	if known.Refusal != nil {
+		s.tell(known.Refusal)
+	}
+}
+
+// know takes over what is known of the client.
+func (s *session) know(known client.Known) {
+	s.src.Grant, s.src.RemoteHost, s.src.RemoteInfo = known.Grant, known.Host, known.Info
+}
+
+// settle waits for the client's name and ident answer where they are asked for, and reports whether
+// it may go on.
+func (s *session) settle() bool {
+	if s.settled {
+		return true
+	}
+	s.settled = true
+	known := s.check.Await(s.ctx)
+	s.know(known)
+	if known.Refused() {
+		if known.Refusal == nil {
+			known.Refusal = reason.ClientRefused.With("Access denied") // it was greeted: it gets a word
+		}
+		s.turnAway(known)
+		return false
+	}
 	return true
 }
 
@@ -257,6 +306,9 @@ func (s *session) newEvent(kind trace.Kind) trace.Event {
 	}
 	if s.src.Client.IsValid() {
 		ev.Client = s.src.Client.String()
+	}
+	if ev.Host = s.src.RemoteHost; s.src.RemoteInfo != "" {
+		ev.Host = s.src.RemoteInfo + "@" + ev.Host
 	}
 	return ev
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/submit"
 )
 
 // A transcript is a dialogue that must happen as written. Its lines:
@@ -165,12 +166,32 @@ func (x *transcript) setUp(line string) error {
 		w.full = reason.DiskFull
 	case "busy":
 		w.deps.Busy = func() error { return reason.LoadTooHigh }
+	case "rules": // lines of tcprules, separated by " / "; "access" before them for sendmail's
+		value, access := strings.CutPrefix(value, "access ")
+		file := filepath.Join(x.t.TempDir(), "rules")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(value, " / ", "\n")+"\n"), 0o600); err != nil {
+			return err
+		}
+		if access {
+			file = "access:" + file
+		}
+		w.rules.Rules = append(w.rules.Rules, file)
+	case "ptr": // NAME: the client's name by DNS
+		w.ptr = value
+		w.rules.ReverseNames = true
+	case "lists": // an entry of dnsbl.lists; every address is listed by names that begin with "bl."
+		w.lists = append(w.lists, value)
 	case "etrn":
-		w.deps.ETRN = func(_ context.Context, domain string) error {
-			if domain != "example.test" {
-				return &reason.Error{Class: reason.Permanent, Code: 459, Enhanced: "5.7.1", Reason: "etrn-unknown"}
+		w.deps.ETRN = func(_ context.Context, _ *submit.Source, domain string) (int, error) {
+			switch domain {
+			case "example.test":
+				return 3, nil
+			case "empty.test":
+				return 0, nil
+			case "broken.test":
+				return 0, reason.QueueUnavailable
 			}
-			return nil
+			return 0, reason.EtrnRefused.With(domain)
 		}
 	default:
 		for _, o := range []any{&w.options, &w.policy, &w.submit} {
