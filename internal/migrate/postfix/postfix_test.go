@@ -99,7 +99,7 @@ func TestPostfixSettingsAreTaken(t *testing.T) {
 		"route.virtusertable": "/etc/postfix/virtual", "route.alias_files": "/etc/aliases", "policy.max_size": "20480000", "policy.max_send_size": "20480000",
 		"dispatch.lifetime": "72h0m0s", "dispatch.delay_notice": "4h0m0s", "smtp.idle_timeout": "5m0s", "smtp.data_timeout": "5m0s", "smtp.greeting": "ESMTP Postfix",
 		"tls.cert": "/etc/ssl/mx.pem", "tls.key": "/etc/ssl/mx.key", "route.tls": "opportunistic", "smtp.listen": "127.0.0.1:25 | [::1]:25", "route.user_break": "+",
-		"local.default_delivery": "./Maildir/", "dnsbl.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
+		"local.default_delivery": "./Maildir/", "dns_lists.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
 		"policy.max_recipients": "300", "route.system_users": "true", "runas.enabled": "true",
 	}
 	if diff := cmp.Diff(want, have); diff != "" {
@@ -117,7 +117,7 @@ func TestWhatPostfixSaysIsToldLineByLine(t *testing.T) {
 		"/main.cf:11: not carried: transport_maps = hash:/etc/postfix/transport, ldap:/etc/x -> route.routes; tables of kind ldap are not read\n",
 		"/main.cf:22: differs: smtp_tls_security_level = dane -> route.tls; certificates are not checked that way: TLS is used where it is offered\n",
 		"/main.cf:26: not carried: smtpd_recipient_restrictions: reject_unknown_sender_domain; has no equal\n",
-		"/main.cf:26: taken: smtpd_recipient_restrictions: reject_rbl_client -> dnsbl.lists\n",
+		"/main.cf:26: taken: smtpd_recipient_restrictions: reject_rbl_client -> dns_lists.lists\n",
 		"/main.cf:28: not carried: smtpd_milters = inet:127.0.0.1:8891; mail filters (milters) are not spoken to; submit.filter runs a program for each message\n",
 		"/main.cf:30: not carried: smtpd_recipient_limit = 200; smtpd_recipient_limit stands again in line 31, which is the one that counts\n",
 		"/main.cf:32: not carried: a line without a sign; want NAME = VALUE\n",

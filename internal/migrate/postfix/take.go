@@ -100,7 +100,7 @@ var instead = map[string]string{
 	"header_checks": "header checks have no equal; submit.filter can run a program that does it", "body_checks": "body checks have no equal; submit.filter can run a program that does it",
 	"luser_relay": "a .qmail-default of alias can forward", "fallback_relay": "there is no relay of last resort", "smtp_fallback_relay": "there is no relay of last resort",
 	"bounce_queue_lifetime": "bounces live as long as other messages: dispatch.lifetime", "sender_dependent_relayhost_maps": "relays are chosen by recipient: [[routes]]",
-	"always_bcc": "copies are configured as archive recipients", "mail_spool_directory": "local.default_delivery names the file: a path from the root, as /var/mail/$USER cannot be written there",
+	"always_bcc":      "copies are configured as archive recipients",
 	"smtpd_sasl_type": "logins are checked against accounts here", "smtpd_sasl_path": "logins are checked against accounts here",
 }
 
@@ -157,13 +157,18 @@ var simple = map[string]func(*reader, parameter, string){
 		}
 	},
 	"smtp_tls_security_level": (*reader).clientTLS,
-	"home_mailbox":            func(r *reader, p parameter, v string) { r.setList(p, "local.default_delivery", "./"+v) },
+	"home_mailbox":            func(r *reader, p parameter, v string) { r.set(p, "local.default_delivery", "./"+v) },
 	"mailbox_command": func(r *reader, p parameter, v string) {
 		if v == "" {
 			return
 		}
-		r.r.SetList("local.default_delivery", []string{"|preline " + v}, r.file, p.line)
+		r.r.Set("local.default_delivery", "|preline "+v, r.file, p.line)
 		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "local.default_delivery", "the variables of its environment are those of .qmail programs")
+	},
+	"mail_spool_directory": func(r *reader, p parameter, v string) {
+		if strings.HasPrefix(v, "/") {
+			r.set(p, "local.mail_spool", v)
+		}
 	},
 	"inet_interfaces": (*reader).interfaces,
 	"smtp_sasl_password_maps": func(r *reader, p parameter, _ string) {
@@ -175,11 +180,6 @@ var simple = map[string]func(*reader, parameter, string){
 
 func (r *reader) set(p parameter, key, value string) {
 	r.r.Set(key, value, r.file, p.line)
-	r.taken(p, key)
-}
-
-func (r *reader) setList(p parameter, key, value string) {
-	r.r.SetList(key, []string{value}, r.file, p.line)
 	r.taken(p, key)
 }
 
@@ -458,8 +458,8 @@ func (r *reader) restrictions(p parameter, value string) {
 			note(migrate.Taken, "policy", "")
 		case "reject_rbl_client":
 			i++
-			r.r.Add("dnsbl.lists", argument, r.file, p.line)
-			note(migrate.Taken, "dnsbl.lists", "")
+			r.r.Add("dns_lists.lists", argument, r.file, p.line)
+			note(migrate.Taken, "dns_lists.lists", "")
 		case "check_sender_access", "check_recipient_access":
 			i++
 			key := map[string]string{"check_sender_access": "policy.bad_senders", "check_recipient_access": "policy.bad_recipients"}[w]
@@ -505,6 +505,9 @@ func (r *reader) defaults() {
 	}
 	if _, ok := r.byName["maximal_queue_lifetime"]; !ok {
 		r.r.Set("dispatch.lifetime", "120h", r.file, 0)
+	}
+	if _, ok := r.r.Get("local.default_delivery"); !ok {
+		r.r.Set("local.default_delivery", "spool", r.file, 0)
 	}
 	r.r.Set("route.system_users", "true", r.file, 0)
 	r.r.Set("runas.enabled", "true", r.file, 0)

@@ -92,7 +92,7 @@ func (r *reader) startScript() {
 		r.r.Note(from, at, text, migrate.NotCarried, keyDefaultDelivery, "want printable text")
 		return
 	}
-	r.r.SetList(keyDefaultDelivery, strings.Split(text, "\n"), from, at)
+	r.r.Set(keyDefaultDelivery, text, from, at)
 	if at > 0 {
 		r.r.Taken(from, at, text, keyDefaultDelivery)
 	}
@@ -158,9 +158,9 @@ func (r *reader) rblsmtpd(words []word, path string, line int) {
 			value, _, _ = strings.Cut(value, ":")
 			switch {
 			case option == "-b":
-				r.r.Set("dnsbl.permanent", "true", path, line)
+				r.r.Set("dns_lists.permanent", "true", path, line)
 			case option == "-c":
-				r.r.Set("dnsbl.fail_closed", "true", path, line)
+				r.r.Set("dns_lists.fail_closed", "true", path, line)
 			case option == "-t":
 			case (option == "-r" || option == "-a") && checkHost(value) == nil && strings.Contains(value, "."):
 				entry := value

@@ -69,7 +69,7 @@ func TestEveryControlFileHasItsEffect(t *testing.T) {
 		{"concurrencyremote", "many\n", "dispatch.remote_parallel", "(unset)"},
 		{"databytes", "1000\n", "policy.databytes", "1000"},
 		{"databytes", "0\n", "policy.max_size", noLimit},
-		{"defaultdelivery", "|dot-forward .forward\n./Maildir/\n", keyDefaultDelivery, "|dot-forward .forward | ./Maildir/"},
+		{"defaultdelivery", "|dot-forward .forward\n./Maildir/\n", keyDefaultDelivery, "|dot-forward .forward\n./Maildir/"},
 		{"defaultdomain", "example.test\n", "inject.default_domain", "example.test"},
 		{"defaulthost", "example.test\n", "inject.default_host", "example.test"},
 		{"doublebouncehost", "example.test\n", "bounce.doublebouncehost", "example.test"},
@@ -187,7 +187,7 @@ func TestStartScriptsAreReadWherePlain(t *testing.T) {
 			map[string]string{keyDefaultDelivery: "./Mailbox", "log.to": "syslog"}},
 		"boot/home+df": {
 			map[string]string{"rc": "exec qmail-start '|dot-forward .forward\n./Mailbox' splogger qmail\n"},
-			map[string]string{keyDefaultDelivery: "|dot-forward .forward | ./Mailbox"}},
+			map[string]string{keyDefaultDelivery: "|dot-forward .forward\n./Mailbox"}},
 		"not plain": {
 			map[string]string{"rc": "exec qmail-start \"$ALIASEMPTY\"\n"},
 			map[string]string{keyDefaultDelivery: "./Mailbox"}},
@@ -202,7 +202,7 @@ func TestStartScriptsAreReadWherePlain(t *testing.T) {
 			map[string]string{"smtp.listen": "(unset)"}},
 		"smtpd behind rblsmtpd": {
 			map[string]string{"supervise/qmail-smtpd/run": strings.Replace(smtpd("20", "0"), "/var/qmail/bin/qmail-smtpd", "rblsmtpd -b -a good.example -rbad.example -t 20 -r 'a b' /var/qmail/bin/qmail-smtpd", 1)},
-			map[string]string{keyDNSLists: "good.example allow | bad.example", "dnsbl.permanent": "true"}},
+			map[string]string{keyDNSLists: "good.example allow | bad.example", "dns_lists.permanent": "true"}},
 		"broken": {
 			map[string]string{"rc": "qmail-start `unclosed", "supervise/qmail-smtpd/run": "tcpserver -x"},
 			map[string]string{keyDefaultDelivery: "./Mailbox", "smtp.listen": "(unset)"}},

@@ -84,7 +84,7 @@ func table() []Row {
 		{Name: "badhelo", Instead: "the name in HELO decides nothing here"},
 		{Name: "badmailfromnorelay", Instead: "policy.bad_senders holds for all clients; the patterns have no equal"},
 		{Name: "badrcpttonorelay", Instead: "policy.bad_recipients holds for all clients; the patterns have no equal"},
-		{Name: "dnsbllist", Instead: "name the lists in dnsbl.lists"},
+		{Name: "dnsbllist", Instead: "name the lists in dns_lists.lists"},
 		{Name: "spfbehavior", Instead: "SPF is not checked"},
 		{Name: "spfrules", Instead: "SPF is not checked"},
 		{Name: "spfguess", Instead: "SPF is not checked"},
@@ -140,7 +140,7 @@ const (
 	keyDefaultDelivery    = "local.default_delivery"
 	keyQMQPServers        = "inject.qmqp_servers"
 	keyClientRules        = "smtp.access_rules"
-	keyDNSLists           = "dnsbl.lists"
+	keyDNSLists           = "dns_lists.lists"
 )
 
 // WriteTable writes the table as Markdown for docs/qmail-host.md.

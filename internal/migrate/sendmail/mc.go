@@ -225,14 +225,15 @@ func (r *reader) feature(file string, c *call) {
 		r.smartHost(c.arg(1), file, c.line, c.text)
 		r.r.Set("route.null_client", "true", file, c.line)
 	case "dnsbl", "enhdnsbl", "rbl":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "dnsbl.lists", "name the list there")
+		r.r.Note(file, c.line, c.text, migrate.NotCarried, "dns_lists.lists", "name the list there")
 	case "blacklist_recipients", "blocklist_recipients":
 		taken("route.access")
 	case "delay_checks":
 		r.r.Set("policy.refuse_senders_at", "rcpt", file, c.line)
 		taken("policy.refuse_senders_at")
 	case "local_procmail":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "local.default_delivery", "`|preline procmail` there has procmail deliver for users without .qmail")
+		r.r.Set("local.default_delivery", "procmail", file, c.line)
+		taken("local.default_delivery")
 	case "always_add_domain", "masquerade_envelope", "masquerade_entire_domain", "allmasquerade", "limited_masquerade", "genericstable", "generics_entire_domain", "domaintable":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "addresses are not rewritten")
 	case "relay_entire_domain", "relay_based_on_MX", "relay_local_from", "relay_mail_from", "loose_relay_check", "accept_unqualified_senders", "accept_unresolvable_domains":

@@ -72,7 +72,7 @@ func both() map[string]string {
 		"policy.bad_senders": "spam@bad.example | @bad2.example", "route.virtusertable": "/etc/mail/virtusertable", "route.alias_files": "/etc/aliases",
 		"policy.max_size": "10000000", "policy.max_send_size": "10000000", "dispatch.lifetime": "120h0m0s", "dispatch.delay_notice": "4h0m0s",
 		"smtp.listen": "127.0.0.1:25", "submission.listen": ":587", "tls.cert": "/etc/mail/tls/cert.pem", "policy.max_recipients": "100",
-		"inject.default_host": "example.test", "route.system_users": "true", "runas.enabled": "true",
+		"inject.default_host": "example.test", "local.default_delivery": "spool", "route.system_users": "true", "runas.enabled": "true",
 	}
 }
 
