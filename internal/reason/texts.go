@@ -138,7 +138,7 @@ var (
 )
 
 // texts gives each reason's public text. %[1]s takes the first of the Error's Args.
-var texts = join(coreTexts, localTexts, runasTexts, routeTexts, netTexts)
+var texts = join(coreTexts, injectTexts, localTexts, runasTexts, routeTexts, netTexts)
 
 // join makes one map of those that the files of this package hold.
 func join(parts ...map[ID][3]string) map[ID][3]string {
