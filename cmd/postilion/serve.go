@@ -77,14 +77,19 @@ func (a *app) roleCommand() *cobra.Command {
 func (a *app) quickstartCommand() *cobra.Command {
 	var o service.QuickstartOptions
 	c := &cobra.Command{
-		Use: "quickstart DOMAIN", Short: "Set up a mail server for a domain and run it", Args: cobra.ExactArgs(1),
+		Use: "quickstart [DOMAIN]", Short: "Set up a mail server for a domain and run it", Args: cobra.MaximumNArgs(1),
 		Long: "Make a data folder with a configuration, the domain, an account with a password and a self-signed\n" +
 			"certificate, then serve on unprivileged ports of this host alone. A second start finds everything again.\n\n" +
 			"The password is kept in the file first-password of the data folder, which its owner alone can read, until\n" +
-			"it is changed; from then on --json tells \"\" for it. As root the data folder is /var/lib/postilion.",
-		Example: "  postilion quickstart example.test",
+			"it is changed; from then on --json tells \"\" for it. As root the data folder is /var/lib/postilion.\n\n" +
+			"Without a domain the host's name is taken from DNS, and the domain from that. With --null-client nothing is\n" +
+			"delivered here: all mail of this host's programs goes to the hub.",
+		Example: "  postilion quickstart example.test\n  postilion quickstart --null-client hub.example.test",
 		RunE: func(c *cobra.Command, args []string) error {
-			o.Domain, o.Data, o.Config, o.Flags = args[0], a.data, a.config, a.set
+			o.Data, o.Config, o.Flags = a.data, a.config, a.set
+			if len(args) > 0 {
+				o.Domain = args[0]
+			}
 			result, err := service.Quickstart(c.Context(), o)
 			if err != nil {
 				return err
@@ -94,7 +99,8 @@ func (a *app) quickstartCommand() *cobra.Command {
 			return a.serve(c, s)
 		},
 	}
-	c.Flags().StringVar(&o.Host, "host", "", "the server's host name (default mail.DOMAIN)")
+	c.Flags().StringVar(&o.Host, "host", "", "the server's host name (default mail.DOMAIN, or without a domain what DNS calls this host)")
+	c.Flags().StringVar(&o.NullClient, "null-client", "", "the `hub` that all mail goes to, as route.next_hop writes it; deliver nothing here")
 	c.Flags().BoolVar(&o.ForTesting, "for-testing", false, "allow serve --clock-offset on this data folder")
 	return c
 }
@@ -109,7 +115,7 @@ func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) 
 	}
 	if a.json {
 		a.printJSON(map[string]any{"listeners": addrs, "account": q.Account, "password": q.Password, "data": q.Data,
-			"host": q.Host, "new": q.New, "certificate": q.Certificate})
+			"host": q.Host, "hub": q.Hub, "new": q.New, "certificate": q.Certificate})
 		return
 	}
 	w := a.out
@@ -124,6 +130,11 @@ func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) 
 	fmt.Fprintf(w, "Listening:\n")
 	for _, l := range list {
 		fmt.Fprintf(w, "  %-12s %s\n", l.Name, l.Addr)
+	}
+	if q.Hub != "" {
+		fmt.Fprintf(w, "\nA null client: mail that programs of this host hand in goes to %s\n"+
+			"\nCtrl-C stops the server; `postilion serve --data %s` starts it again.\n", escape(q.Hub), escape(q.Data))
+		return
 	}
 	fmt.Fprintf(w, "\nAccount   %s\n", escape(q.Account))
 	if q.Password != "" {

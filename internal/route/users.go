@@ -40,10 +40,16 @@ type users struct {
 	breaks    byte
 }
 
+// systemPasswd is the default of Options.Passwd, which is this system's users and not the file alone.
+const systemPasswd = "/etc/passwd"
+
 func newUsers(o Options, d Deps) (*users, error) {
 	u := &users{passwd: d.Users, alias: o.AliasUser, aliasHome: o.AliasHome, breaks: '-', owners: owners{stat: ownerOf}}
-	if u.passwd == nil {
-		u.passwd = sysuser.New(sysuser.Options{Passwd: o.Passwd, Now: d.Now})
+	if path := o.Passwd; u.passwd == nil {
+		if path == systemPasswd {
+			path = ""
+		}
+		u.passwd = sysuser.New(sysuser.Options{Passwd: path, Now: d.Now})
 	}
 	if u.alias == "" {
 		u.alias = "alias"

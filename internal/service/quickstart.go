@@ -16,12 +16,14 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/netx"
 )
 
 // QuickstartOptions are what quickstart is told.
 type QuickstartOptions struct {
-	Domain     string
-	Host       string // "" is mail.DOMAIN
+	Domain     string // "" is found with the host's name
+	Host       string // "" is mail.DOMAIN, or without a domain the name that DNS has for this host
+	NullClient string // the hub that all mail goes to; nothing is delivered here then
 	Data       string
 	Config     string
 	Flags      []string
@@ -31,7 +33,8 @@ type QuickstartOptions struct {
 // QuickstartResult is what was set up, or found.
 type QuickstartResult struct {
 	Domain, Host, Data string
-	Account            string
+	Account            string // "" for a null client
+	Hub                string // of a null client
 	Password           string // "" once it has been changed
 	Certificate        string
 	New                bool // made by this call
@@ -50,13 +53,8 @@ const passwordFile = "first-password"
 // already is never changed.
 func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, error) {
 	r := &QuickstartResult{Data: o.Data, Began: time.Now()}
-	domain, err := directory.DomainKey(o.Domain)
-	if err != nil {
+	if err := r.name(ctx, o); err != nil {
 		return nil, err
-	}
-	r.Domain, r.Host = domain, o.Host
-	if r.Host == "" {
-		r.Host = "mail." + domain
 	}
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return nil, err
@@ -75,7 +73,46 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 		}
 	}
 	r.Certificate = f.InData(f.TLS.Cert)
+	if f.Route.NullClient {
+		r.Hub = f.Route.NextHop
+		return r, nil
+	}
 	return r, r.makeAccount(ctx)
+}
+
+// name settles the domain and the host's name: those given, else those that DNS knows. What was set up before
+// keeps its own.
+func (r *QuickstartResult) name(ctx context.Context, o QuickstartOptions) error {
+	r.Host = o.Host
+	if o.Domain == "" && r.Host == "" {
+		if f, err := config.Read(o.Config, o.Flags); err == nil {
+			r.Host, r.Domain = f.Host, f.Route.DefaultDomain
+			return nil
+		}
+		var err error
+		if r.Host, err = FindHost(ctx, netx.Options{}); err != nil {
+			return err
+		}
+		r.Notes = append(r.Notes, "DNS calls this host "+r.Host)
+	}
+	if o.Domain == "" {
+		o.Domain = domainOf(r.Host)
+	}
+	var err error
+	if r.Domain, err = directory.DomainKey(o.Domain); err != nil {
+		return err
+	}
+	if r.Host == "" {
+		r.Host = "mail." + r.Domain
+	}
+	return nil
+}
+
+// firstListener is one that quickstart configures.
+type firstListener struct {
+	group string
+	port  int
+	more  string // further keys
 }
 
 // makeConfig writes the configuration unless there is one.
@@ -90,15 +127,19 @@ func (r *QuickstartResult) makeConfig(o QuickstartOptions) error {
 		fmt.Fprintf(&b, "data = %q\n", o.Data)
 	}
 	fmt.Fprintf(&b, "\n[route]\ndefault_domain = %q\n", r.Domain)
-	taken := map[int]bool{}
-	for _, l := range []struct {
-		group string
-		port  int
-		more  string
-	}{
+	listeners := []firstListener{
 		{"smtp", 2525, ""}, {"submission", 2587, "plain_auth_on_loopback = true\n"}, {"submissions", 2465, ""},
 		{"pop3", 2110, "plaintext_on_loopback = true\n"}, {"pop3s", 2995, ""}, {"metrics", 9125, ""},
-	} {
+	}
+	if o.NullClient != "" {
+		fmt.Fprintf(&b, "null_client = true\nnext_hop = %q\n\n[policy]\nrelay_networks = [\"127.0.0.0/8\", \"::1\"]\n", o.NullClient)
+		for _, group := range []string{"submission", "submissions", "pop3", "pop3s"} {
+			fmt.Fprintf(&b, "\n[%s]\nlisten = []\n", group)
+		}
+		listeners = []firstListener{{"smtp", 2525, ""}, {"metrics", 9125, ""}}
+	}
+	taken := map[int]bool{}
+	for _, l := range listeners {
 		port := freePort(l.port, taken)
 		if port != l.port {
 			note := fmt.Sprintf("port %d is taken: %s is on %d", l.port, l.group, port)
