@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -37,7 +38,15 @@ func main() {
 	only := flag.String("only", "accept,large,deliver,relay,idle", "what to measure")
 	output := flag.String("o", "", "file whose part between the bench markers is replaced; empty prints to standard output")
 	folder := flag.String("folder", "", "folder for the servers' files, on the file system to be measured; empty is a temporary one")
+	asSink := flag.Bool("sink", false, "be the null sink until standard input ends: print the address, measure nothing")
 	flag.Parse()
+	if *asSink {
+		if err := serveSink(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	if err := run(ctx, *rounds, *messages, strings.Split(*only, ","), *folder, *output); err != nil {
@@ -234,17 +243,16 @@ func (b *bench) loadRow(ctx context.Context, name string, s setup, l load) error
 // sinkRow measures the null sink under the same load.
 func (b *bench) sinkRow(ctx context.Context, name string, l load) error {
 	for range b.rounds {
-		s, err := newSink("127.0.0.1:0")
+		s, err := startSink()
 		if err != nil {
 			return err
 		}
-		l.addr = s.addr()
-		took, err := l.run(ctx)
-		s.close()
-		if err != nil {
+		l.addr = s.addr
+		f, err := loaded(ctx, s, l, nil)
+		if err = errors.Join(err, s.stop()); err != nil {
 			return err
 		}
-		b.results.add(name, "null sink", figures{rate: float64(l.messages) / took.Seconds()})
+		b.results.add(name, "null sink", f)
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (r *results) cell(row, column string) string {
 		return fmt.Sprintf("%.0f", rate)
 	}
 	s := fmt.Sprintf("%.0f; %.0f µs", rate, cpu)
-	if base, ok := r.median(row, "Postfix", func(f figures) float64 { return f.rate }); ok && column != "Postfix" {
+	if base, ok := r.median(row, "Postfix", func(f figures) float64 { return f.rate }); ok && column != "Postfix" && column != "null sink" {
 		s += fmt.Sprintf(" (%.1f×)", rate/base)
 	}
 	return s

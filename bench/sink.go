@@ -3,8 +3,12 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"sync/atomic"
 	"time"
 )
@@ -97,4 +101,56 @@ func (s *sink) wait(n int64, atMost time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// sinkProcess is a sink in a process of its own, so that its processor time can be told.
+type sinkProcess struct {
+	cmd  *exec.Cmd
+	end  io.Closer // of its standard input
+	addr string
+}
+
+// startSink runs this program as a sink.
+func startSink() (*sinkProcess, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "-sink")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &sinkProcess{cmd: cmd, end: in}
+	if _, err := fmt.Fscanln(out, &p.addr); err != nil {
+		return nil, errors.Join(fmt.Errorf("the null sink told no address: %w", err), p.stop())
+	}
+	return p, nil
+}
+
+func (p *sinkProcess) usage() (usage, error) { return usageOf(p.cmd.Process.Pid) }
+
+func (p *sinkProcess) stop() error {
+	p.end.Close()
+	return p.cmd.Wait()
+}
+
+// serveSink is the process: it ends with its standard input.
+func serveSink() error {
+	s, err := newSink("127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	fmt.Println(s.addr())
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
