@@ -6,7 +6,7 @@ type Options struct {
 	DefaultDomain string   `toml:"default_domain" doc:"the domain of addresses without one, of the host's own names and of its address literals; empty is the host name" example:"\"example.test\""`
 	Postmaster    string   `toml:"postmaster" doc:"who gets the mail to postmaster, mailer-daemon, root and abuse where a domain has nobody of that name; empty is postmaster at the default domain" example:"\"joe@example.test\""`
 	NextHop       string   `toml:"next_hop" doc:"where all mail to other hosts goes, as RELAY[:PORT] with the words of routes; empty follows each domain's MX records" example:"\"smarthost.example.net:587 tls=verify user=me password=secret\""`
-	Routes        []string `toml:"routes" doc:"next hops by domain, as KEY:RELAY[:PORT] with the words mx, tls=POLICY, user=NAME, password=WORD (percent-encoded); KEY is a domain, .SUFFIX or empty for all, an empty RELAY follows the MX records" example:"[\"inside.example:gw.example:26\", \".example.org:\"]"`
+	Routes        []string `toml:"routes" doc:"next hops by domain, as KEY:RELAY[:PORT] with the words mx, qmtp (also by port 209), tls=POLICY, user=NAME, password=WORD (percent-encoded); KEY is a domain, .SUFFIX or empty for all, an empty RELAY follows the MX records" example:"[\"inside.example:gw.example:26\", \".example.org:\"]"`
 	TLS           string   `toml:"tls" default:"opportunistic" doc:"TLS towards other hosts where a route says nothing: opportunistic, none, encrypt, verify" example:"\"encrypt\""`
 
 	RoutesFile string `toml:"routes_file" doc:"a file of routes as qmail's control/smtproutes; routes for a domain or suffix go before it, those for all domains after it" example:"\"/var/qmail/control/smtproutes\""`

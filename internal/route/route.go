@@ -100,6 +100,7 @@ type NextHop struct {
 	User     string // credentials for AUTH; "" for none
 	Password string
 	TLS      TLSPolicy
+	QMTP     bool // spoken instead of SMTP: in plain text, to port 209 unless Port says otherwise
 }
 
 // TLSPolicy is how a next hop's TLS is used.

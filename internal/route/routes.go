@@ -117,7 +117,7 @@ func cutKey(line string) (key, rest string, err error) {
 func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 	hop := NextHop{TLS: fallback}
 	words := strings.Fields(s)
-	if len(words) > 0 && !strings.Contains(words[0], "=") && words[0] != "mx" {
+	if len(words) > 0 && !strings.Contains(words[0], "=") && words[0] != "mx" && words[0] != "qmtp" {
 		if err := parseRelay(words[0], &hop); err != nil {
 			return hop, err
 		}
@@ -129,6 +129,8 @@ func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 		switch name {
 		case "mx":
 			hop.MX = true
+		case "qmtp":
+			hop.QMTP = true
 		case "tls":
 			hop.TLS, err = ParseTLSPolicy(value)
 		case "user":
@@ -138,7 +140,7 @@ func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 				err = fmt.Errorf("password: want percent-encoding such as %%20 for a blank")
 			}
 		default:
-			err = fmt.Errorf("%q: want mx, tls=, user= or password=", name)
+			err = fmt.Errorf("%q: want mx, qmtp, tls=, user= or password=", name)
 		}
 		if err != nil {
 			return hop, err
@@ -147,9 +149,12 @@ func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 	if hop.Port == 465 && hop.TLS != TLSNone {
 		hop.TLS = TLSImplicit // RFC 8314 3.3: nobody speaks STARTTLS there
 	}
+	hop.QMTP = hop.QMTP || hop.Port == qmtpPort
 	switch {
-	case hop.Host == "" && (hop.MX || hop.User != "" || hop.Password != "" || hop.Port != 0):
-		return hop, fmt.Errorf("mx, user, password and a port need a relay")
+	case hop.QMTP && (hop.User != "" || hop.TLS != fallback || hop.TLS >= TLSEncrypt):
+		return hop, fmt.Errorf("qmtp (port 209) knows neither TLS nor logins: want no tls=, user= and password=")
+	case hop.Host == "" && (hop.MX || hop.QMTP || hop.User != "" || hop.Password != "" || hop.Port != 0):
+		return hop, fmt.Errorf("mx, qmtp, user, password and a port need a relay")
 	case (hop.User == "") != (hop.Password == ""):
 		return hop, fmt.Errorf("want user and password together")
 	case hop.MX && strings.HasPrefix(hop.Host, "["):
@@ -220,8 +225,14 @@ func describe(key string, hop NextHop) string {
 	if hop.User != "" {
 		s += " user=" + url.PathEscape(hop.User)
 	}
+	if hop.QMTP {
+		return s + " qmtp"
+	}
 	return s + " tls=" + hop.TLS.String()
 }
+
+// qmtpPort is QMTP's; a route to it is one by QMTP, as in smtproutes with the MXPS patch.
+const qmtpPort = 209
 
 // find looks up a domain (A-labels or literal): itself, its suffixes from the longest, all
 // (qmail reference 2.6).
@@ -277,7 +288,7 @@ func (s *smtproutes) find(domain string) (rule, bool, error) {
 	if err != nil || !ok {
 		return rule{}, false, err
 	}
-	hop := NextHop{Port: relay.Port, TLS: s.tls, User: relay.User, Password: relay.Password}
+	hop := NextHop{Port: relay.Port, TLS: s.tls, User: relay.User, Password: relay.Password, QMTP: relay.Port == qmtpPort && relay.User == ""}
 	if hop.Host, err = relayHost(relay.Host); err != nil {
 		return rule{}, false, fmt.Errorf("%s: relay %q: %w", match.Place, relay.Host, err)
 	}

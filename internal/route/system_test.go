@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/postilion/postilion/internal/directory/sysuser"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/qmail/dotqmail"
 	"github.com/postilion/postilion/internal/reason"
 )
 
@@ -384,4 +387,40 @@ func TestStepsNameFileAndLine(t *testing.T) {
 			t.Errorf("%s: %s", address, diff)
 		}
 	}
+}
+
+// Whatever an address holds: nobody gets it as root, its files are below a home and named
+// .qmail…, and it never becomes a file, a program or a path of its own (qmail reference 9.3).
+func TestNoAddressReachesOutsideAHome(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, Options{SystemUsers: true, Locals: []string{"mx.test"}, VirtualDomains: []string{":joe-all"}, PercentHack: []string{"ph.test"}, AliasFiles: []string{"aliases"}, Users: "@users"},
+		map[string]string{"aliases": "list: a@b.test\np: |prog\n", "users/assign": assignments})
+	parts := rapid.SampledFrom([]string{"joe", "JOE", "root", "Upper", "-", ".", "..", "/", "../", "|", "&", "%", "@", "\\", "\x00", "\n", "p", "list", "master", "é", "\xff", ":", "+", " ", "alias"})
+	rapid.Check(t, func(t *rapid.T) {
+		a := mail.Address{Local: strings.Join(rapid.SliceOfN(parts, 0, 6).Draw(t, "local"), ""), Domain: rapid.SampledFrom([]string{"mx.test", "ph.test", "virt.test", ""}).Draw(t, "domain")}
+		r, err := h.Route(context.Background(), a)
+		if err != nil {
+			if e := reason.As(err); e.Class != reason.Temporary {
+				t.Fatalf("%q: %v", a, err)
+			}
+			return
+		}
+		if r.Kind != SystemUser {
+			return
+		}
+		u := r.User
+		if u.UID == 0 || !filepath.IsAbs(u.Home) {
+			t.Fatalf("%q: %+v", a, u)
+		}
+		for _, name := range dotqmail.Search(u.Dash, u.Ext) {
+			if slices.Contains(strings.Split(name.File, "/"), "..") || !strings.HasPrefix(name.File, ".qmail") {
+				t.Fatalf("%q looks for %q", a, name.File)
+			}
+		}
+		for _, i := range u.Instructions {
+			if strings.Contains(i.Line, a.Local) && a.Local != "p" && i.Line != "!prog" {
+				t.Fatalf("%q became an instruction: %q", a, i.Line)
+			}
+		}
+	})
 }
