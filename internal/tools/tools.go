@@ -9,6 +9,7 @@ import (
 	"github.com/postilion/postilion/internal/tools/admin"
 	"github.com/postilion/postilion/internal/tools/box"
 	"github.com/postilion/postilion/internal/tools/header"
+	"github.com/postilion/postilion/internal/tools/injection"
 	"github.com/postilion/postilion/internal/tools/reports"
 	"github.com/postilion/postilion/internal/tools/stamp"
 	"github.com/postilion/postilion/internal/tools/svc"
@@ -22,6 +23,7 @@ func Programs() []tool.Program {
 		admin.Programs(),
 		box.Programs(),
 		header.Programs(),
+		injection.Programs(),
 		reports.Programs(),
 		stamp.Programs(),
 		svc.Programs(),

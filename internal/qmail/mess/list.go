@@ -1,6 +1,9 @@
 package mess
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Rewrite is applied to each address of a list: its tokens in, those to stand there out.
 type Rewrite func(address []Token) []Token
@@ -267,13 +270,14 @@ func QuoteAddress(address string) string {
 	if address == "" {
 		return ""
 	}
+	address = strings.NewReplacer("\r", "", "\n", "").Replace(address) // no header line ends within one
 	box, host, at := cutAt(address)
 	if NeedsQuotes(box) {
 		var q []byte
 		q = append(q, '"')
 		for i := range len(box) {
 			switch c := box[i]; c {
-			case '"', '\\', '\r', '\n':
+			case '"', '\\':
 				q = append(q, '\\', c)
 			default:
 				q = append(q, c)

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -48,12 +47,9 @@ func (l *Events) SetLimits(localLimit, remoteLimit int) {
 	}
 }
 
-// msgNumber is the number a message goes by in qmail's lines: 62 bits of its ID, so that it
+// msgNumber is the number a message goes by in qmail's lines: of its ID, so that it
 // needs no memory and holds over restarts. qmail's are inode numbers.
-func msgNumber(v id.ID) uint64 {
-	ms := binary.BigEndian.Uint64(v[:8]) >> 16
-	return ms<<20&(1<<62-1) | uint64(binary.BigEndian.Uint32(v[12:])&(1<<20-1))
-}
+func msgNumber(v id.ID) uint64 { return qmail.NumberOf(v) }
 
 func channel(e *trace.Event) int {
 	if e.Role == "remote" {

@@ -1,0 +1,289 @@
+package injection
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/inject"
+	"github.com/postilion/postilion/internal/qmail"
+	"github.com/postilion/postilion/internal/tools/tool"
+)
+
+// Waiting is a message of the queue, as the server tells it.
+type Waiting struct {
+	ID         string    `json:"id"`
+	From       string    `json:"from"`
+	Accepted   time.Time `json:"accepted"`
+	Size       int64     `json:"size"`
+	Priority   int       `json:"priority"`
+	Group      string    `json:"group"`
+	Held       bool      `json:"held"`
+	Recipients []struct {
+		To       string `json:"to"`
+		State    string `json:"state"`
+		Attempts int    `json:"attempts"`
+		Error    string `json:"error"`
+		Dest     string `json:"destination"`
+		Delayed  bool   `json:"delayed"`
+	} `json:"recipients"`
+}
+
+// Queue asks the server for the queue and calls visit for each message, oldest first. The answer tells
+// whether the user may see it.
+func Queue(ctx context.Context, e *tool.Env, visit func(*Waiting)) (inject.Answer, error) {
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		d := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
+		for {
+			var m Waiting
+			if err := d.Decode(&m); err != nil {
+				r.CloseWithError(err)
+				if err == io.EOF {
+					err = nil
+				}
+				done <- err
+				return
+			}
+			visit(&m)
+		}
+	}()
+	a, err := client(e).Ask(ctx, inject.VerbQueue, "", w)
+	w.Close()
+	if derr := <-done; err == nil {
+		err = derr
+	}
+	return a, err
+}
+
+// chooser is -qI, -qR and -qS: substrings of id, recipient and sender, "!" before them negates.
+type chooser struct{ rules []rule }
+
+type rule struct {
+	what byte
+	not  bool
+	text string
+}
+
+// add takes what stands behind -q; false is for one that is not known.
+func (c *chooser) add(s string) bool {
+	r := rule{}
+	if s[0] == '!' {
+		r.not, s = true, s[1:]
+	}
+	if s == "" || strings.IndexByte("IRS", s[0]) < 0 {
+		return false
+	}
+	r.what, r.text = s[0], s[1:]
+	c.rules = append(c.rules, r)
+	return true
+}
+
+func (c *chooser) any() bool { return len(c.rules) > 0 }
+
+// chosen reports whether all rules take a message.
+func (c *chooser) chosen(m *Waiting) bool {
+	for _, r := range c.rules {
+		found := false
+		switch r.what {
+		case 'I':
+			found = strings.Contains(m.ID, r.text)
+		case 'S':
+			found = strings.Contains(m.From, r.text)
+		case 'R':
+			for i := range m.Recipients {
+				found = found || strings.Contains(m.Recipients[i].To, r.text)
+			}
+		}
+		if found == r.not {
+			return false
+		}
+	}
+	return true
+}
+
+// mailq is mailq: qmail-qread's form on a qmail host, else sendmail's.
+func mailq(ctx context.Context, e *tool.Env) int {
+	m := &mailer{e: e, mode: 'p'}
+	args := make([]string, 0, len(e.Args))
+	form := ""
+	for _, a := range e.Args[1:] {
+		if a == "--qmail" || a == "--sendmail" {
+			form = a
+			continue
+		}
+		args = append(args, a)
+	}
+	if problem := m.parse(args); problem != "" {
+		return e.Fatal(exUsage, problem)
+	}
+	if form == "" && !m.verbose && !m.choose.any() {
+		if _, err := os.Stat(e.QmailHome() + "/control/me"); err == nil {
+			form = "--qmail"
+		}
+	}
+	if form == "--qmail" {
+		return Qread(ctx, e)
+	}
+	return m.list(ctx)
+}
+
+// list is sendmail -bp (qmail reference 25.1): a part for each queue group.
+func (m *mailer) list(ctx context.Context) int {
+	groups := map[string]*strings.Builder{}
+	counts := map[string]int{}
+	var order []string
+	a, err := Queue(ctx, m.e, func(w *Waiting) {
+		if !m.choose.chosen(w) {
+			return
+		}
+		b := groups[w.Group]
+		if b == nil {
+			b = new(strings.Builder)
+			groups[w.Group] = b
+			order = append(order, w.Group)
+		}
+		counts[w.Group]++
+		m.entry(b, w)
+	})
+	switch {
+	case err != nil:
+		return m.e.Fatal(exTemporary, err)
+	case a.Permanent():
+		fmt.Fprintf(m.e.Errs(), "%d %s\n", a.Code, tool.Printable(a.Text))
+		return exPermission
+	case !a.OK():
+		return m.e.Fatal(exTemporary, a.Text)
+	}
+	out := bufio.NewWriter(m.e.Out())
+	defer out.Flush()
+	if len(order) == 0 {
+		out.WriteString("the queue is empty\n\t\tTotal requests: 0\n")
+		return tool.OK
+	}
+	total := 0
+	for _, g := range order {
+		n := counts[g]
+		total += n
+		name := g
+		if name == "" {
+			name = "default"
+		}
+		plural := "s"
+		if n == 1 {
+			plural = ""
+		}
+		fmt.Fprintf(out, "\t\t%s (%d request%s)\n", tool.Printable(name), n, plural)
+		if m.verbose {
+			out.WriteString("-----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------\n")
+		} else {
+			out.WriteString("-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n")
+		}
+		out.WriteString(groups[g].String())
+	}
+	fmt.Fprintf(out, "\t\tTotal requests: %d\n", total)
+	return tool.OK
+}
+
+// entry writes one message. Our ids are longer than sendmail's column, which they keep to themselves.
+func (m *mailer) entry(b *strings.Builder, w *Waiting) {
+	flag := " "
+	if w.Held {
+		flag = "?"
+	}
+	for i := range w.Recipients {
+		if w.Recipients[i].State == "running" {
+			flag = "*"
+		}
+	}
+	at := w.Accepted.In(m.e.Local())
+	if m.verbose {
+		delayed := " "
+		for i := range w.Recipients {
+			if w.Recipients[i].Delayed {
+				delayed = "+"
+			}
+		}
+		fmt.Fprintf(b, "%13s%s%8d %10d%s%s %s\n", w.ID, flag, w.Size, w.Priority, delayed, at.Format("Jan _2 15:04"), clip(w.From, 78))
+	} else {
+		fmt.Fprintf(b, "%13s%s%8d %s %s\n", w.ID, flag, w.Size, at.Format("Mon Jan _2 15:04"), clip(w.From, 39))
+	}
+	last := ""
+	for i := range w.Recipients {
+		r := &w.Recipients[i]
+		if r.State == "done" || r.State == "delivered" {
+			continue
+		}
+		status := ""
+		if r.Error != "" {
+			status = "(Deferred: " + clip(r.Error, 60-len("(Deferred: )")) + ")"
+		}
+		if !m.verbose && status != "" && status != last {
+			fmt.Fprintf(b, "%4s%10s   %s\n", "", "", status)
+			last = status
+		}
+		if m.verbose {
+			fmt.Fprintf(b, "\t\t\t\t\t %s\n", clip(r.To, 78))
+			if status != "" {
+				fmt.Fprintf(b, "\t\t %s\n", status)
+			}
+			continue
+		}
+		fmt.Fprintf(b, "\t\t\t\t\t %s\n", clip(r.To, 38))
+	}
+}
+
+// clip makes a text fit for one line of at most most bytes.
+func clip(s string, most int) string {
+	s = tool.Printable(strings.ReplaceAll(s, "\n", " "))
+	return s[:min(len(s), most)]
+}
+
+// Qread is qmail-qread (qmail reference 13.1).
+func Qread(ctx context.Context, e *tool.Env) int {
+	out := bufio.NewWriter(e.Out())
+	defer out.Flush()
+	a, err := Queue(ctx, e, func(w *Waiting) {
+		number, ok := qmail.MessageNumber(w.ID)
+		if !ok {
+			return
+		}
+		b := w.Accepted.UTC().AppendFormat(nil, "2 Jan 2006 15:04:05 GMT")
+		b = fmt.Appendf(b, "  #%d  %d  <%s> ", number, w.Size, qmail.AppendLogSafe(nil, w.From))
+		for i := range w.Recipients {
+			if w.Recipients[i].State == "failed" {
+				b = append(b, " bouncing"...)
+				break
+			}
+		}
+		b = append(b, '\n')
+		for i := range w.Recipients {
+			r := &w.Recipients[i]
+			done := ""
+			if r.State != "waiting" && r.State != "running" {
+				done = "  done"
+			}
+			channel := "remote"
+			if r.Dest == "mailbox" || r.Dest == "forward" || strings.HasPrefix(r.Dest, "user") {
+				channel = "local"
+			}
+			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, channel, qmail.AppendLogSafe(nil, r.To))
+		}
+		out.Write(b)
+	})
+	switch {
+	case err != nil:
+		return e.Fatal(tool.Temporary, err)
+	case a.Permanent():
+		return e.Fatal(tool.Permanent, a.Text)
+	case !a.OK():
+		return e.Fatal(tool.Temporary, a.Text)
+	}
+	return tool.OK
+}
