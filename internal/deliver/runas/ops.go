@@ -1,0 +1,280 @@
+package runas
+
+// What is done to files, and how it is asked for. perform runs on a thread that has the
+// user's rights; it neither waits nor keeps anything.
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+type opcode byte
+
+const (
+	opOpen opcode = iota + 1
+	opMkdir
+	opMkdirAll
+	opRemove
+	opRemoveAll
+	opRename
+	opLink
+	opStat
+	opLstat
+	opChtimes
+	opSpace
+	opSearch
+)
+
+// request is one operation. Paths are absolute; Root of a Search is the home.
+type request struct {
+	op           opcode
+	user         User // Home is the root of a Search
+	path, path2  string
+	flag         int
+	perm         uint32
+	atime, mtime time.Time
+	search       Search
+}
+
+// reply is what became of it.
+type reply struct {
+	err   syscall.Errno // 0 for none
+	where string        // of opSearch: the Path of the error
+	busy  bool          // it was not tried: RunasBusy
+	file  int           // a descriptor of opOpen; -1 for none
+	stat  syscall.Stat_t
+	dev   uint64 // of the folder in which a name was made
+	space fs.Space
+	found Found
+}
+
+// openFlags are those that callers may ask for.
+const openFlags = syscall.O_ACCMODE | syscall.O_APPEND | syscall.O_CREAT | syscall.O_EXCL | syscall.O_TRUNC | syscall.O_SYNC |
+	syscall.O_DIRECTORY | syscall.O_NOFOLLOW
+
+// perform does what r asks for with the rights of the calling thread.
+func perform(r *request) (p reply) {
+	p.file = -1
+	switch r.op {
+	case opOpen:
+		p.file, p.err = open(r.path, r.flag&openFlags, r.perm)
+	case opMkdir:
+		p.dev = device(filepath.Dir(r.path))
+		p.err = again(func() error { return syscall.Mkdir(r.path, r.perm) })
+	case opMkdirAll:
+		p.err = errno(os.MkdirAll(r.path, fs.FileMode(r.perm).Perm()))
+		p.dev = device(r.path)
+	case opRemove:
+		p.err = errno(os.Remove(r.path))
+	case opRemoveAll:
+		p.err = errno(os.RemoveAll(r.path))
+	case opRename:
+		p.dev = device(filepath.Dir(r.path2))
+		p.err = rename(r.path, r.path2)
+	case opLink:
+		p.dev = device(filepath.Dir(r.path2))
+		p.err = again(func() error { return unix.Linkat(unix.AT_FDCWD, r.path, unix.AT_FDCWD, r.path2, 0) })
+	case opStat:
+		p.err = again(func() error { return syscall.Stat(r.path, &p.stat) })
+	case opLstat:
+		p.err = again(func() error { return syscall.Lstat(r.path, &p.stat) })
+	case opChtimes:
+		p.err = errno(os.Chtimes(r.path, r.atime, r.mtime))
+	case opSpace:
+		p.space, p.err = space(r.path)
+	case opSearch:
+		search(r, &p)
+	default:
+		p.err = syscall.ENOSYS
+	}
+	return p
+}
+
+// open opens what cannot block: a file, a folder, or the null device, which qmail lets
+// instructions name. A FIFO, a socket or a terminal is refused.
+func open(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
+	err = again(func() (err error) {
+		fd, err = syscall.Open(path, flag|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, perm)
+		return err
+	})
+	if err != 0 {
+		return -1, err
+	}
+	var st syscall.Stat_t
+	if e := syscall.Fstat(fd, &st); e != nil {
+		syscall.Close(fd)
+		return -1, errno(e)
+	}
+	null := st.Mode&syscall.S_IFMT == syscall.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
+	switch st.Mode & syscall.S_IFMT {
+	case syscall.S_IFREG, syscall.S_IFDIR:
+	default:
+		if !null {
+			syscall.Close(fd)
+			return -1, syscall.ENXIO
+		}
+	}
+	if !null {
+		// Whoever gets it expects reads and writes to wait for the disk. On a descriptor that was
+		// just opened this cannot fail.
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flag&(syscall.O_APPEND|syscall.O_SYNC))
+	}
+	return fd, 0
+}
+
+// rename is os.Rename with its refusal to put a file in the place of a folder.
+func rename(from, to string) syscall.Errno {
+	err := again(func() error { return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE) })
+	if err == 0 {
+		return 0
+	}
+	return errno(os.Rename(from, to))
+}
+
+// device returns the number of a folder's device, 0 when it cannot be told: the operation
+// then fails by itself.
+func device(path string) uint64 {
+	var st syscall.Stat_t
+	if syscall.Stat(path, &st) != nil {
+		return 0
+	}
+	return uint64(st.Dev)
+}
+
+func space(path string) (fs.Space, syscall.Errno) {
+	var st unix.Statfs_t
+	if err := again(func() error { return unix.Statfs(path, &st) }); err != 0 {
+		return fs.Space{}, err
+	}
+	unit := uint64(st.Frsize) // statvfs(3): blocks are counted in fragments
+	if unit == 0 {
+		unit = uint64(st.Bsize)
+	}
+	return fs.Space{TotalBytes: st.Blocks * unit, FreeBytes: st.Bavail * unit, TotalInodes: st.Files, FreeInodes: st.Ffree}, 0
+}
+
+// maxInstructions bounds what a Search reads whatever it asks for, in bytes.
+const maxInstructions = 16 << 20
+
+// search is Service.Search (qmail reference 9.1, 9.3).
+func search(r *request, p *reply) {
+	var st syscall.Stat_t
+	// The dot asks for the right to enter, as chdir(2) does.
+	if p.err = again(func() error { return syscall.Stat(r.user.Home+"/.", &st) }); p.err != 0 {
+		p.where = r.user.Home
+		return
+	}
+	p.found.Home = modeOf(st.Mode)
+	if st.Mode&0o002 != 0 {
+		return
+	}
+	for _, name := range r.search.Names {
+		if !local(name) {
+			continue
+		}
+		found, err := instructions(r.user.Home+"/"+name, name, min(max(r.search.Limit, 0), maxInstructions), &p.found)
+		if err != 0 {
+			p.err, p.where = err, name
+			return
+		}
+		if found {
+			break
+		}
+	}
+	p.found.Exist = make([]bool, len(r.search.Exist))
+	for i, name := range r.search.Exist {
+		if !local(name) {
+			continue
+		}
+		err := again(func() error { return syscall.Stat(r.user.Home+"/"+name, &st) })
+		if err != 0 && !absent(err) {
+			p.err, p.where = err, name
+			return
+		}
+		p.found.Exist[i] = err == 0
+	}
+}
+
+// instructions reads a file into f when it is a regular one.
+func instructions(path, name string, limit int64, f *Found) (bool, syscall.Errno) {
+	fd := -1
+	err := again(func() (err error) {
+		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
+		return err
+	})
+	switch {
+	case absent(err), err == syscall.ENXIO, err == syscall.ENODEV: // sockets and devices cannot be opened
+		return false, 0
+	case err != 0:
+		return false, err
+	}
+	defer syscall.Close(fd)
+	var st syscall.Stat_t
+	if e := syscall.Fstat(fd, &st); e != nil {
+		return false, errno(e)
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return false, 0
+	}
+	f.Name, f.Mode, f.Size = name, modeOf(st.Mode), st.Size
+	content := make([]byte, min(st.Size, limit))
+	n := 0
+	for n < len(content) {
+		var more int
+		if err := again(func() (err error) { more, err = syscall.Read(fd, content[n:]); return err }); err != 0 {
+			return false, err
+		}
+		if more == 0 {
+			break
+		}
+		n += more
+	}
+	f.Content = content[:n]
+	return true, 0
+}
+
+// absent reports whether an error says that a name leads nowhere.
+func absent(err syscall.Errno) bool {
+	switch err {
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP:
+		return true
+	}
+	return false
+}
+
+// again does what a signal interrupted once more.
+func again(do func() error) syscall.Errno {
+	for {
+		err := do()
+		if err == nil {
+			return 0
+		}
+		if e := errno(err); e != syscall.EINTR {
+			return e
+		}
+	}
+}
+
+// errno returns the system's number of an error; EIO stands for one that has none.
+func errno(err error) syscall.Errno {
+	for err != nil {
+		switch e := err.(type) {
+		case syscall.Errno:
+			return e
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		default:
+			if err == os.ErrExist {
+				return syscall.EEXIST
+			}
+			return syscall.EIO
+		}
+	}
+	return 0
+}

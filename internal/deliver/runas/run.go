@@ -1,0 +1,192 @@
+package runas
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/reason"
+)
+
+// Bounds of a program.
+const (
+	defaultOutput = 64 << 10 // bytes kept
+	maxOutput     = 1 << 20
+	killGrace     = 5 * time.Second // from SIGTERM to SIGKILL
+	deadGrace     = 2 * time.Second // from SIGKILL to looking no more
+)
+
+// programs runs programs in this process.
+type programs struct {
+	gate     *gate
+	normal   *normal
+	starters *starters
+}
+
+func newPrograms(n *normal, self bool) *programs {
+	return &programs{
+		gate: newGate(n.Programs, n.ProgramsPerUser, 1000), normal: n,
+		starters: &starters{self: self, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid},
+	}
+}
+
+// run runs one program and waits until it has ended and its output is closed by all who
+// have it, as qmail does (qmail reference 8.1), or until its time is up.
+func (p *programs) run(ctx context.Context, u User, c Command) (Result, error) {
+	if len(c.Args) == 0 || !filepath.IsAbs(c.Args[0]) {
+		return Result{}, reason.ProgramNotRun.With("no absolute path of a program")
+	}
+	if err := p.gate.enter(ctx, u); err != nil {
+		return Result{}, err
+	}
+	defer p.gate.leave(u)
+	if c.Stdin == nil {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return Result{}, reason.LocalError.Because(err)
+		}
+		defer null.Close()
+		c.Stdin = null
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return Result{}, reason.LocalError.Because(err)
+	}
+	defer r.Close()
+	limits := p.normal.of(u.Name)
+	pid, err := p.starters.run(start{u, &c, w, limits, make(chan started, 1)})
+	w.Close()
+	if err != nil {
+		if e, ok := errors.AsType[syscall.Errno](err); ok {
+			return Result{}, reason.ProgramNotRun.With(e.Error()).Because(err)
+		}
+		return Result{}, reason.ProgramNotRun.With(err.Error())
+	}
+	out := collect(r, c.MaxOutput)
+	limit := limits.time
+	if c.Time > 0 {
+		limit = min(limit, c.Time)
+	}
+	result, err := await(ctx, pid, out, r, limit)
+	result.Output, result.Cut = out.kept()
+	return result, err
+}
+
+// await waits for the program's end and its output's, and ends both when the time is up. The
+// process is a zombie until then, so that its number stays its own and its group's.
+func await(ctx context.Context, pid int, out *output, r *os.File, limit time.Duration) (Result, error) {
+	dead := make(chan struct{})
+	go func() {
+		defer close(dead)
+		again(func() error { return unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+	}()
+	both := make(chan struct{})
+	go func() { <-dead; <-out.closed; close(both) }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var result Result
+	var err error
+	select {
+	case <-both:
+	case <-timer.C:
+		result.TimedOut = true
+	case <-ctx.Done():
+		err = reason.AttemptInterrupted.Because(ctx.Err())
+	}
+	if result.TimedOut || err != nil {
+		end(pid, both)
+		r.Close() // somebody in another group may still have it
+		<-out.closed
+	}
+	select {
+	case <-dead:
+	default:
+		go func() { <-dead; reap(pid, new(Result)) }() // it hangs in the kernel
+		result.Exit, result.Signal = -1, "hung"
+		return result, err
+	}
+	reap(pid, &result)
+	return result, err
+}
+
+// end ends a program's process group.
+func end(pid int, both <-chan struct{}) {
+	for _, s := range []struct {
+		signal syscall.Signal
+		wait   time.Duration
+	}{{syscall.SIGTERM, killGrace}, {syscall.SIGKILL, deadGrace}} {
+		// An error means that there is nobody left.
+		_ = syscall.Kill(-pid, s.signal)
+		_ = syscall.Kill(-pid, syscall.SIGCONT)
+		select {
+		case <-both:
+			return
+		case <-time.After(s.wait):
+		}
+	}
+}
+
+// reap takes the program's end from the system.
+func reap(pid int, result *Result) {
+	var ws syscall.WaitStatus
+	var use syscall.Rusage
+	if again(func() error { _, err := syscall.Wait4(pid, &ws, 0, &use); return err }) != 0 {
+		result.Exit = -1
+		return
+	}
+	result.Exit = ws.ExitStatus()
+	if ws.Signaled() {
+		result.Signal = unix.SignalName(ws.Signal())
+	}
+	result.CPU = time.Duration(use.Utime.Nano() + use.Stime.Nano())
+	result.MaxMemory = use.Maxrss << 10
+}
+
+// output keeps the head of what a program says, and reads the rest, so that it does not wait.
+type output struct {
+	closed chan struct{}
+	mu     sync.Mutex
+	head   []byte
+	most   int
+	cut    bool
+}
+
+func collect(r io.Reader, most int) *output {
+	if most <= 0 {
+		most = defaultOutput
+	}
+	o := &output{closed: make(chan struct{}), most: min(most, maxOutput)}
+	go func() {
+		defer close(o.closed)
+		buf := make([]byte, 16<<10)
+		for {
+			n, err := r.Read(buf)
+			o.add(buf[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return o
+}
+
+func (o *output) add(p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(p), o.most-len(o.head))
+	o.head = append(o.head, p[:n]...)
+	o.cut = o.cut || n < len(p)
+}
+
+func (o *output) kept() ([]byte, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.head, o.cut
+}

@@ -1,0 +1,317 @@
+package runas
+
+// How operations travel over the Unix socket of the process that has root: a frame each way, the
+// length first, with an open file's descriptor beside it (SCM_RIGHTS, unix(7)), so that no
+// byte of a file is copied. Both ends are of one program version.
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// The first byte on a connection says what it is for.
+const (
+	forFiles     = 'f'
+	forPrograms  = 'p'
+	forPasswords = 'a'
+)
+
+// maxFrame bounds a frame in bytes: a program's arguments and environment (ARG_MAX is 2 MiB), or
+// a file of instructions.
+const maxFrame = maxInstructions + 1<<20
+
+var errFrame = errors.New("a frame that is none")
+
+// writer builds a frame.
+type writer struct{ b []byte }
+
+func (w *writer) num(v int64) { w.b = binary.AppendVarint(w.b, v) }
+func (w *writer) bytes(p []byte) {
+	w.num(int64(len(p)))
+	w.b = append(w.b, p...)
+}
+
+func (w *writer) text(s string) {
+	w.num(int64(len(s)))
+	w.b = append(w.b, s...)
+}
+
+func (w *writer) texts(list []string) {
+	w.num(int64(len(list)))
+	for _, s := range list {
+		w.text(s)
+	}
+}
+
+// reader takes a frame apart. After bad is set everything is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) num() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) bytes() []byte {
+	n := r.num()
+	if n < 0 || n > int64(len(r.b)) {
+		r.b, r.bad = nil, true
+		return nil
+	}
+	p := r.b[:n:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *reader) text() string { return string(r.bytes()) }
+
+func (r *reader) texts() []string {
+	n := r.num()
+	if n < 0 || n > int64(len(r.b)) { // each has a length at least
+		r.b, r.bad = nil, true
+		return nil
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = r.text()
+	}
+	return list
+}
+
+func (w *writer) user(u User) {
+	w.text(u.Name)
+	w.num(int64(u.UID))
+	w.num(int64(u.GID))
+	w.text(u.Home)
+}
+
+func (r *reader) user() User {
+	return User{Name: r.text(), UID: uint32(r.num()), GID: uint32(r.num()), Home: r.text()}
+}
+
+func (w *writer) request(r *request) {
+	w.b = append(w.b, byte(r.op))
+	w.user(r.user)
+	w.text(r.path)
+	switch r.op {
+	case opOpen, opMkdir, opMkdirAll:
+		w.num(int64(r.flag))
+		w.num(int64(r.perm))
+	case opRename, opLink:
+		w.text(r.path2)
+	case opChtimes:
+		w.num(r.atime.UnixNano())
+		w.num(r.mtime.UnixNano())
+	case opSearch:
+		w.texts(r.search.Names)
+		w.texts(r.search.Exist)
+		w.num(r.search.Limit)
+	}
+}
+
+func (r *reader) request() (q request, err error) {
+	if len(r.b) == 0 {
+		return q, errFrame
+	}
+	q.op = opcode(r.b[0])
+	r.b = r.b[1:]
+	q.user, q.path = r.user(), r.text()
+	switch q.op {
+	case opOpen, opMkdir, opMkdirAll:
+		q.flag, q.perm = int(r.num()), uint32(r.num())
+	case opRename, opLink:
+		q.path2 = r.text()
+	case opChtimes:
+		q.atime, q.mtime = time.Unix(0, r.num()), time.Unix(0, r.num())
+	case opSearch:
+		q.search.Names, q.search.Exist, q.search.Limit = r.texts(), r.texts(), r.num()
+	}
+	if r.bad {
+		err = errFrame
+	}
+	return q, err
+}
+
+func (w *writer) reply(op opcode, p *reply) {
+	w.num(int64(p.err))
+	busy := int64(0)
+	if p.busy {
+		busy = 1
+	}
+	w.num(busy)
+	w.num(int64(p.dev))
+	switch op {
+	case opStat, opLstat:
+		w.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&p.stat)), unsafe.Sizeof(p.stat)))
+	case opSpace:
+		for _, v := range []uint64{p.space.TotalBytes, p.space.FreeBytes, p.space.TotalInodes, p.space.FreeInodes} {
+			w.num(int64(v))
+		}
+	case opSearch:
+		w.text(p.where)
+		f := &p.found
+		w.num(int64(f.Home))
+		w.text(f.Name)
+		w.num(int64(f.Mode))
+		w.num(f.Size)
+		w.bytes(f.Content)
+		w.num(int64(len(f.Exist)))
+		for _, e := range f.Exist {
+			v := int64(0)
+			if e {
+				v = 1
+			}
+			w.num(v)
+		}
+	}
+}
+
+func (r *reader) reply(op opcode) (p reply, err error) {
+	p.file = -1
+	p.err, p.busy, p.dev = syscall.Errno(r.num()), r.num() != 0, uint64(r.num())
+	switch op {
+	case opStat, opLstat:
+		if b := r.bytes(); len(b) == int(unsafe.Sizeof(p.stat)) {
+			copy(unsafe.Slice((*byte)(unsafe.Pointer(&p.stat)), unsafe.Sizeof(p.stat)), b)
+		} else {
+			r.bad = true
+		}
+	case opSpace:
+		p.space.TotalBytes, p.space.FreeBytes = uint64(r.num()), uint64(r.num())
+		p.space.TotalInodes, p.space.FreeInodes = uint64(r.num()), uint64(r.num())
+	case opSearch:
+		p.where = r.text()
+		f := &p.found
+		f.Home, f.Name, f.Mode, f.Size = fs.FileMode(r.num()), r.text(), fs.FileMode(r.num()), r.num()
+		f.Content = append([]byte(nil), r.bytes()...)
+		if n := r.num(); n > 0 && n <= int64(len(r.b)) {
+			f.Exist = make([]bool, n)
+			for i := range f.Exist {
+				f.Exist[i] = r.num() != 0
+			}
+		}
+	}
+	if r.bad {
+		err = errFrame
+	}
+	return p, err
+}
+
+// raw is a connection that a thread waits on in the kernel: for operations of some microseconds that is
+// cheaper than being woken by the runtime.
+type raw struct {
+	fd  int
+	in  []byte
+	out writer
+}
+
+// send sends the frame that out holds behind its first four bytes, with a descriptor where file is not -1.
+func (c *raw) send(file int) error {
+	binary.BigEndian.PutUint32(c.out.b, uint32(len(c.out.b)-4))
+	var oob []byte
+	if file >= 0 {
+		oob = unix.UnixRights(file)
+	}
+	for rest := c.out.b; len(rest) > 0; {
+		n, err := unix.SendmsgN(c.fd, rest, oob, nil, unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		rest, oob = rest[n:], nil
+	}
+	return nil
+}
+
+// begin empties out but for the room of the length.
+func (c *raw) begin() *writer {
+	c.out.b = append(c.out.b[:0], 0, 0, 0, 0)
+	return &c.out
+}
+
+// receive returns the next frame, valid until the next call, and its descriptor or -1.
+func (c *raw) receive() (frame []byte, file int, err error) {
+	file = -1
+	have, want := 0, 4
+	if len(c.in) < 512 {
+		c.in = make([]byte, 512)
+	}
+	oob := make([]byte, unix.CmsgSpace(4))
+	for have < want {
+		n, oobn, _, _, err := unix.Recvmsg(c.fd, c.in[have:], oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+		if oobn > 0 {
+			file = descriptor(oob[:oobn], file)
+		}
+		if err != nil {
+			closeFile(file)
+			return nil, -1, err
+		}
+		have += n
+		if have >= 4 && want == 4 {
+			want = 4 + int(binary.BigEndian.Uint32(c.in))
+			if want > maxFrame {
+				closeFile(file)
+				return nil, -1, fmt.Errorf("%w: %d bytes", errFrame, want)
+			}
+			if want > len(c.in) {
+				c.in = append(make([]byte, 0, want), c.in[:have]...)[:want]
+			}
+		}
+	}
+	if have > want {
+		closeFile(file)
+		return nil, -1, errFrame // one at a time
+	}
+	return c.in[4:want], file, nil
+}
+
+// descriptor takes the one descriptor out of a control message. What is more, or came before, is closed.
+func descriptor(oob []byte, before int) int {
+	closeFile(before)
+	file := -1
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return -1
+	}
+	for i := range messages {
+		list, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue
+		}
+		for _, fd := range list {
+			closeFile(file)
+			file = fd
+		}
+	}
+	return file
+}
+
+func closeFile(fd int) {
+	if fd >= 0 {
+		syscall.Close(fd)
+	}
+}
