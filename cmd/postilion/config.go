@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -12,29 +11,6 @@ import (
 
 func (a *app) configCommand() *cobra.Command {
 	group := &cobra.Command{Use: "config", Short: "Check, show and explain the configuration"}
-	check := &cobra.Command{
-		Use: "check", Short: "Find every mistake in the configuration", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := a.readConfig()
-			var problems config.Problems
-			if err != nil && !errors.As(err, &problems) {
-				return err
-			}
-			if a.json {
-				if problems == nil {
-					problems = config.Problems{}
-				}
-				if perr := a.printJSON(map[string]any{"ok": err == nil, "problems": problems}); perr != nil || err == nil {
-					return perr
-				}
-				return errors.Join(errSilent, err)
-			}
-			if err != nil {
-				return err
-			}
-			return a.done("%s is right", a.config)
-		},
-	}
 	var secrets bool
 	show := &cobra.Command{
 		Use: "show", Short: "List every key with its value and where that comes from", Args: cobra.NoArgs,
@@ -84,7 +60,7 @@ func (a *app) configCommand() *cobra.Command {
 		Use: "reference", Short: "Print the reference page of all keys, as Markdown", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return config.Reference(a.out) },
 	}
-	group.AddCommand(check, show, explain, reference)
+	group.AddCommand(a.checkCommand(), show, explain, reference)
 	return group
 }
 
