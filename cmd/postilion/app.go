@@ -28,6 +28,7 @@ type app struct {
 	out, err io.Writer
 
 	data, config string
+	qmail        string
 	set          []string
 	json         bool
 	located      bool // data or config was given
@@ -35,6 +36,13 @@ type app struct {
 
 // locate settles data folder and configuration from each other.
 func (a *app) locate() error {
+	if a.qmail != "" {
+		dir, err := filepath.Abs(a.qmail)
+		if err != nil {
+			return err
+		}
+		a.set = append([]string{"qmail=" + dir}, a.set...)
+	}
 	if a.data == "" {
 		a.data = os.Getenv("POSTILION_DATA")
 	}

@@ -107,6 +107,7 @@ func (a *app) root() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&a.data, "data", "", "the data folder (default $POSTILION_DATA, or "+service.DefaultData()+")")
 	f.StringVar(&a.config, "config", "", "the configuration file (default postilion.toml in the data folder)")
+	f.StringVar(&a.qmail, "qmail", "", "run on this qmail `folder` as it stands, as the key of that name does")
 	f.StringArrayVar(&a.set, "set", nil, "set a key of the configuration, as `key=value`; goes before the file")
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	root.AddCommand(
@@ -114,7 +115,7 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.pauseCommand(), a.continueCommand(), a.flushCommand(),
 		a.domainCommand(), a.accountCommand(), a.aliasCommand(), a.blockCommand(),
 		a.queueCommand(), a.addressCommand(), a.configCommand(), a.statsCommand(),
-		a.selftestCommand(), a.backupCommand(), a.toolCommand(),
+		a.selftestCommand(), a.backupCommand(), a.toolCommand(), a.migrateCommand(), a.switchCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)
 	root.InitDefaultCompletionCmd()

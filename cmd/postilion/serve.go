@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -15,8 +17,9 @@ import (
 )
 
 func (a *app) serveCommand() *cobra.Command {
-	var single bool
+	var single, trial, send bool
 	var offset string
+	var ports int
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
 		Long: "Run the server in the foreground. As root each role gets a process and a uid of its own; otherwise,\n" +
@@ -31,15 +34,47 @@ func (a *app) serveCommand() *cobra.Command {
 				}
 				o.ClockOffset = d
 			}
+			if trial || send || c.Flags().Changed("ports-offset") {
+				a.set = append(a.set, "trial.enabled=true", "trial.send="+strconv.FormatBool(send))
+				if ports > 0 {
+					a.set = append(a.set, "trial.ports_offset="+strconv.Itoa(ports))
+				}
+				o.Flags = a.set
+			}
 			if _, err := a.readConfig(); err != nil {
+				return err
+			}
+			if err := a.rememberQmail(); err != nil {
 				return err
 			}
 			return a.serve(c, o)
 		},
 	}
+	c.Flags().BoolVar(&trial, "trial", false, "try the server out beside the old one: other ports, deliveries into the data folder, no programs, nothing sent")
+	c.Flags().IntVar(&ports, "ports-offset", 0, "what a trial adds to every port (default 10000)")
+	c.Flags().BoolVar(&send, "send", false, "let a trial send mail to other hosts")
 	c.Flags().BoolVar(&single, "single", false, "all roles in one process, also as root")
 	c.Flags().StringVar(&offset, "clock-offset", "", "move the program's clock, such as 5d; only in a folder made with --for-testing")
 	return c
+}
+
+// rememberQmail writes a first configuration file that names the qmail of --qmail, so that other verbs
+// find it from the data folder alone.
+func (a *app) rememberQmail() error {
+	if a.qmail == "" {
+		return nil
+	}
+	if _, err := os.Stat(a.config); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	dir, err := filepath.Abs(a.qmail)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(a.config), 0o755); err != nil {
+		return err
+	}
+	return writeNew(a.config, fmt.Appendf(nil, "# Made by `postilion serve --qmail`: this server runs on the files of a qmail.\nqmail = %q\n", dir))
 }
 
 func (a *app) serveOptions() service.Options {

@@ -62,6 +62,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check}, {"qmtp", c.QMTP.check}, {"qmqp", c.QMQP.check},
 		{"dns_lists", func() error { _, err := dnsbl.New(c.DNSLists, nil, nil); return err }}, {"turn", c.Turn.Validate},
+		{"trial", func() error { return c.Trial.check(c.Services()) }},
 		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"submit", c.Submit.Validate},
 	} {
 		for _, err := range each(p.check()) {
@@ -109,6 +110,9 @@ func (f *File) checkTexts(bad func(key, format string, args ...any)) {
 		return
 	}
 	for _, s := range list {
+		if s.Key == "local.default_delivery" {
+			continue // lines of a .qmail file, which its part has read
+		}
 		if strings.ContainsFunc(s.Value, unicode.IsControl) {
 			bad(s.Key, "want text without control characters")
 		}

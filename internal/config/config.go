@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +75,7 @@ type Config struct {
 	TLS         TLS                 `toml:"tls" doc:"the certificate of all listeners"`
 	Metrics     Metrics             `toml:"metrics" doc:"counters and health for monitoring"`
 	Process     Process             `toml:"process" doc:"processes and their rights"`
+	Trial       Trial               `toml:"trial" doc:"trying this server out beside the one that does the work"`
 }
 
 // Listener is a service's addresses and the limits of its connections.
@@ -134,6 +137,42 @@ type Process struct {
 	MaxMemory   int64         `toml:"max_memory" unit:"bytes" default:"0" doc:"address space that a role may not exceed: it dies and is restarted; 0 is none" example:"8GiB"`
 	QueueLoad   int           `toml:"queue_load" default:"8" unit:"load average a processor" doc:"1-minute load a processor above which mail is only queued (sendmail's QueueLA); -1 is no limit" example:"6"`
 	StopTimeout time.Duration `toml:"stop_timeout" default:"45s" doc:"time that a role is given to stop before it is killed" example:"1m"`
+}
+
+// Trial has the server work without touching anything of the old system.
+type Trial struct {
+	Enabled     bool `toml:"enabled" doc:"listen on other ports, deliver for users of the system into the folder trial of the data folder, run none of their programs, and send nothing to other hosts" example:"true"`
+	PortsOffset int  `toml:"ports_offset" default:"10000" doc:"what a trial adds to every port that it listens on" example:"20000"`
+	Send        bool `toml:"send" doc:"let a trial send mail to other hosts" example:"true"`
+}
+
+// Address is where a listener configured for addr listens.
+func (t *Trial) Address(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	n, bad := strconv.Atoi(port)
+	if !t.Enabled || err != nil || bad != nil || n == 0 {
+		return addr
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+t.PortsOffset))
+}
+
+// check looks for ports that there are not.
+func (t *Trial) check(services []Service) error {
+	if !t.Enabled {
+		return nil
+	}
+	if t.PortsOffset < 1 || t.PortsOffset > 65000 {
+		return fmt.Errorf("ports_offset: %d: want 1 to 65000, so that the old server keeps its ports", t.PortsOffset)
+	}
+	for _, s := range services {
+		for _, a := range s.Listen {
+			_, port, _ := net.SplitHostPort(t.Address(a))
+			if n, err := strconv.Atoi(port); err == nil && n > 65535 {
+				return fmt.Errorf("ports_offset: %s.listen %s would be port %d: want less", s.Name, a, n)
+			}
+		}
+	}
+	return nil
 }
 
 // Metrics is the console's listener.

@@ -125,7 +125,7 @@ tls = "maybe"
 		`postilion.toml:18: key smtp.exempt: "y": want an IP address such as 192.0.2.1 or a range such as 192.0.2.0/24`,
 		`postilion.toml:20: key pop3.language: "xx": want en, ko or ja`,
 		`postilion.toml:21: key pop3.proxy_from: "z": want an IP address such as 192.0.2.1 or a range such as 192.0.2.0/24`,
-		`postilion.toml:23: key dispatch.schedules: "a.test sometimes": "sometimes": want quadratic, every, doubling or lifetime`,
+		`postilion.toml:23: key dispatch.schedules: "a.test sometimes": "sometimes": want quadratic, every, doubling, lifetime or parallel`,
 		`postilion.toml:25: key dns.server: "nowhere": want address:port, such as 127.0.0.1:53`,
 		`postilion.toml:27: key bounce.bouncefrom: want text without control characters`,
 		`postilion.toml:29: key route.routes: [0] "nonsense here": want KEY:RELAY[:PORT]`,
@@ -334,4 +334,30 @@ func FuzzParse(f *testing.F) {
 			t.Error("a configuration without a host was taken")
 		}
 	})
+}
+
+func TestATrialListensOnOtherPorts(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("p.toml", []byte("host = \"a.example\"\n"), []string{"trial.enabled=true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]string{":25": ":10025", "127.0.0.1:25": "127.0.0.1:10025", "[::1]:110": "[::1]:10110", "127.0.0.1:0": "127.0.0.1:0"} {
+		if have := f.Trial.Address(addr); have != want {
+			t.Errorf("%s becomes %s, want %s", addr, have, want)
+		}
+	}
+	if f.Trial.Enabled = false; f.Trial.Address(":25") != ":25" {
+		t.Error("without a trial the port changes")
+	}
+	for _, bad := range []string{"0", "65530"} {
+		_, err := Parse("p.toml", []byte("host = \"a.example\"\n"), []string{"trial.enabled=true", "trial.ports_offset=" + bad})
+		if err == nil || !strings.Contains(err.Error(), "trial.ports_offset") {
+			t.Errorf("ports_offset = %s: %v", bad, err)
+		}
+	}
+	_, err = Parse("p.toml", []byte("host = \"a.example\"\n"), []string{"trial.enabled=true", "trial.ports_offset=65000"})
+	if err == nil || !strings.Contains(err.Error(), "would be port") {
+		t.Errorf("error %v", err)
+	}
 }

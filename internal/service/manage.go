@@ -133,6 +133,7 @@ func (n *Node) Status(ctx context.Context) control.Status {
 		Listeners: n.Listeners(), Load: loadAverages(),
 	}
 	s.Notes = loadNotes(n.cfg.Floors.RefuseLoad, n.cfg.Process.QueueLoad, s.Load[0]/float64(runtime.NumCPU()))
+	s.Notes = append(s.Notes, qmailNotes(n.cfg)...)
 	n.mu.Unlock()
 	if n.sup != nil {
 		s.Roles = n.sup.status()

@@ -126,7 +126,7 @@ func (n *Node) prepare() error {
 func sockets(c *config.Config) (list []socket) {
 	tcp := func(name string, role Role, addrs []string) {
 		for _, a := range addrs {
-			list = append(list, socket{Name: name, Role: role, Address: a})
+			list = append(list, socket{Name: name, Role: role, Address: c.Trial.Address(a)})
 		}
 	}
 	for _, s := range c.Services() {
@@ -267,6 +267,9 @@ func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 	done.Go(func() { n.watchSignals(ctx) })
 	done.Go(func() { watchdog(ctx) })
 	done.Go(func() { n.watchCertificate(ctx) })
+	if n.cfg.Qmail != "" {
+		done.Go(func() { n.watchQmail(ctx) })
+	}
 	if n.opts.Ready != nil {
 		n.opts.Ready(n.Listeners())
 	}

@@ -106,8 +106,8 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 		return err
 	}
 	part.close = append(part.close, target.Close)
-	p.here.remote, p.here.hosts = target, target
-	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, target), seam.HostsHandlers(target), watchHandlers(part.watch))
+	p.here.remote, p.here.hosts = p.remoteTarget(target), target
+	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, p.here.remote), seam.HostsHandlers(target), watchHandlers(part.watch))
 	part.admin = seam.HostsHandlers(target)
 	return nil
 }
@@ -141,7 +141,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 		Store: store, Router: router, Mailbox: p.here.mailbox, Remote: p.here.remote,
 		Bouncer:  &bounce.Builder{Options: p.cfg.Bounce, Name: p.cfg.Host},
 		Recorder: part.recorder, Clock: p.clock, IDs: p.ids, Log: p.logger(),
-		QueueOnly: queueOnly(p.cfg.Process.QueueLoad), Folder: dir,
+		QueueOnly: queueOnly(p.cfg.Process.QueueLoad), Folder: dir, Sender: router.Sender,
 	}
 	if deps.Mailbox == nil {
 		deps.Mailbox = seam.Target{Client: p.client(Local), Method: methodLocal}

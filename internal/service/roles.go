@@ -65,7 +65,7 @@ var roleGroups = map[Role][]string{
 	Console: {"metrics"},
 }
 
-var everyGroup = []string{"log", "events", "process"}
+var everyGroup = []string{"log", "events", "process", "trial"}
 
 // groupsOf returns the groups that a role is given.
 func groupsOf(r Role) []string { return append(append([]string(nil), everyGroup...), roleGroups[r]...) }

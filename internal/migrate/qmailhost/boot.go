@@ -59,6 +59,65 @@ func (r *reader) defaultDelivery(file) {}
 func (r *reader) boot() {
 	r.startScript()
 	r.smtpdScript()
+	r.otherListeners()
+}
+
+// otherListeners turns on those of the other services that the qmail runs, by the names of their
+// folders; those that it does not run stay off, since others may be using their ports.
+func (r *reader) otherListeners() {
+	for _, s := range []struct {
+		key   string
+		names []string
+	}{
+		{"submission", []string{"qmail-submission", "qmail-submissiond"}}, {"submissions", []string{"qmail-smtpsd", "qmail-smtps"}},
+		{"pop3", []string{"qmail-pop3d", "pop3", "pop3d"}}, {"pop3s", []string{"qmail-pop3sd", "qmail-pop3d-ssl", "pop3s"}},
+	} {
+		folder := filepath.Join(r.o.Dir, "supervise")
+		key := s.key + ".listen"
+		i := slices.IndexFunc(s.names, func(n string) bool { return r.has(filepath.Join(folder, n, "run")) })
+		if i < 0 {
+			r.r.SetList(key, nil, folder, 0)
+			continue
+		}
+		path := filepath.Join(folder, s.names[i], "run")
+		script, _ := r.read(path)
+		words, line := command(string(script), "tcpserver")
+		if line == 0 {
+			words, line = command(string(script), "sslserver")
+		}
+		if line > 0 {
+			if rest := r.tcpserverOptions(words[1:], s.key, path, line); r.listener(rest, key, path, line) {
+				continue
+			}
+		}
+		r.r.Note(path, line, s.names[i], migrate.Differs, key, "address and port are not plain: the usual port of all addresses is taken")
+	}
+}
+
+func (r *reader) has(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// listener takes the address and port that a server program is given.
+func (r *reader) listener(words []word, key, path string, line int) bool {
+	if len(words) < 2 || !words[0].plain || !words[1].plain {
+		return false
+	}
+	host, port := words[0].text, words[1].text
+	if host == "0" || host == "0.0.0.0" || host == ":0" {
+		host = ""
+	}
+	if n, err := net.LookupPort("tcp", port); err == nil {
+		port = strconv.Itoa(n)
+	}
+	n, err := strconv.Atoi(port)
+	if _, bad := netip.ParseAddr(host); host != "" && bad != nil || err != nil || n < 1 || n > 65535 {
+		return false
+	}
+	r.r.SetList(key, []string{net.JoinHostPort(host, port)}, path, line)
+	r.r.Taken(path, line, words[0].text+" "+words[1].text, key)
+	return true
 }
 
 // startScript finds what qmail-start is given: the default delivery and the logger.
@@ -119,25 +178,11 @@ func (r *reader) smtpdScript() {
 		r.r.Note(path, 0, "run", migrate.NotCarried, "smtp.listen", "tcpserver is not found in it")
 		return
 	}
-	rest := r.tcpserverOptions(words[1:], path, line)
+	rest := r.tcpserverOptions(words[1:], "smtp", path, line)
 	r.rblsmtpd(rest, path, line)
-	if len(rest) < 2 || !rest[0].plain || !rest[1].plain {
+	if !r.listener(rest, "smtp.listen", path, line) {
 		r.r.Note(path, line, "tcpserver", migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
-		return
 	}
-	host, port := rest[0].text, rest[1].text
-	if host == "0" || host == "0.0.0.0" || host == ":0" {
-		host = ""
-	}
-	if n, err := net.LookupPort("tcp", port); err == nil {
-		port = strconv.Itoa(n)
-	}
-	if _, err := netip.ParseAddr(host); host != "" && err != nil {
-		r.r.Note(path, line, host+" "+port, migrate.NotCarried, "smtp.listen", "want an IP address: port 25 of all addresses is taken")
-		return
-	}
-	r.r.SetList("smtp.listen", []string{net.JoinHostPort(host, port)}, path, line)
-	r.r.Taken(path, line, "tcpserver … "+rest[0].text+" "+rest[1].text, "smtp.listen")
 }
 
 // rblsmtpd takes the lists of the last rblsmtpd in a command (qmail reference 22.3).
@@ -178,7 +223,7 @@ func (r *reader) rblsmtpd(words []word, path string, line int) {
 }
 
 // tcpserverOptions takes tcpserver's options and returns what follows them.
-func (r *reader) tcpserverOptions(words []word, path string, line int) []word {
+func (r *reader) tcpserverOptions(words []word, service, path string, line int) []word {
 	for len(words) > 0 {
 		w := words[0].text
 		if len(w) < 2 || w[0] != '-' {
@@ -196,27 +241,27 @@ func (r *reader) tcpserverOptions(words []word, path string, line int) []word {
 				}
 				value, words = words[0], words[1:]
 			}
-			r.tcpserverOption(w[i], value, path, line)
+			r.tcpserverOption(w[i], value, service, path, line)
 			break
 		}
 	}
 	return nil
 }
 
-func (r *reader) tcpserverOption(option byte, value word, path string, line int) {
+func (r *reader) tcpserverOption(option byte, value word, service, path string, line int) {
 	if !value.plain {
 		return // such as $QMAILDUID, which means nothing here, or what control files say
 	}
 	switch option {
 	case 'c':
 		if n, err := strconv.Atoi(value.text); err == nil && n > 0 {
-			r.r.Set("smtp.max_connections", value.text, path, line)
-			r.r.Note(path, line, "-c "+value.text, migrate.Differs, "smtp.max_connections", "clients above it get 421 instead of waiting unanswered")
+			r.r.Set(service+".max_connections", value.text, path, line)
+			r.r.Note(path, line, "-c "+value.text, migrate.Differs, service+".max_connections", "clients above it get 421 instead of waiting unanswered")
 		}
 	case 'x':
 		if filepath.IsAbs(value.text) {
-			r.r.SetList(keyClientRules, []string{r.host(value.text)}, path, line)
-			r.r.Taken(path, line, "-x "+value.text, keyClientRules)
+			r.r.SetList(service+".access_rules", []string{r.host(value.text)}, path, line)
+			r.r.Taken(path, line, "-x "+value.text, service+".access_rules")
 		}
 	}
 }

@@ -203,6 +203,9 @@ func TestStartScriptsAreReadWherePlain(t *testing.T) {
 		"smtpd behind rblsmtpd": {
 			map[string]string{"supervise/qmail-smtpd/run": strings.Replace(smtpd("20", "0"), "/var/qmail/bin/qmail-smtpd", "rblsmtpd -b -a good.example -rbad.example -t 20 -r 'a b' /var/qmail/bin/qmail-smtpd", 1)},
 			map[string]string{keyDNSLists: "good.example allow | bad.example", "dns_lists.permanent": "true"}},
+		"pop3": {
+			map[string]string{"supervise/qmail-pop3d/run": "exec tcpserver -c 7 -x /etc/tcp.pop3.cdb 127.0.0.1 pop3 qmail-popup mx checkpassword qmail-pop3d Maildir\n"},
+			map[string]string{"pop3.listen": "127.0.0.1:110", "pop3.max_connections": "7", "pop3s.listen": "", "submission.listen": ""}},
 		"broken": {
 			map[string]string{"rc": "qmail-start `unclosed", "supervise/qmail-smtpd/run": "tcpserver -x"},
 			map[string]string{keyDefaultDelivery: "./Mailbox", "smtp.listen": "(unset)"}},

@@ -1,0 +1,145 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/deliver/runas"
+	"github.com/postilion/postilion/internal/deliver/runas/trial"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/migrate/qmailhost"
+)
+
+// A server that runs on a qmail sees changes of its files as qmail's programs do: those that these
+// read at each of their starts count within seconds, whoever wrote them.
+
+// watchEvery is how often a qmail's files are looked at.
+const watchEvery = 2 * time.Second
+
+// watchQmail reloads the configuration when a file of the qmail has changed. HUP and `reload` do
+// the same at once.
+func (n *Node) watchQmail(ctx context.Context) {
+	n.mu.Lock()
+	notes := n.file.Notes
+	n.mu.Unlock()
+	n.tellNotes(notes)
+	seed := maphash.MakeSeed()
+	tree := n.cfg.QmailTree()
+	last := treeVersion(seed, tree)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := treeVersion(seed, tree)
+		if now == last {
+			continue
+		}
+		last = now
+		if _, err := n.reload(ctx); err != nil {
+			n.log.Error("a change of the qmail's files is not in force", "error", err)
+		}
+	}
+}
+
+// treeVersion sums up the names, sizes and times of a qmail's files.
+func treeVersion(seed maphash.Seed, o qmailhost.Options) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, name := range qmailhost.Files(o) {
+		if info, err := os.Stat(name); err == nil {
+			fmt.Fprintf(&h, "%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return h.Sum64()
+}
+
+// tellNotes logs what of the qmail's files does not count as it stands.
+func (n *Node) tellNotes(notes []migrate.Note) {
+	const most = 20
+	told := 0
+	for _, note := range notes {
+		if note.Fate == migrate.Taken {
+			continue
+		}
+		if told++; told > most {
+			n.log.Warn("there are more such lines: `postilion migrate qmail` tells all of them")
+			return
+		}
+		n.log.Warn("a line of the qmail's files does not count as it stands", "where", note.Where(), "line", note.What, "fate", note.Fate, "why", note.Text)
+	}
+}
+
+// qmailNotes tells in status what kind of server this is.
+func qmailNotes(c *config.Config) (notes []string) {
+	if c.Trial.Enabled {
+		notes = append(notes, "TRIAL: users' mail goes to "+trialFolder(c)+", no program of theirs is run, "+sendNote(c))
+	}
+	if c.Qmail != "" {
+		notes = append(notes, "running on the qmail in "+c.Qmail)
+		if c.Policy.AnyRecipient {
+			notes = append(notes, "OPEN RELAY: without "+filepath.Join(c.Qmail, "control/rcpthosts")+" mail for every host is taken from everybody")
+		}
+	}
+	return notes
+}
+
+func sendNote(c *config.Config) string {
+	if c.Trial.Send {
+		return "mail to other hosts is sent"
+	}
+	return "nothing is sent to other hosts"
+}
+
+// trialFolder is where a trial's deliveries are.
+func trialFolder(c *config.Config) string { return filepath.Join(c.Data, "trial") }
+
+// users returns how deliveries reach users of the system: real, or what stands in for it in a trial.
+func (p *process) users(real runas.Service) (runas.Service, error) {
+	if !p.cfg.Trial.Enabled || real == nil {
+		return real, nil
+	}
+	folder := trialFolder(p.cfg)
+	if err := os.MkdirAll(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	tree, err := osfs.New(folder)
+	if err != nil {
+		return nil, err
+	}
+	log := p.logger()
+	return &trial.Service{Real: real, Folder: tree, Told: func(u runas.User, args []string) {
+		log.Info("trial: a program would have been run", "user", u.Name, "program", strings.Join(args, " "))
+	}}, nil
+}
+
+// remoteTarget returns who carries mail to other hosts: in a trial nobody, unless told.
+func (p *process) remoteTarget(real deliver.Target) deliver.Target {
+	if !p.cfg.Trial.Enabled || p.cfg.Trial.Send {
+		return real
+	}
+	return notSent{}
+}
+
+// notSent takes mail for other hosts and keeps it from them.
+type notSent struct{}
+
+func (notSent) Deliver(_ context.Context, job *deliver.Job) []deliver.Verdict {
+	verdicts := make([]deliver.Verdict, len(job.Recipients))
+	for i, r := range job.Recipients {
+		verdicts[i].Text = "trial: not sent to " + r.To.Domain
+	}
+	return verdicts
+}
