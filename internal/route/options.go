@@ -12,6 +12,9 @@ type Options struct {
 	RoutesFile string `toml:"routes_file" doc:"a file of routes as qmail's control/smtproutes; routes for a domain or suffix go before it, those for all domains after it" example:"\"/var/qmail/control/smtproutes\""`
 	NullClient bool   `toml:"null_client" default:"false" doc:"deliver nothing here: all mail, that to this host's own names too, goes to next_hop" example:"true"`
 
+	SRS       string `toml:"srs" doc:"the domain of this host whose addresses stand in the reverse-path of mail from elsewhere that is sent on to another host (SRS), so that its check of the sender's domain passes; empty keeps the sender's" example:"\"example.test\""`
+	SRSSecret string `toml:"srs_secret" secret:"true" doc:"what those addresses are signed with, the same on every host that sends for the domain" example:"\"a long random text\""`
+
 	// Users of the system and their addresses, as qmail and sendmail have them. All files are read
 	// again when they change.
 	SystemUsers        bool     `toml:"system_users" default:"false" doc:"deliver to the users of this system, as their .qmail files say: locals and virtual_domains tell which addresses are theirs" example:"true"`

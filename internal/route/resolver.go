@@ -12,6 +12,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/srs"
 )
 
 // maxSubAddresses bounds the candidates of one local part, and so the directory's
@@ -33,6 +34,7 @@ type Resolver struct {
 	tls        TLSPolicy
 	null       bool    // nothing is delivered here
 	system     *system // nil without system users
+	srs        *srs.Rewriter
 }
 
 // Deps are the world that a Resolver asks. The zero value of each works.
@@ -71,6 +73,9 @@ func NewWith(o Options, d Deps) (*Resolver, error) {
 	}
 	r.routesFile = newSmtproutes(o.RoutesFile, r.tls, d.Now)
 	if r.system, err = newSystem(o, d); err != nil {
+		errs = append(errs, err)
+	}
+	if r.srs, err = newSRS(o, d.Now); err != nil {
 		errs = append(errs, err)
 	}
 	if r.system != nil {
@@ -131,6 +136,8 @@ func (r *Resolver) Route(ctx context.Context, to mail.Address) (Route, error) {
 	}
 	rt.Final.Domain = domain
 	switch {
+	case r.srs != nil && r.srs.Ours(rt.Final):
+		return r.back(rt), nil
 	case r.null:
 		return r.toHub(rt, domain)
 	case r.system != nil:

@@ -151,8 +151,8 @@ func parseHop(s string, fallback TLSPolicy) (NextHop, error) {
 	}
 	hop.QMTP = hop.QMTP || hop.Port == qmtpPort
 	switch {
-	case hop.QMTP && (hop.User != "" || hop.TLS != fallback || hop.TLS >= TLSEncrypt):
-		return hop, fmt.Errorf("qmtp (port 209) knows neither TLS nor logins: want no tls=, user= and password=")
+	case hop.QMTP && (hop.User != "" || hop.TLS >= TLSEncrypt):
+		return hop, fmt.Errorf("qmtp (port 209) knows neither TLS nor logins: want tls=opportunistic or none, no user= and password=")
 	case hop.Host == "" && (hop.MX || hop.QMTP || hop.User != "" || hop.Password != "" || hop.Port != 0):
 		return hop, fmt.Errorf("mx, qmtp, user, password and a port need a relay")
 	case (hop.User == "") != (hop.Password == ""):
@@ -288,7 +288,7 @@ func (s *smtproutes) find(domain string) (rule, bool, error) {
 	if err != nil || !ok {
 		return rule{}, false, err
 	}
-	hop := NextHop{Port: relay.Port, TLS: s.tls, User: relay.User, Password: relay.Password, QMTP: relay.Port == qmtpPort && relay.User == ""}
+	hop := NextHop{Port: relay.Port, TLS: s.tls, User: relay.User, Password: relay.Password, QMTP: relay.Port == qmtpPort && relay.User == "" && s.tls < TLSEncrypt}
 	if hop.Host, err = relayHost(relay.Host); err != nil {
 		return rule{}, false, fmt.Errorf("%s: relay %q: %w", match.Place, relay.Host, err)
 	}

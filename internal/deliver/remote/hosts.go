@@ -26,6 +26,7 @@ type host struct {
 	pref   uint16
 	addrs  []netip.AddrPort
 	secure bool // found through DNSSEC, or named by the operator
+	qmtp   bool // by QMTP
 }
 
 // lookup finds the hosts of a next hop in the order to try them, at least one, each
@@ -33,6 +34,8 @@ type host struct {
 func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reason.Error) {
 	port := next.Port
 	switch {
+	case port == 0 && next.QMTP:
+		port = qmtpPort
 	case port == 0 && next.TLS == route.TLSImplicit:
 		port = 465 // RFC 8314 3.3
 	case port == 0:
@@ -47,7 +50,7 @@ func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reas
 		if !ok {
 			return nil, reason.BadAddress.With(name)
 		}
-		h := host{name: name, addrs: []netip.AddrPort{netip.AddrPortFrom(a, uint16(port))}, secure: fixed}
+		h := host{name: name, addrs: []netip.AddrPort{netip.AddrPortFrom(a, uint16(port))}, secure: fixed, qmtp: next.QMTP}
 		if !fixed && t.own(h.addrs[0]) {
 			return nil, reason.MXIsMe.With(name)
 		}
@@ -63,14 +66,33 @@ func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reas
 	}
 	if fixed {
 		for i := range hosts {
-			hosts[i].secure = true
+			hosts[i].secure, hosts[i].qmtp = true, next.QMTP
 		}
 		return hosts, nil // qmail reference 2.6: no safeguard against loops on a fixed route
 	}
 	if hosts = t.dropOwn(hosts); len(hosts) == 0 {
 		return nil, reason.MXIsMe.With(name)
 	}
+	if t.o.MXPS && next.TLS < route.TLSEncrypt {
+		hosts = mxps(hosts)
+	}
 	return hosts, nil
+}
+
+// mxps puts before each host whose preference says so the same one by QMTP (qmail reference 27).
+func mxps(hosts []host) (all []host) {
+	for _, h := range hosts {
+		if h.pref >= 12800 && h.pref <= 13055 && h.pref%16 == 1 {
+			q := h
+			q.qmtp, q.addrs = true, make([]netip.AddrPort, len(h.addrs))
+			for i, a := range h.addrs {
+				q.addrs[i] = netip.AddrPortFrom(a.Addr(), qmtpPort)
+			}
+			all = append(all, q)
+		}
+		all = append(all, h)
+	}
+	return all
 }
 
 // atFixed makes a next hop that cannot be found temporary when the operator configured it: the

@@ -28,6 +28,9 @@ func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
 		h.addrs = nil
 		return nil, failure{err: reason.HostResting.With(h.name), host: h.name, retryAfter: rest}
 	}
+	if h.qmtp {
+		return a.openQMTP(ctx, h, awake)
+	}
 	conn, to, failures, err := netx.HappyEyeballs(ctx, awake, t.deps.Dial)
 	for _, f := range failures {
 		t.dead.note(f.To.Addr(), f.Err)

@@ -24,6 +24,7 @@ type Options struct {
 
 	CAFile        string `toml:"ca_file" doc:"a PEM file of certificate authorities to trust besides the system's" example:"\"/etc/ssl/own-ca.pem\""`
 	NoChunking    bool   `toml:"no_chunking" doc:"send content with DATA even where BDAT is offered" example:"true"`
+	MXPS          bool   `toml:"mxps" doc:"send by QMTP, in plain text, to exchangers whose preference is one of 12801, 12817, … 13041 (MXPS); by SMTP where that connection cannot be made" example:"true"`
 	NoPipelining  bool   `toml:"no_pipelining" doc:"wait for each reply even where PIPELINING is offered" example:"true"`
 	MaxRecipients int    `toml:"max_recipients" default:"100" doc:"recipients in one transaction; more make several" example:"1000"`
 

@@ -33,6 +33,7 @@ type session struct {
 	offer smtp.Offer
 	tls   string // describes the protection, see deliver.Verdict
 	plain string // why there is none though the other side offered it
+	qmtp  bool   // it speaks QMTP
 
 	messages int
 	reused   bool // it came out of the pool and has not yet answered
@@ -166,6 +167,10 @@ func (s *session) worn() bool {
 
 // quit says good-bye and closes; the reply is not waited for.
 func (s *session) quit() {
+	if s.qmtp {
+		s.close()
+		return
+	}
 	s.conn.SetDeadline(time.Now().Add(quitTimeout))
 	_, _ = s.conn.Write([]byte("QUIT\r\n"))
 	s.close()

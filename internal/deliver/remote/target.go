@@ -1,4 +1,4 @@
-// Package remote delivers to other hosts over SMTP.
+// Package remote delivers to other hosts over SMTP and QMTP.
 //
 // An attempt finds the destination's hosts, connects to the first that answers, and
 // hands the message over in as few round trips as the other side allows. Its rule: a
@@ -149,7 +149,11 @@ func (a *attempt) run(ctx context.Context) {
 				return
 			}
 		}
-		switch alive := a.transaction(ctx, s); {
+		transaction := a.transaction
+		if s.qmtp {
+			transaction = a.transactionQMTP
+		}
+		switch alive := transaction(ctx, s); {
 		case !alive || s.tainted || s.in.Buffered() > 0: // a reply too many: nobody knows to what the next one is
 			s.close()
 			s = nil
@@ -244,6 +248,7 @@ func (a *attempt) settle(i int, v deliver.Verdict) {
 func keyOf(job *deliver.Job) poolKey {
 	n := job.Next
 	k := poolKey{host: n.Host, port: n.Port, mx: n.MX, user: n.User, password: n.Password, tls: n.TLS, required: job.Envelope.TLSOnly}
+	k.qmtp = n.QMTP
 	if n.Host == "" {
 		k.host, k.domain = n.Domain, true
 	}
@@ -255,6 +260,7 @@ type poolKey struct {
 	host           string
 	port           int
 	domain, mx     bool
+	qmtp           bool // as the route says; by MXPS it stays unset
 	user, password string
 	tls            route.TLSPolicy
 	required       bool // REQUIRETLS
