@@ -35,7 +35,7 @@ var layers = [][]string{
 	{"serve"},
 	{"rpc"},
 	{"inject"},
-	{"sieve", "dkim", "spf", "dmarc", "dnsbl"},
+	{"sieve", "dkim", "spf", "dmarc", "srs", "dnsbl"},
 	{"smtp", "qmail", "mime"},
 	{"mail"},
 	{"reason"},

@@ -199,6 +199,10 @@ func (d *Dispatcher) routeAll(p *pass) {
 			continue
 		}
 		s := d.stopFor(p, n, &found)
+		if err := d.sentOn(p, s); err != nil {
+			p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: reason.As(err)}, final: r.To})
+			continue
+		}
 		if old := byKey[s.key]; old != nil && s.kind != user && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
 			old.ns = append(old.ns, n)
 			old.prep.recipients = append(old.prep.recipients, s.prep.recipients...)
@@ -250,6 +254,17 @@ func (d *Dispatcher) stopFor(p *pass, n uint32, found *route.Route) *stop {
 	}
 	s.prep.recipients = []deliver.Recipient{to}
 	return s
+}
+
+// sentOn gives a recipient elsewhere of a message that was sent on here the reverse-path for that.
+func (d *Dispatcher) sentOn(p *pass, s *stop) error {
+	if s.kind != remote || d.deps.Sender == nil || p.env.Parent == (id.ID{}) || p.env.From.IsZero() {
+		return nil
+	}
+	to := &s.prep.recipients[0]
+	from, err := d.deps.Sender(d.work, to.From)
+	to.From = from
+	return err
 }
 
 // destKey names a next hop: jobs with the same key may share a connection and what is

@@ -25,13 +25,18 @@ func (s *swapHandler) Serve(ctx context.Context, c *serve.Conn) { (*s.now.Load()
 func (s *swapHandler) Refuse(c *serve.Conn, why string) { (*s.now.Load()).Refuse(c, why) }
 
 // swapRouter is a route.Router that a reload replaces.
-type swapRouter struct{ now atomic.Pointer[route.Router] }
+type swapRouter struct{ now atomic.Pointer[route.Resolver] }
 
-func (s *swapRouter) set(r route.Router) { s.now.Store(&r) }
+func (s *swapRouter) set(r *route.Resolver) { s.now.Store(r) }
 
 // Route implements route.Router.
 func (s *swapRouter) Route(ctx context.Context, to mail.Address) (route.Route, error) {
-	return (*s.now.Load()).Route(ctx, to)
+	return s.now.Load().Route(ctx, to)
+}
+
+// Sender is that of route.Resolver.
+func (s *swapRouter) Sender(ctx context.Context, from mail.Address) (mail.Address, error) {
+	return s.now.Load().Sender(ctx, from)
 }
 
 // blocks is the operator's list of blocked clients as listeners ask it, at most a
