@@ -32,12 +32,12 @@ const envelopeMax = 64 << 20
 // Export writes messages as an archive. Those that are finished by the time they are
 // reached are left out; n is how many were written.
 func Export(ctx context.Context, s Store, ids []id.ID, w io.Writer) (n int, err error) {
-	t := tar.NewWriter(w)
+	a := NewArchiveWriter(w)
 	for _, v := range ids {
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		err := exportOne(ctx, s, v, t)
+		err := exportOne(ctx, s, v, a)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
@@ -46,13 +46,10 @@ func Export(ctx context.Context, s Store, ids []id.ID, w io.Writer) (n int, err 
 		}
 		n++
 	}
-	if err := t.WriteHeader(&tar.Header{Name: endEntry, Mode: 0o600, Format: tar.FormatPAX}); err != nil {
-		return n, err
-	}
-	return n, t.Close()
+	return n, a.Close()
 }
 
-func exportOne(ctx context.Context, s Store, v id.ID, t *tar.Writer) error {
+func exportOne(ctx context.Context, s Store, v id.ID, a *ArchiveWriter) error {
 	body, err := s.Body(ctx, v)
 	if err != nil {
 		return err
@@ -62,33 +59,53 @@ func exportOne(ctx context.Context, s Store, v id.ID, t *tar.Writer) error {
 	if err != nil {
 		return err
 	}
+	return a.Add(m, body)
+}
+
+// ArchiveWriter writes an archive message by message.
+type ArchiveWriter struct{ t *tar.Writer }
+
+// NewArchiveWriter starts an archive.
+func NewArchiveWriter(w io.Writer) *ArchiveWriter { return &ArchiveWriter{tar.NewWriter(w)} }
+
+// Add writes a message with the states of its recipients. body has exactly Envelope.Size
+// bytes. After an error the archive is of no use.
+func (a *ArchiveWriter) Add(m *Message, body io.WriterTo) error {
 	states := []byte{flags(m.Held)}
 	for n := range m.States {
 		states = appendString(states, string(AppendState(nil, &m.States[n])))
 	}
 	entry := func(name string, size int64) error {
-		return t.WriteHeader(&tar.Header{
-			Name: v.String() + name, Mode: 0o600, Size: size, ModTime: m.Envelope.Accepted, Format: tar.FormatPAX,
+		return a.t.WriteHeader(&tar.Header{
+			Name: m.Envelope.ID.String() + name, Mode: 0o600, Size: size, ModTime: m.Envelope.Accepted, Format: tar.FormatPAX,
 		})
 	}
 	envelope := AppendEnvelope(nil, m.Envelope)
 	if err := entry(envelopeEntry, int64(len(envelope))); err != nil {
 		return err
 	}
-	if _, err := t.Write(envelope); err != nil {
+	if _, err := a.t.Write(envelope); err != nil {
 		return err
 	}
 	if err := entry(statesEntry, int64(len(states))); err != nil {
 		return err
 	}
-	if _, err := t.Write(states); err != nil {
+	if _, err := a.t.Write(states); err != nil {
 		return err
 	}
 	if err := entry(bodyEntry, m.Envelope.Size); err != nil {
 		return err
 	}
-	_, err = body.WriteTo(t)
+	_, err := body.WriteTo(a.t)
 	return err
+}
+
+// Close ends the archive: one that is not closed is taken for cut off.
+func (a *ArchiveWriter) Close() error {
+	if err := a.t.WriteHeader(&tar.Header{Name: endEntry, Mode: 0o600, Format: tar.FormatPAX}); err != nil {
+		return err
+	}
+	return a.t.Close()
 }
 
 // Import adds an archive's messages with the states they had. Messages that are in the queue
