@@ -22,11 +22,12 @@ type Options struct {
 	Bind4 string `toml:"bind4" doc:"the IPv4 address to connect from; empty leaves it to the system" example:"\"192.0.2.1\""`
 	Bind6 string `toml:"bind6" doc:"the IPv6 address to connect from; empty leaves it to the system" example:"\"2001:db8::1\""`
 
-	CAFile        string `toml:"ca_file" doc:"a PEM file of certificate authorities to trust besides the system's" example:"\"/etc/ssl/own-ca.pem\""`
-	NoChunking    bool   `toml:"no_chunking" doc:"send content with DATA even where BDAT is offered" example:"true"`
-	MXPS          bool   `toml:"mxps" doc:"send by QMTP, in plain text, to exchangers whose preference is one of 12801, 12817, … 13041 (MXPS); by SMTP where that connection cannot be made" example:"true"`
-	NoPipelining  bool   `toml:"no_pipelining" doc:"wait for each reply even where PIPELINING is offered" example:"true"`
-	MaxRecipients int    `toml:"max_recipients" default:"100" doc:"recipients in one transaction; more make several" example:"1000"`
+	CAFile        string   `toml:"ca_file" doc:"a PEM file of certificate authorities to trust besides the system's" example:"\"/etc/ssl/own-ca.pem\""`
+	NoChunking    bool     `toml:"no_chunking" doc:"send content with DATA even where BDAT is offered" example:"true"`
+	QMQPServers   []string `toml:"qmqp_servers" doc:"QMQP servers, as address or address:port, that take all mail for other hosts, tried in order (control/qmqpservers): with route.null_client a null client of a hub" example:"[\"192.0.2.1\", \"192.0.2.2:628\"]"`
+	MXPS          bool     `toml:"mxps" doc:"send by QMTP, in plain text, to exchangers whose preference is one of 12801, 12817, … 13041 (MXPS); by SMTP where that connection cannot be made" example:"true"`
+	NoPipelining  bool     `toml:"no_pipelining" doc:"wait for each reply even where PIPELINING is offered" example:"true"`
+	MaxRecipients int      `toml:"max_recipients" default:"100" doc:"recipients in one transaction; more make several" example:"1000"`
 
 	IdleTime    time.Duration `toml:"idle_time" default:"3s" doc:"how long a connection is kept open for the next message to the same place" example:"\"5s\""`
 	MaxIdle     int           `toml:"max_idle" default:"500" doc:"connections kept open for the next message, in all" example:"50"`

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"regexp"
@@ -66,14 +65,8 @@ func (a *attempt) transactionQMTP(ctx context.Context, s *session) bool {
 		return true
 	}
 	defer s.watch(ctx)()
-	whole, err := s.sendQMTP(a.job, from, who, a.to)
-	if err != nil {
-		f := s.failed(lost(err, s.who()), "QMTP")
-		if whole {
-			f = s.failed(reason.PossibleDuplicate.With(s.who()).Because(err), "QMTP")
-		} else if local, ok := errors.AsType[*bodyError](err); ok {
-			f = s.failed(reason.LocalError.Because(local.cause), "")
-		}
+	if err := s.sendQMTP(a.job, from, who, a.to); err != nil {
+		f := s.failed(sendError(err, s.who()), "QMTP")
 		a.fail(f)
 		a.settleEach(who, f)
 		return false
@@ -131,25 +124,54 @@ type bodyError struct{ cause error }
 
 func (e *bodyError) Error() string { return e.cause.Error() }
 
-// sendQMTP sends the three netstrings. whole tells that all of it may have left.
-func (s *session) sendQMTP(job *deliver.Job, from mail.Address, who []int, to func(int) mail.Address) (whole bool, err error) {
+// sendError words a message that could not be sent whole: the other side throws such a one away.
+func sendError(err error, who string) *reason.Error {
+	if local, ok := errors.AsType[*bodyError](err); ok {
+		return reason.LocalError.Because(local.cause)
+	}
+	return lost(err, who)
+}
+
+// copyExactly copies size bytes of a message. Trouble with reading them is a *bodyError.
+func copyExactly(w io.Writer, body io.Reader, size int64) error {
+	r := &bodyReader{r: io.LimitReader(body, size)}
+	n, err := io.Copy(struct{ io.Writer }{w}, r)
+	switch {
+	case r.err != nil:
+		return &bodyError{r.err}
+	case err == nil && n < size:
+		return &bodyError{io.ErrUnexpectedEOF}
+	}
+	return err
+}
+
+// bodyReader remembers what was wrong with reading.
+type bodyReader struct {
+	r   io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+// sendQMTP sends the three netstrings.
+func (s *session) sendQMTP(job *deliver.Job, from mail.Address, who []int, to func(int) mail.Address) error {
 	body, err := job.Body()
 	if err != nil {
-		return false, &bodyError{err}
+		return &bodyError{err}
 	}
 	defer body.Close()
 	w := bufio.NewWriterSize(blocks{s}, 32<<10)
 	size := job.Envelope.Size
 	w.WriteString(strconv.FormatInt(size+1, 10) + ":\n") // LF form: lines as the queue keeps them
-	n, err := io.Copy(w, io.LimitReader(body, size))
-	if err == nil && n < size {
-		err = &bodyError{io.ErrUnexpectedEOF}
-	}
-	if err != nil {
-		if _, ok := errors.AsType[net.Error](err); !ok && !errors.Is(err, errInterrupted) && n < size {
-			err = &bodyError{err}
-		}
-		return false, err
+	if err := copyExactly(w, body, size); err != nil {
+		return err
 	}
 	var list []byte
 	for _, i := range who {
@@ -157,9 +179,9 @@ func (s *session) sendQMTP(job *deliver.Job, from mail.Address, who []int, to fu
 	}
 	tail := append([]byte{','}, qmail.AppendNetstring(nil, from.String())...)
 	if _, err := w.Write(qmail.AppendNetstring(tail, list)); err != nil {
-		return false, err
+		return err
 	}
-	return false, w.Flush()
+	return w.Flush()
 }
 
 // blocks writes within the time for one block.
@@ -182,6 +204,11 @@ func (s *session) answerQMTP() (v deliver.Verdict, err error) {
 	if err != nil {
 		return v, s.broken(err)
 	}
+	return s.verdictQMTP(p)
+}
+
+// verdictQMTP is what an answer's content says.
+func (s *session) verdictQMTP(p []byte) (v deliver.Verdict, err error) {
 	if len(p) == 0 {
 		return v, qmail.ErrNetstring
 	}

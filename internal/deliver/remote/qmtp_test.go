@@ -236,3 +236,44 @@ func FuzzQMTPAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestANullClientHandsEverythingToTheFirstQMQPServerThatListens(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]string{
+		"Kok 1 qp 2": "ok: 192.0.2.2 accepted message. Remote host said: ok 1 qp 2", "Dno (#5.7.1)": "permanent 5.7.1 qmtp-refused",
+		"Zlater": "temporary 4.0.0 qmtp-deferred", "": "temporary 4.4.2 connection-lost-possible-duplicate",
+	} {
+		got := make(chan string, 2)
+		var dialled []string
+		dial := func(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+			dialled = append(dialled, to.String())
+			if to.Addr().String() == "192.0.2.1" {
+				return nil, errors.New("connection refused")
+			}
+			client, server := net.Pipe()
+			go func() {
+				defer server.Close()
+				p, _ := qmail.ReadNetstring(bufio.NewReader(server), 1<<20)
+				got <- string(p)
+				if answer != "" {
+					_, _ = server.Write(qmail.AppendNetstring(nil, answer))
+				}
+			}()
+			return client, nil
+		}
+		target := newTarget(t, Options{QMQPServers: []string{"192.0.2.1", "192.0.2.2:2628", "192.0.2.3"}}, Deps{Dial: dial})
+		job := letterTo(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 25}, "x\n", "ann@d.test", "bob@e.test")
+		if v := summary(target.Deliver(context.Background(), job)); v != want+"\n"+want {
+			t.Errorf("%s: %s", answer, v)
+		}
+		if p := <-got; p != "2:x\n,13:joe@here.test,10:ann@d.test,10:bob@e.test," {
+			t.Errorf("sent %q", p)
+		}
+		if fmt.Sprint(dialled) != "[192.0.2.1:628 192.0.2.2:2628]" {
+			t.Errorf("dialled %v", dialled)
+		}
+	}
+	if _, err := New(Options{QMQPServers: []string{"hub.example"}}, Deps{}); err == nil || !strings.Contains(err.Error(), `qmqp_servers: "hub.example": want an IP address`) {
+		t.Error(err)
+	}
+}

@@ -32,7 +32,8 @@ type Target struct {
 	helo string // Options.Helo in key form, to know this host among exchangers
 	own  func(netip.AddrPort) bool
 
-	verified, any *tls.Config // the roots of a session's own config, by policy
+	verified, any *tls.Config      // the roots of a session's own config, by policy
+	qmqp          []netip.AddrPort // a null client's servers
 	idle          pool
 	dead          deadHosts
 }
@@ -55,6 +56,10 @@ func New(o Options, deps Deps) (*Target, error) {
 	if t.own == nil {
 		addrs := new(netx.OwnAddrs)
 		t.own = func(a netip.AddrPort) bool { return a.Port() == 25 && addrs.Contains(a.Addr()) }
+	}
+	var err error
+	if t.qmqp, err = parseQMQP(o.QMQPServers); err != nil {
+		return nil, err
 	}
 	roots, err := o.roots()
 	if err != nil {
@@ -88,7 +93,11 @@ func (t *Target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 		}
 		a.pending = append(a.pending, i)
 	}
-	a.run(ctx)
+	if len(t.qmqp) > 0 {
+		a.runQMQP(ctx)
+	} else {
+		a.run(ctx)
+	}
 	return a.verdicts
 }
 
