@@ -63,7 +63,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check}, {"qmtp", c.QMTP.check}, {"qmqp", c.QMQP.check},
 		{"dns_lists", func() error { _, err := dnsbl.New(c.DNSLists, nil, nil); return err }}, {"turn", c.Turn.Validate},
 		{"trial", func() error { return c.Trial.check(c.Services()) }},
-		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"submit", c.Submit.Validate},
+		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"runas", c.RunAs.Validate}, {"submit", c.Submit.Validate},
 	} {
 		for _, err := range each(p.check()) {
 			key, text := f.blame(p.group, err.Error())
@@ -254,6 +254,7 @@ func (c *Config) fill() {
 	if c.Auth.DefaultDomain == "" {
 		c.Auth.DefaultDomain = c.Route.DefaultDomain
 	}
+	c.RunAs.Enabled = c.RunAs.Enabled || c.Route.SystemUsers
 	orHost(&c.POP3.Host)
 	orHost(&c.POP3S.Host)
 	orHost(&c.Local.Maildir.Host)

@@ -18,6 +18,7 @@ import (
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/deliver/remote"
+	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/intake/client"
@@ -69,6 +70,7 @@ type Config struct {
 	Remote      remote.Options      `toml:"remote" doc:"delivery to other hosts"`
 	Auth        secrets.Options     `toml:"auth" doc:"passwords"`
 	Local       local.Options       `toml:"local" doc:"delivery into mailboxes here"`
+	RunAs       runas.Options       `toml:"runas" doc:"users of this system: their files and their programs"`
 	DNS         netx.Options        `toml:"dns" doc:"the name servers that are asked"`
 	Log         logs.Options        `toml:"log" doc:"the log"`
 	Events      journal.Options     `toml:"events" doc:"the record of what happened to each message"`

@@ -34,7 +34,8 @@ type handover struct {
 	Config      string        `json:"config"` // its part of the configuration, as TOML
 	Sockets     []socket      `json:"sockets"`
 	ClockOffset time.Duration `json:"clock_offset"`
-	Callers     []int         `json:"callers"` // the uids of the roles, which may use its seam's socket
+	Callers     []int         `json:"callers"`         // the uids of the roles, which may use its seam's socket
+	Roles       map[Role]int  `json:"roles,omitempty"` // which uid is whose, for role runas
 }
 
 // roleCommand makes the process of one role.
@@ -49,6 +50,12 @@ func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
 	h := handover{Role: role, Config: string(text), ClockOffset: n.opts.ClockOffset}
 	for _, r := range allRoles {
 		h.Callers = append(h.Callers, n.ids.roles[r].UID)
+	}
+	if role == RunAs {
+		h.Roles = map[Role]int{}
+		for _, r := range allRoles {
+			h.Roles[r] = n.ids.roles[r].UID
+		}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -139,11 +146,16 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	}
 	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer cancel()
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	if role != RunAs { // whose programs would inherit it
+		signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	}
 	go func() {
 		io.Copy(io.Discard, pipe) // until the supervisor is gone
 		cancel()
 	}()
+	if role == RunAs {
+		return serveRunas(ctx, f.Config, h, sockets, stderr)
+	}
 	p, err := newProcess(f.Config, []Role{role}, sockets, h.ClockOffset, stderr)
 	if err != nil {
 		return err

@@ -118,7 +118,7 @@ func (n *Node) prepare() error {
 		}
 	}
 	var err error
-	n.sockets, err = bind(n.cfg.Data, sockets(n.cfg), n.ids)
+	n.sockets, err = bind(n.cfg.Data, append(sockets(n.cfg), n.runasSockets()...), n.ids)
 	return err
 }
 
@@ -232,9 +232,9 @@ func (n *Node) runApart(ctx context.Context) error {
 		stopTimeout: n.cfg.Process.StopTimeout,
 		log:         n.log,
 	}
-	n.sup.prepare(allRoles)
+	n.sup.prepare(n.roles())
 	done := n.attend(ctx)
-	n.sup.run(ctx, allRoles)
+	n.sup.run(ctx, n.roles())
 	notify(daemon.SdNotifyStopping)
 	done.Wait()
 	for _, w := range n.pipes {

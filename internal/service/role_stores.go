@@ -12,6 +12,7 @@ import (
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/deliver/remote"
+	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/directory/sqlite"
 	"github.com/postilion/postilion/internal/dispatch"
@@ -34,6 +35,7 @@ const (
 type here struct {
 	directory  directory.Admin
 	reader     directory.Reader
+	runas      runas.Service
 	auth       *secrets.Service
 	mailbox    deliver.Target
 	room       seam.Room
@@ -85,8 +87,12 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
+	users, err := p.runas()
+	if err != nil {
+		return err
+	}
 	target := local.New(p.cfg.Local, local.Deps{
-		FS: mail, Barrier: &fs.Barrier{FS: mail}, Directory: p.reader(), Clock: p.clock, Recorder: part.recorder,
+		FS: mail, Barrier: &fs.Barrier{FS: mail}, Directory: p.reader(), Clock: p.clock, Recorder: part.recorder, Runas: users,
 	})
 	p.here.mailbox = target
 	p.here.room, p.here.exists = target.Room, target.Exists

@@ -26,6 +26,10 @@ const (
 	SMTPD     Role = "smtpd"
 	Access    Role = "access"
 	Console   Role = "console"
+
+	// RunAs is not among allRoles: it keeps root, and exists only where users of the system are
+	// served by roles apart. See role_runas.go.
+	RunAs Role = "runas"
 )
 
 var allRoles = []Role{Directory, Auth, Local, Remote, Queue, SMTPD, Access, Console}
@@ -35,7 +39,7 @@ func AllRoles() []Role { return append([]Role(nil), allRoles...) }
 
 // ParseRole reads a role's name. The error lists the right ones.
 func ParseRole(s string) (Role, error) {
-	for _, r := range allRoles {
+	for _, r := range append(AllRoles(), RunAs) {
 		if string(r) == s {
 			return r, nil
 		}
@@ -56,12 +60,13 @@ func (r Role) number() int {
 // roleGroups are the groups of keys that each role is given, besides those of
 // everyGroup and the keys outside of groups.
 var roleGroups = map[Role][]string{
-	Auth:    {"auth"},
-	Local:   {"local"},
+	Auth:    {"auth", "runas"},
+	Local:   {"local", "runas"},
 	Remote:  {"remote", "dns"},
 	Queue:   {"queue", "dispatch", "bounce", "route"},
 	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
-	Access:  {"pop3", "pop3s", "local", "tls", "dns"},
+	Access:  {"pop3", "pop3s", "local", "tls", "dns", "runas"},
+	RunAs:   {"runas"},
 	Console: {"metrics"},
 }
 
@@ -108,6 +113,7 @@ func newIdentities(base int) identities {
 		}
 		ids.roles[r] = i
 	}
+	ids.roles[RunAs] = Identity{User: "root"}
 	return ids
 }
 

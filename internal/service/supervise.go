@@ -34,6 +34,7 @@ type supervisor struct {
 
 	mu       sync.Mutex
 	children map[Role]*child
+	order    []Role
 }
 
 // child is one role and its process.
@@ -52,7 +53,7 @@ type child struct {
 
 // prepare makes the roles known, so that status tells of them.
 func (s *supervisor) prepare(roles []Role) {
-	s.children = map[Role]*child{}
+	s.children, s.order = map[Role]*child{}, roles
 	for _, r := range roles {
 		s.children[r] = &child{role: r, kick: make(chan struct{}, 1), gone: make(chan struct{}), since: time.Now()}
 	}
@@ -201,11 +202,8 @@ func (s *supervisor) status() []control.Role {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []control.Role
-	for _, r := range allRoles {
+	for _, r := range s.order {
 		c := s.children[r]
-		if c == nil {
-			continue
-		}
 		id := s.identity(r)
 		st := control.Role{Name: string(r), UID: id.UID, User: id.User, Restarts: c.restarts, Last: c.last,
 			Seconds: int64(time.Since(c.since).Seconds()), State: "up"}

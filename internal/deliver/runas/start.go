@@ -145,8 +145,8 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 		}
 		*traced, attr.Sys.Ptrace = false, false
 	}
-	// The shell could not tell that there is no such program.
-	if err := unix.Access(p.c.Args[0], unix.X_OK); err != nil {
+	// The shell could not tell that there is no such program. Others' folders are not for this process.
+	if err := unix.Access(p.c.Args[0], unix.F_OK); err == unix.ENOENT || err == unix.ENOTDIR {
 		return 0, err
 	}
 	args := append([]string{shell, "-c", script(list), "sh"}, p.c.Args...)

@@ -1,0 +1,144 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/auth/secrets"
+	"github.com/postilion/postilion/internal/auth/shadow"
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/deliver/runas"
+	"github.com/postilion/postilion/internal/rpc"
+)
+
+// runasSocket is the socket on which role runas serves other roles. Its own seam is none of
+// rpc's, since it hands over open files.
+const runasSocket = "runas-users"
+
+// roles are those that this server runs: runas first, since it is needed to the last.
+func (n *Node) roles() []Role {
+	if n.ids != nil && n.cfg.RunAs.Enabled {
+		return append([]Role{RunAs}, allRoles...)
+	}
+	return allRoles
+}
+
+// runasSockets are those of role runas, where it is run.
+func (n *Node) runasSockets() []socket {
+	if n.ids == nil || !n.cfg.RunAs.Enabled {
+		return nil
+	}
+	return []socket{{Name: runasSocket, Role: RunAs}, {Name: adminSocket(RunAs), Role: RunAs, Admin: true}}
+}
+
+// runas returns how this process reaches users of the system: nil where none are served.
+func (p *process) runas() (runas.Service, error) {
+	switch {
+	case !p.cfg.RunAs.Enabled:
+		return nil, nil
+	case p.here.runas != nil:
+		return p.here.runas, nil
+	case p.has(Local) && p.has(Access): // all in one process
+		h, err := runas.NewHere(p.cfg.RunAs)
+		if err != nil {
+			return nil, err
+		}
+		p.here.runas = h
+	default:
+		p.here.runas = p.runasClient()
+	}
+	return p.here.runas, nil
+}
+
+func (p *process) runasClient() *runas.Client {
+	data := p.cfg.Data
+	return runas.NewClient(func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, data, runasSocket) }, p.cfg.RunAs)
+}
+
+// systemPasswords checks the passwords of the system's users.
+func systemPasswords() *shadow.Passwords {
+	return shadow.New(shadow.Options{Match: secrets.Matches})
+}
+
+// serveRunas is role runas: the one process that keeps root. It opens no file of the data folder,
+// since those who own them are trusted less; what it has to say goes to the supervisor's standard error.
+func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound, stderr io.Writer) error {
+	unix.Umask(0o077)
+	log := slog.New(slog.NewTextHandler(stderr, nil)).With("role", string(RunAs))
+	if err := keepCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL, unix.CAP_SYS_RESOURCE); err != nil {
+		return err
+	}
+	reserved := []uint32{}
+	peers := map[uint32]runas.Rights{}
+	for role, uid := range h.Roles {
+		reserved = append(reserved, uint32(uid))
+		switch role {
+		case Local:
+			peers[uint32(uid)] = runas.Rights{Files: true, Programs: true}
+		case Access:
+			peers[uint32(uid)] = runas.Rights{Files: true}
+		case Auth:
+			peers[uint32(uid)] = runas.Rights{Passwords: true}
+		}
+	}
+	s, err := runas.NewServer(c.RunAs, reserved...)
+	if err != nil {
+		return err
+	}
+	s.Peers, s.Passwords, s.Log = peers, systemPasswords(), log
+	admin := &rpc.Server{Allow: control.Owners(c.Data), Handlers: map[string]rpc.Handler{
+		MethodFacts: rpc.Handle(func(context.Context, none) (map[string]any, error) { return s.Facts(), nil }),
+	}}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var done sync.WaitGroup
+	defer done.Wait()
+	failed := make(chan error, len(sockets)+1)
+	for _, l := range sockets {
+		serve := admin.Serve
+		if l.Name == runasSocket {
+			serve = s.Serve
+		}
+		done.Go(func() { failed <- serve(ctx, l) })
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		cancel()
+		return fmt.Errorf("a listener ended: %w", err)
+	}
+}
+
+// keepCapabilities gives up all of root's rights but these, in every thread (capabilities(7)). Where the
+// system has given fewer those are kept.
+func keepCapabilities(keep ...uint) error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var now, want [2]unix.CapUserData
+	if err := unix.Capget(&head, &now[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	for _, c := range keep {
+		bit := uint32(1) << (c % 32)
+		want[c/32].Effective |= bit & now[c/32].Permitted
+		want[c/32].Permitted |= bit & now[c/32].Permitted
+	}
+	for _, c := range []uint{unix.CAP_SETUID, unix.CAP_SETGID} {
+		if want[c/32].Permitted&(1<<(c%32)) == 0 {
+			return fmt.Errorf("this process may not change its uid (capability %d is missing): users of this system cannot be served", c)
+		}
+	}
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&want[0])), 0); e != 0 {
+		return fmt.Errorf("capabilities: %w", e)
+	}
+	return nil
+}
