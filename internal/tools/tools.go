@@ -7,10 +7,14 @@ import (
 	"strings"
 
 	"github.com/postilion/postilion/internal/tools/admin"
+	"github.com/postilion/postilion/internal/tools/aliasing"
 	"github.com/postilion/postilion/internal/tools/box"
 	"github.com/postilion/postilion/internal/tools/header"
 	"github.com/postilion/postilion/internal/tools/injection"
+	"github.com/postilion/postilion/internal/tools/local"
+	"github.com/postilion/postilion/internal/tools/operate"
 	"github.com/postilion/postilion/internal/tools/reports"
+	"github.com/postilion/postilion/internal/tools/serial"
 	"github.com/postilion/postilion/internal/tools/stamp"
 	"github.com/postilion/postilion/internal/tools/svc"
 	"github.com/postilion/postilion/internal/tools/tool"
@@ -21,10 +25,14 @@ import (
 func Programs() []tool.Program {
 	all := slices.Concat(
 		admin.Programs(),
+		aliasing.Programs(injection.Send, injection.Hosts),
 		box.Programs(),
 		header.Programs(),
 		injection.Programs(),
+		local.Programs(),
+		operate.Programs(),
 		reports.Programs(),
+		serial.Programs(injection.Send, injection.Control),
 		stamp.Programs(),
 		svc.Programs(),
 		wrap.Programs(),

@@ -29,6 +29,8 @@ func Programs() []tool.Program {
 		{Name: "qmail-newmrh", Short: "compile control/morercpthosts", Run: newmrh},
 		{Name: "qmail-pw2u", Short: "make users/assign from passwd", Run: pw2u},
 		{Name: "qmail-showctl", Short: "show what the control files say", Run: showctl},
+		{Name: "tcprules", Short: "compile access rules", Run: func(_ context.Context, e *tool.Env) int { return CompileRules(e) }},
+		{Name: "tcprulescheck", Short: "show what access rules say of a client", Run: checkRules},
 	}
 }
 

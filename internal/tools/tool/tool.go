@@ -271,3 +271,7 @@ func (e *Env) QmailHome() string {
 	}
 	return e.Getenv("POSTILION_ROOT") + "/var/qmail"
 }
+
+// Queue queues a message. It returns what the message goes by, or, with fail not "", "D" or "Z"
+// and why it was not taken.
+type Queue func(ctx context.Context, e *Env, from string, to []string, content io.Reader) (qp, fail string)
