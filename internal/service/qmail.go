@@ -28,10 +28,8 @@ const watchEvery = 2 * time.Second
 // watchQmail reloads the configuration when a file of the qmail has changed. HUP and `reload` do
 // the same at once.
 func (n *Node) watchQmail(ctx context.Context) {
-	n.mu.Lock()
-	notes := n.file.Notes
-	n.mu.Unlock()
-	n.tellNotes(notes)
+	told := map[migrate.Note]bool{}
+	n.tellNotes(n.newNotes(told))
 	seed := maphash.MakeSeed()
 	tree := n.cfg.QmailTree()
 	last := treeVersion(seed, tree)
@@ -51,7 +49,21 @@ func (n *Node) watchQmail(ctx context.Context) {
 		if _, err := n.reload(ctx); err != nil {
 			n.log.Error("a change of the qmail's files is not in force", "error", err)
 		}
+		n.tellNotes(n.newNotes(told))
 	}
+}
+
+// newNotes returns what was not told before.
+func (n *Node) newNotes(told map[migrate.Note]bool) (list []migrate.Note) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, note := range n.file.Notes {
+		if !told[note] {
+			told[note] = true
+			list = append(list, note)
+		}
+	}
+	return list
 }
 
 // treeVersion sums up the names, sizes and times of a qmail's files.

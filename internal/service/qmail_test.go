@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,5 +76,18 @@ func TestLinesThatDoNotCountAreLoggedUpToABound(t *testing.T) {
 	n.tellNotes(notes)
 	if got := strings.Count(b.String(), "where=/c/locals:2"); got != 20 || !strings.Contains(b.String(), "tells all of them") || strings.Contains(b.String(), "/c/me") {
 		t.Errorf("%d lines:\n%s", got, b.String())
+	}
+}
+
+// The table of control files says when a change counts; so must reloading.
+func TestWhenAChangeOfAControlFileCounts(t *testing.T) {
+	t.Parallel()
+	for _, row := range qmailhost.Rows() {
+		if row.Keys == nil {
+			continue
+		}
+		if cold := slices.ContainsFunc(row.Keys, func(key string) bool { return !hot(key) }); cold != (row.When == qmailhost.AtStart) {
+			t.Errorf("control/%s: %v need a restart: %v, but the table says %q", row.Name, row.Keys, cold, row.When)
+		}
 	}
 }

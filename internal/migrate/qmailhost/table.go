@@ -12,12 +12,10 @@ import (
 type When string
 
 const (
-	// AtOnce is for what qmail's programs read at each start of theirs (qmail reference 2.3).
+	// AtOnce is within seconds of the change, without being told.
 	AtOnce When = "at once"
-	// AtHUP is for what qmail-send reads at its start or on HUP.
-	AtHUP When = "HUP"
-	// AtStart is for what belongs to sockets and the like.
-	AtStart When = "restart"
+	// AtStart is when the server is started anew, as `reload` says of such keys.
+	AtStart When = "at a restart"
 )
 
 // Row is one control file and what it comes to here.
@@ -37,45 +35,45 @@ func Rows() []Row { return table() }
 // successors' that have an equal here (qmail reference 2.2, 26, 27). me comes first.
 func table() []Row {
 	return []Row{
-		{Name: "me", Keys: []string{"host"}, When: AtHUP, Take: (*reader).takeMe},
+		{Name: "me", Keys: []string{"host"}, When: AtStart, Take: (*reader).takeMe},
 		{Name: "badmailfrom", Keys: []string{"policy.bad_senders", "policy.refuse_senders_at"}, When: AtOnce, Take: (*reader).badmailfrom},
-		{Name: "bouncefrom", Keys: []string{"bounce.bouncefrom"}, When: AtHUP, Take: line("bounce.bouncefrom")},
-		{Name: "bouncehost", Keys: []string{"bounce.bouncehost"}, When: AtHUP, Take: line("bounce.bouncehost")},
+		{Name: "bouncefrom", Keys: []string{"bounce.bouncefrom"}, When: AtStart, Take: line("bounce.bouncefrom")},
+		{Name: "bouncehost", Keys: []string{"bounce.bouncehost"}, When: AtStart, Take: line("bounce.bouncehost")},
 		{Name: "concurrencyincoming", Keys: []string{"smtp.max_connections"}, When: AtStart, Default: "20000, or what the start script says", Take: (*reader).concurrencyIncoming},
 		{Name: "concurrencylocal", Keys: []string{"dispatch.local_parallel"}, When: AtStart, Default: "100", Take: concurrency("dispatch.local_parallel")},
 		{Name: "concurrencyremote", Keys: []string{"dispatch.remote_parallel"}, When: AtStart, Default: "500", Take: concurrency("dispatch.remote_parallel")},
 		{Name: "databytes", Keys: []string{"policy.databytes", "policy.max_size", "policy.max_send_size"}, When: AtOnce, Take: (*reader).databytes},
 		{Name: "defaultdelivery", Keys: []string{keyDefaultDelivery}, When: AtStart, Take: (*reader).defaultDelivery},
-		{Name: "defaultdomain", Keys: []string{"inject.default_domain"}, When: AtOnce, Take: line("inject.default_domain")},
-		{Name: "defaulthost", Keys: []string{"inject.default_host"}, When: AtOnce, Take: line("inject.default_host")},
-		{Name: "doublebouncehost", Keys: []string{"bounce.doublebouncehost"}, When: AtHUP, Take: line("bounce.doublebouncehost")},
-		{Name: "doublebounceto", Keys: []string{"bounce.doublebounceto"}, When: AtHUP, Take: line("bounce.doublebounceto")},
-		{Name: "envnoathost", Keys: []string{keyEnvNoAtHost}, When: AtHUP, Take: line(keyEnvNoAtHost)},
-		{Name: "helohost", Keys: []string{"remote.helo"}, When: AtOnce, Take: line("remote.helo")},
-		{Name: "idhost", Keys: []string{"inject.id_host"}, When: AtOnce, Take: line("inject.id_host")},
+		{Name: "defaultdomain", Keys: []string{"inject.default_domain"}, When: AtStart, Take: line("inject.default_domain")},
+		{Name: "defaulthost", Keys: []string{"inject.default_host"}, When: AtStart, Take: line("inject.default_host")},
+		{Name: "doublebouncehost", Keys: []string{"bounce.doublebouncehost"}, When: AtStart, Take: line("bounce.doublebouncehost")},
+		{Name: "doublebounceto", Keys: []string{"bounce.doublebounceto"}, When: AtStart, Take: line("bounce.doublebounceto")},
+		{Name: "envnoathost", Keys: []string{keyEnvNoAtHost}, When: AtOnce, Take: line(keyEnvNoAtHost)},
+		{Name: "helohost", Keys: []string{"remote.helo"}, When: AtStart, Take: line("remote.helo")},
+		{Name: "idhost", Keys: []string{"inject.id_host"}, When: AtStart, Take: line("inject.id_host")},
 		{Name: "localiphost", Keys: []string{keyLocalIPHost}, When: AtOnce, Take: line(keyLocalIPHost)},
-		{Name: "locals", Keys: []string{keyLocals}, When: AtHUP, Take: (*reader).locals},
+		{Name: "locals", Keys: []string{keyLocals}, When: AtOnce, Take: (*reader).locals},
 		{Name: "morercpthosts", Keys: []string{"policy.rcpthosts"}, When: AtOnce, Instead: "only with rcpthosts, and as qmail-newmrh compiles it", Take: (*reader).morercpthosts},
-		{Name: "percenthack", Keys: []string{keyPercentHack}, When: AtHUP, Take: (*reader).percenthack},
-		{Name: "plusdomain", Keys: []string{"inject.plus_domain"}, When: AtOnce, Take: line("inject.plus_domain")},
-		{Name: "qmqpservers", Keys: []string{keyQMQPServers}, When: AtOnce, Take: (*reader).qmqpservers},
-		{Name: "queuelifetime", Keys: []string{"dispatch.lifetime"}, When: AtHUP, Take: seconds("dispatch.lifetime")},
+		{Name: "percenthack", Keys: []string{keyPercentHack}, When: AtOnce, Take: (*reader).percenthack},
+		{Name: "plusdomain", Keys: []string{"inject.plus_domain"}, When: AtStart, Take: line("inject.plus_domain")},
+		{Name: "qmqpservers", Keys: []string{keyQMQPServers}, When: AtStart, Take: (*reader).qmqpservers},
+		{Name: "queuelifetime", Keys: []string{"dispatch.lifetime"}, When: AtStart, Take: seconds("dispatch.lifetime")},
 		{Name: "rcpthosts", Keys: []string{"policy.rcpthosts", "policy.rcpthosts_only", "policy.any_recipient"}, When: AtOnce, Take: (*reader).rcpthosts},
 		{Name: "smtpgreeting", Keys: []string{"smtp.greeting"}, When: AtOnce, Take: (*reader).smtpgreeting},
 		{Name: "smtproutes", Keys: []string{"route.routes"}, When: AtOnce, Take: (*reader).smtproutes},
-		{Name: "timeoutconnect", Keys: []string{"remote.timeout_connect"}, When: AtOnce, Take: seconds("remote.timeout_connect")},
-		{Name: "timeoutremote", Keys: remoteTimeouts, When: AtOnce, Take: seconds(remoteTimeouts...)},
+		{Name: "timeoutconnect", Keys: []string{"remote.timeout_connect"}, When: AtStart, Take: seconds("remote.timeout_connect")},
+		{Name: "timeoutremote", Keys: remoteTimeouts, When: AtStart, Take: seconds(remoteTimeouts...)},
 		{Name: "timeoutsmtpd", Keys: []string{"smtp.idle_timeout", "smtp.data_timeout"}, When: AtOnce, Take: seconds("smtp.idle_timeout", "smtp.data_timeout")},
-		{Name: "virtualdomains", Keys: []string{keyVirtualDomains}, When: AtHUP, Take: (*reader).virtualdomains},
+		{Name: "virtualdomains", Keys: []string{keyVirtualDomains}, When: AtOnce, Take: (*reader).virtualdomains},
 
 		// Of successors (qmail reference 27).
 		{Name: "badrcptto", Keys: []string{"policy.bad_recipients"}, When: AtOnce, Take: (*reader).badrcptto},
-		{Name: "bouncemaxbytes", Keys: []string{"bounce.bounce_max_return"}, When: AtHUP, Default: "65536", Take: optional("bounce.bounce_max_return")},
-		{Name: "maxhops", Keys: []string{"policy.max_hops", "dispatch.max_hops"}, When: AtHUP, Default: "100", Take: optional("policy.max_hops", "dispatch.max_hops")},
+		{Name: "bouncemaxbytes", Keys: []string{"bounce.bounce_max_return"}, When: AtStart, Default: "65536", Take: optional("bounce.bounce_max_return")},
+		{Name: "maxhops", Keys: []string{"policy.max_hops", "dispatch.max_hops"}, When: AtStart, Default: "100", Take: optional("policy.max_hops", "dispatch.max_hops")},
 		{Name: "maxrecipients", Keys: []string{"policy.max_recipients"}, When: AtOnce, Default: "1000", Take: optional("policy.max_recipients")},
 		{Name: "brtlimit", Keys: []string{"smtp.max_errors"}, When: AtOnce, Default: "20", Take: optional("smtp.max_errors")},
-		{Name: "outgoingip", Keys: []string{"remote.bind4", "remote.bind6"}, When: AtOnce, Default: "the system's choice", Take: (*reader).outgoingIP},
-		{Name: "servercert.pem", Keys: []string{"tls.cert", "tls.key"}, When: AtOnce, Default: "a certificate of our own making", Take: (*reader).serverCert},
+		{Name: "outgoingip", Keys: []string{"remote.bind4", "remote.bind6"}, When: AtStart, Default: "the system's choice", Take: (*reader).outgoingIP},
+		{Name: "servercert.pem", Keys: []string{"tls.cert", "tls.key"}, When: AtStart, Default: "a certificate of our own making", Take: (*reader).serverCert},
 		{Name: "bouncesubject", Instead: "bounces here say what they are in a subject of their own"},
 		{Name: "doublebouncesubject", Instead: "bounces here say what they are in a subject of their own"},
 		{Name: "bouncemessage", Instead: "bounces have the family's own text, after which programs look"},
@@ -154,7 +152,7 @@ func WriteTable(w io.Writer) {
 		for i, k := range row.Keys {
 			keys[i] = "`" + k + "`"
 		}
-		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", row.Name, strings.Join(keys, ", "), row.absent(), row.counts())
+		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", row.Name, strings.Join(keys, ", "), row.absent(), row.When)
 	}
 }
 
@@ -172,14 +170,4 @@ func (row *Row) absent() string {
 		return strings.ToLower(f.ShowNone[:1]) + strings.TrimSuffix(f.ShowNone[1:], ".")
 	}
 	return f.Default
-}
-
-func (row *Row) counts() string {
-	switch row.When {
-	case AtOnce:
-		return "at once"
-	case AtHUP:
-		return "at HUP or `reload`"
-	}
-	return "at a restart"
 }
