@@ -45,7 +45,7 @@ func (c *session) watch(l *letter) {
 			if !ok {
 				return
 			}
-			if s, tell := j.step(&e); tell && c.write(wire.StepFrame(&s)) != nil {
+			if s, tell := j.step(&e, c.d.Clock.Now()); tell && c.write(wire.StepFrame(&s)) != nil {
 				return
 			}
 			if over = nil; j.over() {
@@ -78,9 +78,10 @@ func (j *journey) over() bool {
 	return true
 }
 
-// step words an event; false is for those that tell a sender nothing.
-func (j *journey) step(e *trace.Event) (s wire.Step, tell bool) {
-	s = wire.Step{Kind: "step", To: e.To, Time: e.Time.UTC().Format("2006-01-02T15:04:05.000Z")}
+// step words an event that came now; false is for those that tell a sender nothing. Some events have
+// the time at which their attempt began, so theirs would not tell the order.
+func (j *journey) step(e *trace.Event, now time.Time) (s wire.Step, tell bool) {
+	s = wire.Step{Kind: "step", To: e.To, Time: now.UTC().Format("2006-01-02T15:04:05.000Z")}
 	switch e.Kind {
 	case trace.Accepted:
 		j.expect(e.Message, int(e.Count))

@@ -81,8 +81,9 @@ func (h *Hub) Record(e trace.Event) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// A message that was accepted because of a watched one is watched with it.
-	if e.Kind == trace.Accepted && !e.Parent.IsZero() && len(h.subs[e.Message]) == 0 {
+	// A message that was accepted because of a watched one is watched with it: what was sent on, but
+	// no bounce, which is between us and whom it goes to.
+	if e.Kind == trace.Accepted && !e.Parent.IsZero() && e.From != "" && e.From != "#@[]" && len(h.subs[e.Message]) == 0 {
 		for _, s := range h.subs[e.Parent] {
 			if len(s.messages) < maxMessages {
 				h.add(s, e.Message)

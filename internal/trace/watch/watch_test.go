@@ -22,7 +22,8 @@ func TestAWatcherSeesItsMessageAndWhatWasMadeOfIt(t *testing.T) {
 	}
 	h.Record(trace.Event{Message: other, Kind: trace.Accepted})
 	h.Record(trace.Event{Message: one, Kind: trace.Routed})
-	h.Record(trace.Event{Message: child, Parent: one, Kind: trace.Accepted})
+	h.Record(trace.Event{Message: ids.New(), Parent: one, Kind: trace.Accepted, From: ""}) // a bounce
+	h.Record(trace.Event{Message: child, Parent: one, Kind: trace.Accepted, From: "joe@example.test"})
 	h.Record(trace.Event{Message: child, Kind: trace.Delivered})
 	for _, want := range []trace.Kind{trace.Routed, trace.Accepted, trace.Delivered} {
 		if e := <-s.Events(); e.Kind != want {

@@ -1,0 +1,188 @@
+package submit
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/smtp"
+)
+
+// script writes a program for /bin/sh.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "filter")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func filterSubmitter(t *testing.T, command string, limit time.Duration) (*Submitter, *memory) {
+	t.Helper()
+	p, err := policy.New(policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := new(memory)
+	f := &Filters{Env: []string{"PATH=/usr/bin:/bin"}, MaxRunning: 2}
+	return New(Options{Host: "mx.example.test", Filter: command, FilterTime: limit},
+		Deps{Queue: q, Router: router{}, Policy: p, Clock: clock.System{}, IDs: id.Source{}, Filters: f}), q
+}
+
+var outside = Source{Role: "smtp", Client: netip.MustParseAddr("192.0.2.1"), HELO: "peer.example", Protocol: "ESMTP"}
+
+func TestVector11FiltersDecideByTheirExitCode(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, script string
+		code         int
+		enhanced     string
+		text         string
+	}{
+		{"taken", "cat >/dev/null; exit 0", 250, "", ""},
+		{"31", "exit 31", 554, "5.3.0", "mail server permanently rejected message"},
+		{"11", "exit 11", 554, "5.1.3", "envelope address too long for qq"},
+		{"40", "cat >/dev/null; exit 40", 554, "5.3.0", "qq permanent problem"},
+		{"41", "exit 41", 451, "4.3.0", "qq temporary problem"},
+		{"71", "exit 71", 451, "4.3.0", "mail server temporarily rejected message"},
+		{"82 permanent", "printf 'Dspam was found' >&6; exit 82", 554, "5.3.0", "spam was found"},
+		{"82 temporary with a code", "printf 'Zcome back later (#4.7.1)' >&6; exit 82", 451, "4.7.1", "come back later"},
+		{"82 without a text", "exit 82", 451, "4.3.0", "qq temporary problem"},
+		{"82 with too long a text", "head -c 300 /dev/zero | tr '\\0' D >&6; exit 82", 451, "4.3.0", "qq temporary problem"},
+		{"a signal", "kill -9 $$", 451, "4.3.0", "qq crashed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, q := filterSubmitter(t, script(t, tt.script), 10*time.Second)
+			src := outside
+			_, err := hand(t, s, &src, "Subject: x\n\n"+strings.Repeat("line\n", 50_000), 30_000)
+			if q.committed {
+				t.Error("it went past the filter")
+			}
+			if tt.code == 250 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			e := reason.As(err)
+			if e == nil || e.Code != tt.code || e.Enhanced != tt.enhanced || e.Text(reason.English) != tt.text {
+				t.Errorf("%+v %q, want %d %s %q", e, e.Text(reason.English), tt.code, tt.enhanced, tt.text)
+			}
+		})
+	}
+}
+
+func TestAFilterSeesContentEnvelopeAndClient(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := filterSubmitter(t, script(t, "cat >"+dir+"/content; tr '\\0' '\\n' <&1 >"+dir+"/envelope; env >"+dir+"/env"), 10*time.Second)
+	src := outside
+	src.Grant = &policy.Grant{Env: []string{"GREYLIST=1"}}
+	if _, err := hand(t, s, &src, "Subject: x\n\nbody", 5); err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) string {
+		p, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(p)
+	}
+	if c := read("content"); !strings.HasPrefix(c, "Received: from peer.example ([192.0.2.1])") || !strings.HasSuffix(c, "Subject: x\n\nbody\n") {
+		t.Errorf("content %q", c)
+	}
+	if got := read("envelope"); got != "F\nTjoe@example.test\n\n" {
+		t.Errorf("envelope %q", got)
+	}
+	for _, want := range []string{"TCPREMOTEIP=192.0.2.1\n", "GREYLIST=1\n", "POSTILION_TICKET=", "POSTILION_HELO=peer.example\n"} {
+		if !strings.Contains(read("env"), want) {
+			t.Errorf("no %q in %q", want, read("env"))
+		}
+	}
+}
+
+func TestAFilterThatDoesNotEndIsEnded(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"after the content": "cat >/dev/null; sleep 600", "without reading": "sleep 600"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := filterSubmitter(t, script(t, text), 300*time.Millisecond)
+			src := outside
+			_, err := hand(t, s, &src, strings.Repeat("line\n", 50_000), 30_000)
+			if e := reason.As(err); e == nil || e.Code != 451 || e.Text(reason.English) != "qq timeout" {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestWhatAFilterHandsOnIsNotFilteredAgainAndKeepsItsClient(t *testing.T) {
+	t.Parallel()
+	s, q := filterSubmitter(t, "/nonexistent", time.Second)
+	src := outside
+	m := id.Source{}.New()
+	ticket, err := s.d.Filters.issue(&src, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, ok := s.Ticket(ticket)
+	if !ok {
+		t.Fatal("the ticket is not known")
+	}
+	own.PID = 77
+	if _, err := hand(t, s, own, "X-Filtered: yes\n\nbody\n", 100); err != nil {
+		t.Fatal(err)
+	}
+	if q.env.ID != m || q.env.Client != src.Client || q.env.HELO != "peer.example" || q.env.Protocol != "ESMTP" {
+		t.Errorf("%+v", q.env)
+	}
+	if !strings.HasPrefix(q.body.String(), "Received: (qmail 77 invoked from network); ") {
+		t.Errorf("%q", q.body.String())
+	}
+	if again, ok := s.Ticket(ticket); !ok || !again.ID.IsZero() {
+		t.Error("a second message has the first one's id")
+	}
+	s.d.Filters.end(ticket)
+	if _, ok := s.Ticket(ticket); ok {
+		t.Error("an old ticket is good")
+	}
+}
+
+func TestAMissingFilterDefers(t *testing.T) {
+	t.Parallel()
+	s, _ := filterSubmitter(t, "/nonexistent/filter", time.Second)
+	src := outside
+	tx, err := s.Begin(context.Background(), &src, smtp.Mail{Size: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rcpt(context.Background(), smtp.Rcpt{To: mail.Address{Local: "joe", Domain: "example.test"}}); err != nil {
+		t.Fatal(err)
+	}
+	if e := reason.As(tx.Open(context.Background())); e == nil || e.Code != 451 || e.Text(reason.English) != "unable to exec qq" {
+		t.Errorf("%v", e)
+	}
+}
+
+func TestLocalMailPassesNoFilterAndTellsWhoRanIt(t *testing.T) {
+	t.Parallel()
+	s, q := filterSubmitter(t, "/nonexistent", time.Second)
+	src := &Source{Role: "inject", Local: true, Late: true, Invoked: "by uid 1000", PID: 42}
+	if _, err := hand(t, s, src, "a: b\n", 100); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := strings.Cut(q.body.String(), ";"); got != "Received: (qmail 42 invoked by uid 1000)" {
+		t.Errorf("%q", got)
+	}
+}
