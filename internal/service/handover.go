@@ -127,6 +127,11 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	}
 	// The program's name in ps(1) would be that of the link it was started by.
 	_ = os.WriteFile("/proc/self/comm", []byte("postilion"), 0)
+	if role == RunAs {
+		if err := giveUpRights(); err != nil {
+			return err
+		}
+	}
 	pipe := os.NewFile(handoverFD, "handover")
 	if pipe == nil {
 		return errors.New("this verb is for the supervisor, which starts roles by itself: use serve")

@@ -2,13 +2,16 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"runtime"
+	"slices"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -74,9 +77,6 @@ func systemPasswords() *shadow.Passwords {
 func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound, stderr io.Writer) error {
 	unix.Umask(0o077)
 	log := slog.New(slog.NewTextHandler(stderr, nil)).With("role", string(RunAs))
-	if err := keepCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL, unix.CAP_SYS_RESOURCE); err != nil {
-		return err
-	}
 	reserved := []uint32{}
 	peers := map[uint32]runas.Rights{}
 	for role, uid := range h.Roles {
@@ -119,26 +119,40 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 	}
 }
 
-// keepCapabilities gives up all of root's rights but these, in every thread (capabilities(7)). Where the
-// system has given fewer those are kept.
-func keepCapabilities(keep ...uint) error {
+// runasRights are the rights of root that role runas keeps (capabilities(7)): to become a user, to end and to
+// limit what a user runs. Files it reaches with the users' rights alone.
+var runasRights = []uint{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL, unix.CAP_SYS_RESOURCE}
+
+// limitedMark is set in the environment of the program that giveUpRights starts.
+const limitedMark = "POSTILION_RIGHTS=given-up"
+
+// giveUpRights leaves the process without root's other rights. Rights belong to threads, and a
+// program that is started has those that its thread may still gain: this program is started
+// again in place, once, from a thread that may gain no others.
+func giveUpRights() error {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var now, want [2]unix.CapUserData
+	var now [2]unix.CapUserData
 	if err := unix.Capget(&head, &now[0]); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
-	for _, c := range keep {
-		bit := uint32(1) << (c % 32)
-		want[c/32].Effective |= bit & now[c/32].Permitted
-		want[c/32].Permitted |= bit & now[c/32].Permitted
+	has := func(c uint) bool { return now[c/32].Permitted&(1<<(c%32)) != 0 }
+	if !has(unix.CAP_SETUID) || !has(unix.CAP_SETGID) {
+		return errors.New("this process may not change its uid (CAP_SETUID, CAP_SETGID): users of this system cannot be served")
 	}
-	for _, c := range []uint{unix.CAP_SETUID, unix.CAP_SETGID} {
-		if want[c/32].Permitted&(1<<(c%32)) == 0 {
-			return fmt.Errorf("this process may not change its uid (capability %d is missing): users of this system cannot be served", c)
+	if slices.Contains(os.Environ(), limitedMark) || !has(unix.CAP_SETPCAP) {
+		return nil
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for c := uint(0); c < 64; c++ {
+		if slices.Contains(runasRights, c) {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); errors.Is(err, unix.EINVAL) {
+			break // the kernel knows no more
+		} else if err != nil {
+			return fmt.Errorf("capabilities: %w", err)
 		}
 	}
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&want[0])), 0); e != 0 {
-		return fmt.Errorf("capabilities: %w", e)
-	}
-	return nil
+	return syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), limitedMark))
 }
