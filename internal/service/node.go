@@ -112,6 +112,9 @@ func (n *Node) prepare() error {
 	if err := makeFolders(n.cfg.Data, n.ids); err != nil {
 		return err
 	}
+	if err := makeTrialFolder(n.cfg, n.ids); err != nil {
+		return err
+	}
 	if n.ids != nil {
 		if err := mirrorCertificate(n.cfg, n.ids); err != nil {
 			return fmt.Errorf("the certificate: %w", err)

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"os"
@@ -118,16 +117,24 @@ func sendNote(c *config.Config) string {
 // trialFolder is where a trial's deliveries are.
 func trialFolder(c *config.Config) string { return filepath.Join(c.Data, "trial") }
 
+// makeTrialFolder makes a trial's folder, for the role that delivers.
+func makeTrialFolder(c *config.Config, ids *identities) error {
+	if !c.Trial.Enabled {
+		return nil
+	}
+	path := trialFolder(c)
+	if err := os.MkdirAll(path, 0o700); err != nil || ids == nil {
+		return err
+	}
+	return give(path, folder{name: "trial", role: Local, mode: 0o700, deep: true}, ids)
+}
+
 // users returns how deliveries reach users of the system: real, or what stands in for it in a trial.
 func (p *process) users(real runas.Service) (runas.Service, error) {
 	if !p.cfg.Trial.Enabled || real == nil {
 		return real, nil
 	}
-	folder := trialFolder(p.cfg)
-	if err := os.MkdirAll(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
-	tree, err := osfs.New(folder)
+	tree, err := osfs.New(trialFolder(p.cfg))
 	if err != nil {
 		return nil, err
 	}

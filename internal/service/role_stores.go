@@ -88,6 +88,9 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 		return err
 	}
 	users, err := p.runas()
+	if err == nil {
+		users, err = p.users(users)
+	}
 	if err != nil {
 		return err
 	}

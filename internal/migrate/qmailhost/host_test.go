@@ -82,7 +82,7 @@ func TestEveryControlFileHasItsEffect(t *testing.T) {
 		{"locals", "", keyLocals, "(unset)"},
 		{"percenthack", "gate.example.test\n", keyPercentHack, "gate.example.test"},
 		{"plusdomain", "example.test\n", "inject.plus_domain", "example.test"},
-		{"qmqpservers", "192.0.2.1\nno address\n", keyQMQPServers, "192.0.2.1"},
+		{"qmqpservers", "192.0.2.1\nno address\n", keyQMQPServers, "(unset)"},
 		{"queuelifetime", "432000\n", "dispatch.lifetime", "120h0m0s"},
 		{"queuelifetime", "0\n", "dispatch.lifetime", "1s"},
 		{"rcpthosts", "example.test\n.example.test\n", "policy.rcpthosts", "example.test | .example.test"},
@@ -169,6 +169,18 @@ func TestControlAndBinMayBeSymbolicLinks(t *testing.T) {
 	}
 }
 
+func TestAMiniQmailHandsAllMailOn(t *testing.T) {
+	t.Parallel()
+	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "control/qmqpservers": "192.0.2.1\nmail.example\n", "bin/qmail-qmqpc": ""})
+	if err := os.Symlink("qmail-qmqpc", filepath.Join(o.Dir, "bin/qmail-queue")); err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, o)
+	if value(r, keyQMQPServers) != "192.0.2.1" || value(r, "route.null_client") != "true" {
+		t.Errorf("servers %s, null client %s", value(r, keyQMQPServers), value(r, "route.null_client"))
+	}
+}
+
 func TestStartScriptsAreReadWherePlain(t *testing.T) {
 	t.Parallel()
 	run := "#!/bin/sh\nQMAILDUID=`id -u qmaild`\nMAXSMTPD=`cat /var/qmail/control/concurrencyincoming`\n" +
@@ -251,7 +263,7 @@ func TestBrokenControlFilesAreTold(t *testing.T) {
 		{"concurrencyremote", "500\n", "differs: 500 -> dispatch.remote_parallel; qmail silently uses 120 at most; here it is as written"},
 		{"helohost", "a\x07b\n", "not carried: a\x07b -> remote.helo; want printable text"},
 		{"locals", "a b\n", "not carried: a b -> route.locals; no domain can match this"},
-		{"qmqpservers", "mail.example\n", "not carried: mail.example -> inject.qmqp_servers; want an IP address"},
+		{"qmqpservers", "192.0.2.1\n", "/bin/qmail-queue is no link to qmail-qmqpc, so nothing reads it"},
 		{"smtproutes", "a.example:gw.example:port\n", `not carried: a.example:gw.example:port -> route.routes; relay "gw.example": port "port", want a number from 1 to 65535`},
 		{"morercpthosts", "a.example\n", "not carried: morercpthosts -> policy.rcpthosts; it counts only beside rcpthosts, which is missing"},
 		{"virtualdomains", "a.example: joe\n", "not carried: a.example: joe -> route.virtual_domains; it holds a blank, so it matches nothing"},

@@ -73,9 +73,20 @@ func (r *reader) percenthack(f file) {
 	r.lists(keyPercentHack, keyPercentHackFile, list, f, at)
 }
 
+// qmqpservers takes the servers of a mini-qmail, which hands all its mail to them. In another qmail
+// nothing reads the file.
 func (r *reader) qmqpservers(f file) {
+	if !f.has {
+		return
+	}
+	queue := filepath.Join(r.o.Dir, "bin", "qmail-queue")
+	if to, err := os.Readlink(queue); err != nil || filepath.Base(to) != "qmail-qmqpc" {
+		r.r.Note(f.path, 0, "qmqpservers", migrate.NotCarried, keyQMQPServers, "%s is no link to qmail-qmqpc, so nothing reads it", queue)
+		return
+	}
 	if list, at := r.list(f, keyQMQPServers, checkAddr); list != nil {
 		r.r.SetList(keyQMQPServers, list, f.path, at)
+		r.r.Set("route.null_client", "true", f.path, at)
 	}
 }
 

@@ -136,7 +136,7 @@ const (
 	keyAliasHome          = "route.alias_home"
 	keySystemUsers        = "route.system_users"
 	keyDefaultDelivery    = "local.default_delivery"
-	keyQMQPServers        = "inject.qmqp_servers"
+	keyQMQPServers        = "remote.qmqp_servers"
 	keyClientRules        = "smtp.access_rules"
 	keyDNSLists           = "dns_lists.lists"
 )
