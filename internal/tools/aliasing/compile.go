@@ -47,7 +47,7 @@ func setforward(_ context.Context, e *tool.Env) int {
 	}
 	table, err := aliases.ParseForward("standard input", src)
 	if bad, ok := errors.AsType[*aliases.SetforwardError](err); ok {
-		return e.Fatal(tool.Temporary, bad.Text)
+		return e.Fatal(tool.Permanent, bad.Text)
 	}
 	if err != nil {
 		return e.Fatal(tool.Temporary, err)

@@ -75,7 +75,6 @@ func (w *dotRun) choose(files []string) (string, []aliases.Target, int) {
 	for _, name := range files {
 		b, err := tool.ReadAtMost(w.e.Path(name), sourceLimit)
 		if errors.Is(err, fs.ErrNotExist) {
-			w.say("skipping nonexistent file " + name)
 			continue
 		}
 		if err != nil {

@@ -52,15 +52,15 @@ func fastforward(ctx context.Context, e *tool.Env, q Queue) int {
 	}
 	var d delivery
 	var sender string
-	if missing := variables(e, variable{"SENDER", &sender}, variable{"DTLINE", &d.dt}); missing != "" {
-		return e.Fatal(tool.Permanent, "$", missing, " must be set")
-	}
-	d.uf, d.rp = e.Getenv("UFLINE"), e.Getenv("RPLINE")
 	db, closer, err := openTable(e, rest[0])
 	if err != nil {
 		return e.Fatal(tool.Temporary, "unable to read ", rest[0], ": ", err)
 	}
 	defer closer.Close()
+	if missing := variables(e, variable{"SENDER", &sender}, variable{"DTLINE", &d.dt}); missing != "" {
+		return e.Fatal(tool.Permanent, "$", missing, " must be set")
+	}
+	d.uf, d.rp = e.Getenv("UFLINE"), e.Getenv("RPLINE")
 	f := &forwarding{e: e, db: db, seen: map[string]bool{}}
 	user, host, _ := cutLast(target, '@')
 	first, found, err := db.Find(user, host)
