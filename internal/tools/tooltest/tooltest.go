@@ -1,0 +1,81 @@
+// Package tooltest runs small programs within a test's process, and the originals of the
+// distribution beside them.
+package tooltest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postilion/postilion/internal/tools/tool"
+)
+
+// Call is one run of a program.
+type Call struct {
+	Args []string // without the program's name
+	In   string
+	From io.Reader // in place of In
+	Env  []string
+	Dir  string
+
+	Exec func(tool.Image) error
+	Now  time.Time
+}
+
+// Result is what a run left.
+type Result struct {
+	Code     int
+	Out, Err string
+}
+
+// Run runs the program of that name out of a table.
+func Run(t testing.TB, table []tool.Program, name string, c Call) Result {
+	t.Helper()
+	for _, p := range table {
+		if p.Name == name {
+			var out, errs bytes.Buffer
+			e := &tool.Env{
+				Args: append([]string{name}, c.Args...), Stdin: strings.NewReader(c.In), Stdout: &out, Stderr: &errs,
+				Environ: c.Env, Dir: c.Dir, Exec: c.Exec, Zone: time.UTC,
+			}
+			if c.From != nil {
+				e.Stdin = c.From
+			}
+			if !c.Now.IsZero() {
+				e.Now = func() time.Time { return c.Now }
+			}
+			code := p.Run(t.Context(), e)
+			return Result{code, out.String(), errs.String()}
+		}
+	}
+	t.Fatalf("there is no program %s", name)
+	return Result{}
+}
+
+// Original returns where the distribution's program is, or skips the test.
+func Original(t testing.TB, name, pkg string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed: package %s", name, pkg)
+	}
+	return path
+}
+
+// RunOriginal runs a program of the distribution.
+func RunOriginal(t testing.TB, path string, c Call) Result {
+	t.Helper()
+	x := exec.CommandContext(t.Context(), path, c.Args...)
+	var out, errs bytes.Buffer
+	x.Stdin, x.Stdout, x.Stderr, x.Dir = strings.NewReader(c.In), &out, &errs, c.Dir
+	x.Env = append([]string{"PATH=/usr/bin:/bin", "TZ=UTC"}, c.Env...)
+	err := x.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return Result{x.ProcessState.ExitCode(), out.String(), errs.String()}
+}
