@@ -72,7 +72,7 @@ func (a *app) locate() error {
 func (a *app) readConfig() (*config.File, error) {
 	f, err := config.Read(a.config, a.set)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no configuration %s: make one with `postilion quickstart DOMAIN`, or name yours with --config or --data", a.config)
+		return nil, fmt.Errorf("there is no configuration %s: make one with `postilion quickstart DOMAIN`, or name yours with --config or --data%w", a.config, errNoConfig)
 	}
 	return f, err
 }

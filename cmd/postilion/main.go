@@ -69,6 +69,13 @@ type usageError struct{ error }
 
 func (u usageError) Unwrap() error { return u.error }
 
+// errNoConfig marks an error that says already that there is no configuration.
+var errNoConfig = silent{}
+
+type silent struct{}
+
+func (silent) Error() string { return "" }
+
 func exitCode(err error) int {
 	var usage usageError
 	var problems config.Problems
@@ -77,7 +84,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage) || isInvalid:
 		return exitUsage
-	case errors.As(err, &problems):
+	case errors.As(err, &problems) || errors.Is(err, errNoConfig):
 		return exitConfig
 	case errors.Is(err, control.ErrNotRunning):
 		return exitNotRunning

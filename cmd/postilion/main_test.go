@@ -586,3 +586,24 @@ func TestTheClockMovesOnlyInFoldersForTesting(t *testing.T) {
 		t.Errorf("have %v\n%s", err, p)
 	}
 }
+
+func TestEachKindOfFailureHasItsExitCode(t *testing.T) {
+	t.Parallel()
+	nowhere := filepath.Join(t.TempDir(), "nowhere")
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"nosuch"}, exitUsage, `there is no verb "nosuch"`},
+		{[]string{"serve", "--nosuch"}, exitUsage, "unknown flag: --nosuch"},
+		{[]string{"serve", "--data", nowhere}, exitConfig, "there is no configuration"},
+		{[]string{"status", "--data", nowhere}, exitNotRunning, "no server is running"},
+	} {
+		var out, errOut bytes.Buffer
+		code := run(c.args, strings.NewReader(""), &out, &errOut)
+		if code != c.code || !strings.Contains(errOut.String(), c.says) || strings.Contains(errOut.String(), "postilion: postilion:") {
+			t.Errorf("%v: exit code %d, want %d: %s", c.args, code, c.code, errOut.String())
+		}
+	}
+}

@@ -91,10 +91,7 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 		w = r
 	case "syslog":
 		facility, _ := o.facility() // validated
-		s, err := syslog.New(facility|syslog.LOG_INFO, "postilion-"+role)
-		if err != nil {
-			return nil, fmt.Errorf("syslog: %w", err)
-		}
+		s := newSystem(facility|syslog.LOG_INFO, "postilion-"+role, stderr)
 		l.closers = append(l.closers, s)
 		w = s
 	}
