@@ -26,6 +26,7 @@ import (
 	"github.com/postilion/postilion/internal/intake/qmqpd"
 	"github.com/postilion/postilion/internal/intake/qmtpd"
 	"github.com/postilion/postilion/internal/intake/smtpd"
+	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
@@ -62,6 +63,7 @@ type Config struct {
 	DNSLists    dnsbl.Options       `toml:"dns_lists" doc:"DNS lists of senders, asked for clients of smtp and qmtp"`
 	Turn        Turn                `toml:"turn" doc:"hosts that fetch the mail that waits for them"`
 	Submit      submit.Options      `toml:"submit" doc:"what is written into messages on their way in"`
+	Archive     archive.Options     `toml:"archive" doc:"copies of messages for archives"`
 	Queue       pebblestore.Options `toml:"queue" doc:"the queue's store"`
 	Dispatch    dispatch.Options    `toml:"dispatch" doc:"when and how much is delivered"`
 	Route       route.Options       `toml:"route" doc:"where mail goes"`

@@ -14,6 +14,7 @@ import (
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/trace"
@@ -65,6 +66,8 @@ type Deps struct {
 	// queued, for instance because the host's load is high. It is called often; nil
 	// never holds back.
 	QueueOnly func() bool
+	// Archive says who gets copies of the bounces and notices that are made here.
+	Archive archive.Rules
 	// Sender returns the reverse-path for a message that was sent on here and goes to another host. nil keeps it.
 	Sender func(ctx context.Context, from mail.Address) (mail.Address, error)
 }

@@ -231,6 +231,7 @@ func (d *Dispatcher) addNotice(o *outcome, k bounce.Kind, list []bounce.Outcome)
 		o.events = append(o.events, e)
 		return
 	}
+	d.deps.Archive.Add(made)
 	switch {
 	case k != bounce.Failure:
 	case env.From.IsZero():

@@ -181,6 +181,10 @@ func (d *Dispatcher) routeAll(p *pass) {
 			p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: err}, final: r.To})
 			continue
 		}
+		if r.Copy != "" {
+			d.archive(p, n)
+			continue
+		}
 		found, err := d.deps.Router.Route(d.work, r.To)
 		if err == nil && found.Kind == route.Refused {
 			if err = error(found.Err); found.Err == nil {

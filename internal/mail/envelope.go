@@ -47,6 +47,9 @@ type Recipient struct {
 	// Refused is the verdict of a check that refused this recipient after the message
 	// was accepted for others: dispatch bounces it without an attempt. nil for all others.
 	Refused *reason.Error
+	// Copy is what an archive gets in place of the message: "digest", or "header:" with names of
+	// fields. "" is the message, as for everybody else.
+	Copy string
 }
 
 // BodyType is the BODY parameter of MAIL.

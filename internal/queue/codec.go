@@ -17,6 +17,10 @@ import (
 // before them, so that any byte survives. The first byte is the version; a newer one is refused.
 const codecVersion = 1
 
+// copyFollows is set in the byte of a recipient's Notify when its Copy is behind. Older
+// envelopes have it never.
+const copyFollows = 0x80
+
 // ErrFormat is wrapped by the errors of Decode functions.
 var ErrFormat = queueError("not in the queue's format")
 
@@ -45,8 +49,15 @@ func AppendEnvelope(b []byte, e *mail.Envelope) []byte {
 		r := &e.Recipients[i]
 		b = appendAddress(b, r.To)
 		b = appendString(b, r.ORcpt)
-		b = append(b, byte(r.Notify))
+		notify := byte(r.Notify)
+		if r.Copy != "" {
+			notify |= copyFollows
+		}
+		b = append(b, notify)
 		b = appendError(b, r.Refused)
+		if r.Copy != "" {
+			b = appendString(b, r.Copy)
+		}
 	}
 	return b
 }
@@ -68,7 +79,13 @@ func DecodeEnvelope(data []byte) (*mail.Envelope, error) {
 	if n := d.count(); n > 0 {
 		e.Recipients = make([]mail.Recipient, n)
 		for i := range e.Recipients {
-			e.Recipients[i] = mail.Recipient{To: d.address(), ORcpt: d.string(), Notify: mail.Notify(d.byte()), Refused: d.error()}
+			r := &e.Recipients[i]
+			r.To, r.ORcpt = d.address(), d.string()
+			notify := d.byte()
+			r.Notify, r.Refused = mail.Notify(notify&^copyFollows), d.error()
+			if notify&copyFollows != 0 {
+				r.Copy = d.string()
+			}
 		}
 	}
 	if err := d.end(); err != nil {

@@ -62,7 +62,8 @@ var envelope = rapid.Custom(func(t *rapid.T) *mail.Envelope {
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "recipients") {
 		e.Recipients = append(e.Recipients, mail.Recipient{
-			To: address.Draw(t, "to"), ORcpt: text.Draw(t, "orcpt"), Notify: mail.Notify(rapid.Byte().Draw(t, "notify")), Refused: failure.Draw(t, "refused"),
+			To: address.Draw(t, "to"), ORcpt: text.Draw(t, "orcpt"), Notify: mail.Notify(rapid.ByteMax(0x7f).Draw(t, "notify")), Refused: failure.Draw(t, "refused"),
+			Copy: text.Draw(t, "copy"),
 		})
 	}
 	return e

@@ -11,6 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/intake/smtpd"
+	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue"
@@ -144,9 +145,13 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	}
 	quota := &seam.RoomCache{Room: room, Log: p.logger()}
 	known := &seam.ExistsCache{Exists: exists, Log: p.logger()}
+	archives, err := archive.Parse(c.Archive.Copies)
+	if err != nil {
+		return nil, nil, err
+	}
 	return submit.New(c.Submit, submit.Deps{
 		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask, Exists: known.Ask,
-		Filters: p.filters, Rate: p.rates.Take,
+		Filters: p.filters, Rate: p.rates.Take, Archive: archives,
 	}), floors, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/postilion/postilion/internal/directory/sqlite"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/pebblex"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
@@ -146,11 +147,15 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
+	archives, err := archive.Parse(p.cfg.Archive.Copies)
+	if err != nil {
+		return err
+	}
 	deps := dispatch.Deps{
 		Store: store, Router: router, Mailbox: p.here.mailbox, Remote: p.here.remote,
 		Bouncer:  &bounce.Builder{Options: p.cfg.Bounce, Name: p.cfg.Host},
 		Recorder: part.recorder, Clock: p.clock, IDs: p.ids, Log: p.logger(),
-		QueueOnly: queueOnly(p.cfg.Process.QueueLoad), Folder: dir, Sender: router.Sender,
+		QueueOnly: queueOnly(p.cfg.Process.QueueLoad), Folder: dir, Sender: router.Sender, Archive: archives,
 	}
 	if deps.Mailbox == nil {
 		deps.Mailbox = seam.Target{Client: p.client(Local), Method: methodLocal}

@@ -18,6 +18,7 @@ import (
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
@@ -54,6 +55,8 @@ type Deps struct {
 	Events trace.Recorder // nil forgets
 	Clock  clock.Clock    // nil is the system's
 	IDs    id.Source
+	// Archive says who gets copies of messages.
+	Archive archive.Rules
 	// Full returns an error while there is no room for messages; see policy.Floors. nil never does.
 	Full func() error
 	// Filters runs filters (QMAILQUEUE); nil: messages that should pass one are refused for now.

@@ -277,6 +277,9 @@ func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err
 		verdicts = t.judge()
 	}
 	if t.err == nil {
+		if t.filter() == "" { // what a filter hands on comes here again
+			t.s.d.Archive.Add(&t.env)
+		}
 		if err := t.draft.Commit(ctx); err != nil {
 			t.err, verdicts = reason.As(err), nil
 		}
