@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"directory"},
 	{"blob"},
 	{"stats"},
-	{"trace"},
+	{"trace", "record"},
 	{"serve"},
 	{"rpc"},
 	{"inject"},

@@ -144,6 +144,9 @@ const maxResponse = 12288
 func (s *state) challenge(c []byte) (response []byte, ok bool) {
 	s.put("+ " + base64.StdEncoding.EncodeToString(c))
 	line, err := s.wire.line(maxResponse, s.patience())
+	if err == nil {
+		s.wire.tap.In([]byte("[not recorded]\n"))
+	}
 	switch {
 	case errors.Is(err, errLineTooLong):
 		s.fail("", textTooLong, strconv.Itoa(maxResponse))
@@ -230,16 +233,30 @@ func (s *state) enter(login *session.Login, err error) {
 	}
 	s.login, s.box = login, box
 	s.conn.SetAccount(login.Address)
+	s.wire.tap.Account(login.Address)
 	s.conn.SetState("logged in")
 	n, octets := box.total()
 	s.ok(textLoggedIn, printable(login.Address), s.messages(n), strconv.FormatInt(octets, 10))
 }
 
+// errNoHomes is of a login that nobody should have let in.
+var errNoHomes = errors.New("users of this system have no mailboxes here")
+
 // open locks and lists the mailbox.
 func (s *state) open(login *session.Login) (*box, bool) {
 	path := login.Account.Mailbox
+	s.mailboxes = s.Mailboxes
+	if u := login.Account.System; u != nil {
+		if s.Homes == nil {
+			return nil, s.cannotOpen(errNoHomes)
+		}
+		var err error
+		if s.mailboxes, err = s.Homes(s.ctx, u); err != nil {
+			return nil, s.cannotOpen(err)
+		}
+	}
 	if s.opts.Sessions == 1 {
-		lock, err := s.Mailboxes.Lock(path)
+		lock, err := s.mailboxes.Lock(path)
 		switch {
 		case errors.Is(err, fs.ErrLocked):
 			s.fail("IN-USE", textLocked, printable(err.Error()))
@@ -250,15 +267,15 @@ func (s *state) open(login *session.Login) (*box, bool) {
 			s.unlock = func() { _ = lock.Close() } // closing releases in any case
 		}
 	}
-	if err := s.Mailboxes.Clean(path); err != nil {
+	if err := s.mailboxes.Clean(path); err != nil {
 		return nil, s.cannotOpen(err)
 	}
-	list, err := s.Mailboxes.Scan(path)
+	list, err := s.mailboxes.Scan(path)
 	if err == nil {
-		err = s.Mailboxes.Identify(path, list, s.opts.UIDL)
+		err = s.mailboxes.Identify(path, list, s.opts.UIDL)
 	}
 	if err == nil {
-		list, err = s.Mailboxes.Measure(s.ctx, path, list)
+		list, err = s.mailboxes.Measure(s.ctx, path, list)
 	}
 	if err != nil {
 		return nil, s.cannotOpen(err)

@@ -17,7 +17,9 @@ import (
 	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
+	"github.com/postilion/postilion/internal/record"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/trace"
 )
@@ -83,8 +85,12 @@ type Deps struct {
 	Logins    *session.Logins
 	Holders   *session.Table
 	Mailboxes *maildir.Store
+	// Homes reaches the mailbox of an account of this system's users; nil where they have none.
+	Homes func(ctx context.Context, user *directory.SystemUser) (*maildir.Store, error)
 	Clock     clock.Clock
 	Recorder  trace.Recorder
+	// Record writes dialogues down on demand; nil never does.
+	Record *record.Book
 	// TLS returns the present configuration for STLS; nil, or a nil result, does not offer it.
 	TLS func() *tls.Config
 }

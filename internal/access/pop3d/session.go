@@ -11,6 +11,7 @@ import (
 
 	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/auth"
+	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/trace"
@@ -28,6 +29,7 @@ type state struct {
 	user      string // of USER, until PASS
 	box       *box   // nil before login
 	login     *session.Login
+	mailboxes *maildir.Store // where login's mailbox is
 	hold      *session.Hold
 	unlock    func() // releases the lock file; nil without
 
@@ -42,6 +44,7 @@ type state struct {
 func newSession(ctx context.Context, h *Handler, c *serve.Conn) *state {
 	s := &state{Handler: h, ctx: ctx, conn: c, lang: h.language, begun: time.Now()}
 	s.wire = newWire(c.Conn, h.opts.WriteTimeout)
+	s.wire.tap = h.Record.Begin("pop3", c.ID, c.Client.Addr())
 	keepAlive(c.Conn)
 	return s
 }
@@ -49,6 +52,7 @@ func newSession(ctx context.Context, h *Handler, c *serve.Conn) *state {
 // run talks until the session ends.
 func (s *state) run() {
 	defer s.end()
+	defer s.wire.tap.End()
 	defer context.AfterFunc(s.ctx, s.wire.wake)()
 	// Trouble in finding out is told at the login, and keeps nobody from the greeting.
 	if err := s.Logins.Auth.Allowed(s.ctx, s.conn.Client.Addr()); err != nil && reason.As(err).Reason == auth.Blocked.Reason {
@@ -68,6 +72,7 @@ func (s *state) run() {
 		if err != nil {
 			s.fail("", textTooLong, strconv.Itoa(s.opts.LineLimit))
 		} else {
+			s.wire.tap.InCommand(line)
 			s.command(line)
 		}
 		s.checkLimits()

@@ -149,7 +149,7 @@ func (s *state) cmdTop(arg string) bool {
 // send sends a message whole, or its header and so many lines.
 func (s *state) send(i int, lines int64) {
 	e, number := &s.box.list[i], strconv.Itoa(i+1)
-	f, err := s.Mailboxes.Open(s.box.path, e)
+	f, err := s.mailboxes.Open(s.box.path, e)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.fail("", textGone, number)
 		return
@@ -232,7 +232,7 @@ func (s *state) cmdQuit() {
 			c.Seen = append(c.Seen, e)
 		}
 	}
-	removed, err := s.Mailboxes.Apply(s.box.path, c)
+	removed, err := s.mailboxes.Apply(s.box.path, c)
 	for _, e := range removed {
 		s.Recorder.Record(s.about(trace.Expunged, e))
 	}

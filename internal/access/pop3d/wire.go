@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/postilion/postilion/internal/record"
 )
 
 // wire is a connection's lines: reading within limits and deadlines, replies gathered
@@ -27,6 +29,8 @@ type wire struct {
 
 	in, out atomic.Int64 // bytes
 	dead    bool         // an answer could not be sent
+
+	tap *record.Tap // takes the dialogue where an operator wants it; else nil
 }
 
 var (
@@ -66,6 +70,7 @@ func (w *wireWriter) Write(p []byte) (int, error) {
 	(*wire)(w).writeWithin(w.writeIn)
 	n, err := w.conn.Write(p)
 	w.out.Add(int64(n))
+	w.tap.Out(p[:n])
 	if err != nil {
 		w.dead = true
 	}

@@ -122,6 +122,7 @@ func (v *wire) Write(p []byte) (int, error) {
 func (w *contentWriter) block(p []byte) (int, error) {
 	w.s.arm(w.s.t.o.BlockTimeout)
 	n, err := w.s.conn.Write(p)
+	w.s.rec.Out(p[:n])
 	if err != nil {
 		w.broken = w.s.broken(err)
 	}

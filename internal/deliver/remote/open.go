@@ -46,14 +46,14 @@ func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
 	h.addrs = slices.DeleteFunc(awake, func(x netip.AddrPort) bool {
 		return x == to || slices.ContainsFunc(failures, func(f netx.Failure) bool { return f.To == x })
 	})
-	s := t.newSession(a.key, conn, h, to)
+	s := a.recorded(t.newSession(a.key, conn, h, to))
 	s.tap = a.tap()
 	f, ok := s.begin(ctx, h, a.key.tls)
 	var broken *tlsError
 	if !ok && a.key.tls == route.TLSOpportunistic && !a.key.required && errors.As(f.err, &broken) && ctx.Err() == nil {
 		// RFC 7435: rather in plain text than not at all, on a connection of its own.
 		if conn, err = t.deps.Dial(ctx, to); err == nil {
-			s = t.newSession(a.key, conn, h, to)
+			s = a.recorded(t.newSession(a.key, conn, h, to))
 			s.tap = a.tap()
 			s.plain = "STARTTLS failed: " + smtp.Text(broken.Error(), 200)
 			f, ok = s.begin(ctx, h, route.TLSNone)

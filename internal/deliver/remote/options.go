@@ -12,6 +12,7 @@ import (
 
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/record"
 )
 
 // Options steer deliveries to other hosts. Zero values mean the defaults.
@@ -62,6 +63,8 @@ type Deps struct {
 	// Own reports whether mail sent to this address would come back to this program; nil means any
 	// address of this host at port 25.
 	Own func(netip.AddrPort) bool
+	// Record writes dialogues down on demand; nil never does.
+	Record *record.Book
 	// Dial opens a connection; nil means a netx.Dialer with the Options.
 	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Dialogue returns what is told each line of the sessions that carry a message, "<<< " or ">>> "

@@ -77,7 +77,7 @@ func (a *attempt) sendQMQP(ctx context.Context, from mail.Address, who []int) de
 			last = err
 			continue
 		}
-		s := a.t.newSession(a.key, conn, &host{name: netx.FormatLiteral(server.Addr())}, server)
+		s := a.recorded(a.t.newSession(a.key, conn, &host{name: netx.FormatLiteral(server.Addr())}, server))
 		defer s.close()
 		return s.qmqp(ctx, a, from, who)
 	}

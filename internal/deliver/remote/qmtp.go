@@ -41,7 +41,7 @@ func (a *attempt) openQMTP(ctx context.Context, h *host, addrs []netip.AddrPort)
 	switch {
 	case conn != nil:
 		a.hosts = nil // vector 22: no other host after this one
-		s := a.t.newSession(a.key, conn, h, to)
+		s := a.recorded(a.t.newSession(a.key, conn, h, to))
 		s.qmtp = true
 		return s, failure{}
 	case ctx.Err() != nil:
@@ -191,6 +191,7 @@ type blocks struct{ s *session }
 func (b blocks) Write(p []byte) (int, error) {
 	b.s.arm(b.s.t.o.BlockTimeout)
 	n, err := b.s.conn.Write(p)
+	b.s.rec.Out(p[:n])
 	if err != nil {
 		return n, b.s.broken(err)
 	}
@@ -204,6 +205,7 @@ func (s *session) answerQMTP() (v deliver.Verdict, err error) {
 	if err != nil {
 		return v, s.broken(err)
 	}
+	s.rec.In(append(p[:len(p):len(p)], '\n'))
 	return s.verdictQMTP(p)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postilion/postilion/internal/record"
 	"github.com/postilion/postilion/internal/smtp"
 )
 
@@ -34,6 +35,8 @@ type session struct {
 	tls   string // describes the protection, see deliver.Verdict
 	plain string // why there is none though the other side offered it
 	qmtp  bool   // it speaks QMTP
+
+	rec *record.Tap // writes the dialogue of this attempt down where an operator wants it; else nil
 
 	messages int
 	reused   bool // it came out of the pool and has not yet answered
@@ -115,6 +118,11 @@ func (s *session) flush() error {
 		s.tell(s.out)
 	}
 	_, err := s.conn.Write(s.out)
+	if s.secret {
+		s.rec.Out([]byte("[not recorded]\n"))
+	} else {
+		s.rec.Out(s.out)
+	}
 	s.out = s.out[:0]
 	return err
 }
@@ -131,12 +139,26 @@ func (s *session) reply(d time.Duration) (smtp.Reply, error) {
 	if err != nil {
 		return r, s.broken(err)
 	}
+	if s.rec != nil {
+		s.rec.In([]byte(r.Verbatim(maxRemote) + "\n"))
+	}
 	if s.tap != nil {
 		for line := range strings.SplitSeq(r.Verbatim(maxRemote), "\n") {
 			s.tap("<<< " + clean(line))
 		}
 	}
 	return r, nil
+}
+
+// recorded begins to write the dialogue of an attempt down, where somebody wants it.
+func (a *attempt) recorded(s *session) *session {
+	if s.rec = a.t.deps.Record.Begin("remote", a.job.Attempt, s.addr.Addr()); s.rec != nil {
+		s.rec.Account(a.job.Envelope.Account)
+		for _, i := range a.pending {
+			s.rec.To(a.to(i).String())
+		}
+	}
+	return s
 }
 
 // tell passes the commands on that are about to be sent.

@@ -172,7 +172,7 @@ func (a *attempt) run(ctx context.Context) {
 		}
 	}
 	if s != nil {
-		s.tap = nil
+		s.tap, s.rec = nil, nil
 		a.t.idle.put(s)
 	}
 }
@@ -183,7 +183,7 @@ func (a *attempt) session(ctx context.Context) *session {
 	if !a.fresh {
 		if s := a.t.idle.get(a.key); s != nil {
 			s.reused, s.tap = true, a.tap()
-			return s
+			return a.recorded(s)
 		}
 	}
 	if !a.looked {

@@ -112,6 +112,7 @@ func (s *session) authenticated(who auth.Identity, err error) {
 	if err == nil && who.Account != 0 {
 		s.src.Account, s.src.AccountID = who.Address, who.Account
 		s.c.SetAccount(who.Address)
+		s.tap.Account(who.Address)
 		s.protocol()
 		s.errors = 0
 		s.say(235, "2.7.0", "welcome")
@@ -160,6 +161,9 @@ func (x *exchange) ask(challenge []byte) ([]byte, error) {
 	b = base64.StdEncoding.AppendEncode(b, challenge)
 	s.said(append(b, '\r', '\n'))
 	line, err := s.readLine(maxAuthLine, s.srv.o.IdleTimeout)
+	if err == nil {
+		s.tap.In([]byte("[not recorded]\n"))
+	}
 	switch {
 	case err == errTooLong:
 		return nil, reason.AuthTooLong

@@ -177,6 +177,9 @@ func (s *session) rcpt(arg string) {
 		s.refuse(e)
 		return
 	}
+	if s.tap != nil {
+		s.tap.To(r.To.String())
+	}
 	if e := s.check.Recipient(s.ctx, &s.src); e != nil {
 		s.tx.Refused(e, r.To)
 		s.refused(e)

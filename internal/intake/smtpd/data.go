@@ -46,6 +46,7 @@ func (s *session) data(arg string) {
 		}
 		out, n, end := body.Data(p)
 		s.tx.Write(out)
+		s.tap.In(p[:n])
 		s.r += n
 		left, done = len(p)-n, end
 	}
@@ -118,6 +119,7 @@ func (s *session) chunk(size int64, take bool) bool {
 		}
 		p = p[:min(int64(len(p)), size)]
 		size -= int64(len(p))
+		s.tap.In(p)
 		s.r += len(p)
 		for take && len(p) > 0 {
 			out, n := s.body.Chunk(p)

@@ -10,6 +10,7 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/record"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/smtp"
 	"github.com/postilion/postilion/internal/submit"
@@ -30,6 +31,8 @@ type Deps struct {
 	// ETRN starts the delivery of what waits for a domain (RFC 1985), where the client may ask for it,
 	// and tells how many messages that is. nil: not offered.
 	ETRN func(ctx context.Context, who *submit.Source, domain string) (waiting int, err error)
+	// Record writes dialogues down on demand; nil never does.
+	Record *record.Book
 	// Clients tells what is known of a client; nil for nothing.
 	Clients *client.Checker
 }

@@ -54,6 +54,7 @@ func newSession(srv *Server, c *serve.Conn) *session {
 	if state := c.TLS(); state != nil {
 		s.src.TLS = describeTLS(state)
 	}
+	s.tap = srv.d.Record.Begin(srv.role, c.ID, c.Client.Addr())
 	return s
 }
 
@@ -72,6 +73,7 @@ func (s *session) serve(ctx context.Context) {
 			if err == errTooLong {
 				s.refuse(reason.LineTooLong.With(strconv.Itoa(s.srv.o.MaxLine)))
 			} else {
+				s.tap.InCommand(line)
 				s.command(string(line))
 			}
 			s.limits()
@@ -82,6 +84,7 @@ func (s *session) serve(ctx context.Context) {
 	}
 	s.reset()
 	s.close()
+	s.tap.End()
 	s.record()
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postilion/postilion/internal/record"
 	"github.com/postilion/postilion/internal/serve"
 )
 
@@ -18,6 +19,7 @@ type wire struct {
 	c   *serve.Conn
 	raw net.Conn // below TLS; deadlines are set here
 	srv *Server
+	tap *record.Tap // takes the dialogue where an operator wants it; else nil
 
 	buf    []byte // small, or *pooled
 	r, w   int    // buf[r:w] is unread
@@ -220,6 +222,7 @@ func (w *wire) flush() {
 	if w.werr == nil && len(*w.out) > 0 {
 		w.arm(w.srv.o.IdleTimeout)
 		_, w.werr = w.c.Write(*w.out)
+		w.tap.Out(*w.out)
 	}
 	if cap(*w.out) <= 8*outBuffer {
 		w.srv.out.Put(w.out)
