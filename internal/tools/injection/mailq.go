@@ -255,7 +255,7 @@ func Qread(ctx context.Context, e *tool.Env) int {
 			return
 		}
 		b := w.Accepted.UTC().AppendFormat(nil, "2 Jan 2006 15:04:05 GMT")
-		b = fmt.Appendf(b, "  #%d  %d  <%s> ", number, w.Size, qmail.AppendLogSafe(nil, w.From))
+		b = fmt.Appendf(b, "  #%d  %d  <%s> ", number, w.Size, listed(w.From))
 		for i := range w.Recipients {
 			if w.Recipients[i].State == "failed" {
 				b = append(b, " bouncing"...)
@@ -273,7 +273,7 @@ func Qread(ctx context.Context, e *tool.Env) int {
 			if r.Dest == "mailbox" || r.Dest == "forward" || strings.HasPrefix(r.Dest, "user") {
 				channel = "local"
 			}
-			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, channel, qmail.AppendLogSafe(nil, r.To))
+			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, channel, listed(r.To))
 		}
 		out.Write(b)
 	})
@@ -286,4 +286,15 @@ func Qread(ctx context.Context, e *tool.Env) int {
 		return e.Fatal(tool.Temporary, a.Text)
 	}
 	return tool.OK
+}
+
+// listed returns an address as qmail-qread lists it: bytes that are not printable ASCII as "_".
+func listed(address string) []byte {
+	b := []byte(address)
+	for i, c := range b {
+		if c < 32 || c > 126 {
+			b[i] = '_'
+		}
+	}
+	return b
 }

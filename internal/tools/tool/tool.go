@@ -8,10 +8,10 @@ package tool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,21 +228,33 @@ var errTexts = map[syscall.Errno]string{
 	syscall.ESRCH: "no such process", syscall.ENOTEMPTY: "directory not empty", syscall.EDEADLK: "operation would cause deadlock",
 }
 
-// ErrText returns an error as the family words it, without the names of calls and files that
-// package os puts before it: its callers name the file themselves.
+// ErrText returns an error as the family words it, without the names of calls and files that the
+// system's packages put before it: its callers name the file themselves. What other packages
+// say stays as it is.
 func ErrText(err error) string {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		if t, ok := errTexts[errno]; ok {
+	switch x := err.(type) {
+	case syscall.Errno:
+		if t, ok := errTexts[x]; ok {
 			return t
 		}
-		return errno.Error()
+		return x.Error()
+	case *fs.PathError:
+		return ErrText(x.Err)
+	case *os.LinkError:
+		return ErrText(x.Err)
+	case *os.SyscallError:
+		return ErrText(x.Err)
+	case *net.OpError:
+		return ErrText(x.Err)
+	case interface{ Unwrap() []error }:
+		return ErrText(x.Unwrap()[0])
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	switch err {
+	case fs.ErrNotExist:
 		return "file does not exist"
-	case errors.Is(err, fs.ErrPermission):
+	case fs.ErrPermission:
 		return "permission denied"
-	case errors.Is(err, fs.ErrExist):
+	case fs.ErrExist:
 		return "file already exists"
 	}
 	return err.Error()
