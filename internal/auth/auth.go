@@ -56,6 +56,7 @@ type Identity struct {
 	Account uint64 // the account's id
 	Address string // the account's address
 	Device  string // the app password's name; "" for the account's own
+	User    string // the name of the user of this system that the account is; "" for others
 }
 
 // Errors, tested for by their Reason.

@@ -89,7 +89,20 @@ type Account struct {
 	Mailbox       string       `json:"mailbox"`                  // the Maildir's path below the data folder's mail/
 	Tenant        uint64       `json:"tenant,omitempty"`
 	Created       time.Time    `json:"created"`
+	// System is who owns the mailbox where it lies in the home of a user of this system; nil otherwise.
+	System *SystemUser `json:"system,omitempty"`
 }
+
+// SystemUser is a user of this system.
+type SystemUser struct {
+	Name string `json:"name"`
+	UID  uint32 `json:"uid"`
+	GID  uint32 `json:"gid"`
+	Home string `json:"home"` // absolute: the account's Mailbox is below it
+}
+
+// SystemID is the id of the account of a user of this system. No account of a directory has it.
+func SystemID(uid uint32) uint64 { return 1<<62 | uint64(uid) }
 
 // Alias sends an address on to others.
 type Alias struct {

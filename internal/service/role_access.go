@@ -9,6 +9,7 @@ import (
 	"github.com/postilion/postilion/internal/access/pop3d"
 	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
@@ -34,6 +35,14 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	boxes := maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: mail, Barrier: &fs.Barrier{FS: mail}, Clock: p.clock})
 	holders := new(session.Table)
 	logins := &session.Logins{Auth: p.authService(), Directory: p.reader()}
+	users, err := p.runas()
+	if err != nil {
+		return err
+	}
+	if users != nil {
+		accounts := p.systemAccounts()
+		logins.System = func(name string) (*directory.Account, bool, error) { return accounts.Find(name, "") }
+	}
 	handlers := map[string]*swapHandler{}
 	for name := range accessServices {
 		handlers[name] = new(swapHandler)
@@ -50,7 +59,7 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 			}
 		}
 		stls := cert.config(c.TLS)
-		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Clock: p.clock, Recorder: part.recorder,
+		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users), Clock: p.clock, Recorder: part.recorder,
 			TLS: func() *tls.Config { return stls }}
 		return func() {
 			for name, group := range accessServices {

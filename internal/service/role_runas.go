@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,11 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/deliver/runas"
+	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/directory/passwd"
+	"github.com/postilion/postilion/internal/directory/sysuser"
+	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/rpc"
 )
 
@@ -155,4 +161,48 @@ func giveUpRights() error {
 		}
 	}
 	return syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), limitedMark))
+}
+
+// systemAccounts makes accounts of this system's users.
+func (p *process) systemAccounts() *passwd.Source {
+	s := &passwd.Source{Users: sysuser.New(sysuser.Options{}), Maildir: cmp.Or(p.cfg.RunAs.MaildirPath, "Maildir")}
+	for _, d := range []string{p.cfg.Auth.DefaultDomain, p.cfg.Host} {
+		if d != "" {
+			s.Domains = append(s.Domains, d)
+		}
+	}
+	return s
+}
+
+// systemUsers are this system's users with their passwords, for role auth; nil where none are served.
+func (p *process) systemUsers() secrets.SystemUsers {
+	if !p.cfg.RunAs.Enabled {
+		return nil
+	}
+	s := systemUsers{Source: p.systemAccounts()}
+	if p.has(Local) && p.has(Access) { // all in one process
+		s.Passwords = systemPasswords()
+	} else {
+		s.Passwords = p.runasClient()
+	}
+	return s
+}
+
+type systemUsers struct {
+	*passwd.Source
+	runas.Passwords
+}
+
+// homes returns how the mailboxes in users' homes are reached.
+func (p *process) homes(users runas.Service) func(context.Context, *directory.SystemUser) (*maildir.Store, error) {
+	if users == nil {
+		return nil
+	}
+	return func(ctx context.Context, u *directory.SystemUser) (*maildir.Store, error) {
+		files, err := users.Files(ctx, runas.User{Name: u.Name, UID: u.UID, GID: u.GID, Home: u.Home})
+		if err != nil {
+			return nil, err
+		}
+		return maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: files, Barrier: &fs.Barrier{FS: files}, Clock: p.clock}), nil
+	}
 }

@@ -86,9 +86,9 @@ type Deps struct {
 	Holders   *session.Table
 	Mailboxes *maildir.Store
 	// Homes reaches the mailbox of an account of this system's users; nil where they have none.
-	Homes func(ctx context.Context, user *directory.SystemUser) (*maildir.Store, error)
-	Clock     clock.Clock
-	Recorder  trace.Recorder
+	Homes    func(ctx context.Context, user *directory.SystemUser) (*maildir.Store, error)
+	Clock    clock.Clock
+	Recorder trace.Recorder
 	// Record writes dialogues down on demand; nil never does.
 	Record *record.Book
 	// TLS returns the present configuration for STLS; nil, or a nil result, does not offer it.

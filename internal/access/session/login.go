@@ -9,11 +9,13 @@ import (
 	"github.com/postilion/postilion/internal/reason"
 )
 
-// Logins turns credentials into accounts. Both fields are needed. Auth records each
+// Logins turns credentials into accounts. Auth and Directory are needed. Auth records each
 // try, of all protocols, so that nothing here does.
 type Logins struct {
 	Auth      auth.Service
 	Directory directory.Reader
+	// System finds the accounts of this system's users; nil where they have none.
+	System func(name string) (*directory.Account, bool, error)
 }
 
 // Login is a successful login.
@@ -47,6 +49,9 @@ func (l *Logins) finish(ctx context.Context, identity auth.Identity, err error) 
 }
 
 func (l *Logins) account(ctx context.Context, identity auth.Identity) (*directory.Account, error) {
+	if identity.User != "" {
+		return l.system(identity)
+	}
 	account, err := l.Directory.Account(ctx, identity.Account)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
@@ -54,6 +59,21 @@ func (l *Logins) account(ctx context.Context, identity auth.Identity) (*director
 	case err != nil:
 		return nil, reason.DirectoryUnavailable.Because(err)
 	case account.Disabled || account.Mailbox == "":
+		return nil, auth.Failed
+	}
+	return account, nil
+}
+
+// system finds the account of a user of this system.
+func (l *Logins) system(identity auth.Identity) (*directory.Account, error) {
+	if l.System == nil {
+		return nil, auth.Failed
+	}
+	account, ok, err := l.System(identity.User)
+	switch {
+	case err != nil:
+		return nil, reason.DirectoryUnavailable.Because(err)
+	case !ok || account.ID != identity.Account:
 		return nil, auth.Failed
 	}
 	return account, nil

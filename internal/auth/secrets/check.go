@@ -41,6 +41,7 @@ type who struct {
 	usable  bool // there is such an account, and it is not disabled
 	address string
 	tenant  uint64
+	system  string // the name of the user of this system that it is; "" for accounts of the directory
 }
 
 // resolve finds a user name's account. The error is temporary; an unknown user is none.
@@ -50,12 +51,41 @@ func (s *Service) resolve(ctx context.Context, user string) (who, error) {
 		return w, nil
 	}
 	a := mail.ParseAddress(user)
+	said := a.Domain
 	if !strings.Contains(user, "@") {
-		a.Domain = s.o.DefaultDomain
+		a.Local, a.Domain, said = user, s.o.DefaultDomain, ""
 	}
-	if a.Domain == "" || a.Local == "" {
+	if a.Local == "" {
 		return w, nil
 	}
+	if a.Domain != "" {
+		found, err := s.inDirectory(ctx, w, a)
+		if err != nil || found.account != 0 {
+			return found, err
+		}
+	}
+	return s.inSystem(w, a.Local, said)
+}
+
+// inSystem looks for a user of this system.
+func (s *Service) inSystem(w who, name, domain string) (who, error) {
+	if s.system == nil {
+		return w, nil
+	}
+	account, ok, err := s.system.Find(name, domain)
+	if err != nil {
+		return w, reason.DirectoryUnavailable.Because(err)
+	}
+	if !ok {
+		return w, nil
+	}
+	w.account, w.address, w.system, w.usable = account.ID, account.Address.String(), name, true
+	w.name = strings.ToLower(w.address)
+	return w, nil
+}
+
+// inDirectory looks for an account of the directory.
+func (s *Service) inDirectory(ctx context.Context, w who, a mail.Address) (who, error) {
 	f, err := s.directory.Find(ctx, a.Domain, []string{a.Local})
 	if errors.Is(err, directory.ErrNotFound) {
 		return w, nil
@@ -117,7 +147,7 @@ func (at *attempt) finish(ctx context.Context, device string, err error) (auth.I
 	var id auth.Identity
 	failed := false
 	if err == nil {
-		id = auth.Identity{Account: at.who.account, Address: at.who.address, Device: device}
+		id = auth.Identity{Account: at.who.account, Address: at.who.address, Device: device, User: at.who.system}
 		s.guard.succeeded(at.Client, at.who.subject, now)
 		if device != "" {
 			s.mu.Lock()
@@ -187,6 +217,9 @@ func (s *Service) verify(ctx context.Context, at *attempt, password string) (dev
 	}
 	account := at.who.account
 	at.guess = s.recent.guess(account, password)
+	if at.who.system != "" {
+		return "", s.verifySystem(ctx, at.who.system, password)
+	}
 	var c credential
 	var f *form
 	var epoch uint64
@@ -213,6 +246,28 @@ func (s *Service) verify(ctx context.Context, at *attempt, password string) (dev
 	}
 	s.recent.put(account, epoch, at.Protocol, password, "")
 	return "", nil
+}
+
+// verifySystem checks the password of a user of this system. It is never remembered: who changes it need not
+// tell us. A failure computes a hash besides, as every other does.
+func (s *Service) verifySystem(ctx context.Context, name, password string) error {
+	var right bool
+	var trouble error
+	err := s.hasher.run(ctx, s.hasher.memory, func() {
+		if right, trouble = s.system.Check(ctx, name, password); !right {
+			s.hasher.idle(password)
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case trouble != nil:
+		s.log.Error("auth: the password of a user of this system cannot be checked", "user", name, "err", trouble)
+		return reason.As(trouble)
+	case !right:
+		return auth.Failed
+	}
+	return nil
 }
 
 // stored reads the form that is stored, nil for none.

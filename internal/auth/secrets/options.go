@@ -44,10 +44,22 @@ type Deps struct {
 	Directory directory.Reader
 	// Blocks lists the operator's blocks (directory.Admin.Blocks), asked for at most once a
 	// second; nil means there are none.
-	Blocks   func(ctx context.Context) ([]directory.Block, error)
+	Blocks func(ctx context.Context) ([]directory.Block, error)
+	// System are the accounts of this system's users; nil means there are none. A user name is
+	// looked for in the directory first.
+	System   SystemUsers
 	Clock    clock.Clock    // nil: the system's
 	Recorder trace.Recorder // takes each login's event; nil forgets
 	Log      *slog.Logger   // nil forgets
+}
+
+// SystemUsers know the users of this system and their passwords.
+type SystemUsers interface {
+	// Find returns the account of a user name, said with a domain or without. The error is trouble in
+	// finding out.
+	Find(name, domain string) (*directory.Account, bool, error)
+	// Check reports whether the password is the user's. The error is trouble in finding out.
+	Check(ctx context.Context, name, password string) (bool, error)
 }
 
 // Validate tells everything that is wrong with o, each line naming its key.

@@ -29,6 +29,7 @@ const flushEvery = 5 * time.Second
 type Service struct {
 	o         Options
 	directory directory.Reader
+	system    SystemUsers
 	clock     clock.Clock
 	recorder  trace.Recorder
 	log       *slog.Logger
@@ -72,7 +73,7 @@ func open(ctx context.Context, o Options, d Deps, noSync bool) (*Service, error)
 		d.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		o: o, directory: d.Directory, clock: d.Clock, recorder: d.Recorder, log: d.Log,
+		o: o, directory: d.Directory, system: d.System, clock: d.Clock, recorder: d.Recorder, log: d.Log,
 		hasher: newHasher(o), recent: newRecent(o.CacheTTL), guard: newGuard(o, trusted),
 		blocks: newBlocks(d.Blocks, d.Log), used: map[appKey]use{}, stopped: make(chan struct{}),
 	}
