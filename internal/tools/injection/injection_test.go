@@ -352,8 +352,8 @@ func TestTheQueueIsListedInBothForms(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"mailq"}, "21 Nov 2026 19:26:00 GMT  #1882517150680224620  6  <a@mx.test> \n\tremote\tx@[127.0.0.2]\n  done\tlocal\tdone@b.c\n" +
-			"21 Nov 2026 19:27:00 GMT  #1882517150834093880  12345  <> \n\tremote\tb/@c.d\n"},
+		{[]string{"mailq"}, "21 Nov 2026 19:26:00 GMT  #1882517150833004763  6  <a@mx.test> \n\tremote\tx@[127.0.0.2]\n  done\tlocal\tdone@b.c\n" +
+			"21 Nov 2026 19:27:00 GMT  #1882517151208220106  12345  <> \n\tremote\tb_@c.d\n"},
 		{[]string{"sendmail", "-bp"}, "\t\tdefault (1 request)\n-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n" +
 			"06h01dfynw000016wm4b72tgvc        6 Sat Nov 21 14:26 a@mx.test\n                 (Deferred: Connection refused)\n\t\t\t\t\t x@[127.0.0.2]\n" +
 			"\t\tbulk (1 request)\n-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n" +
@@ -362,7 +362,7 @@ func TestTheQueueIsListedInBothForms(t *testing.T) {
 			"06h01dfynw000016wm4b72tgvc        6 Sat Nov 21 14:26 a@mx.test\n                 (Deferred: Connection refused)\n\t\t\t\t\t x@[127.0.0.2]\n\t\tTotal requests: 1\n"},
 		{[]string{"mailq", "-q!I06h", "--sendmail"}, "the queue is empty\n\t\tTotal requests: 0\n"},
 		{[]string{"mailq", "-v", "-qSa@"}, "\t\tdefault (1 request)\n-----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------\n" +
-			"06h01dfynw000016wm4b72tgvc        6          0  Nov 21 14:26 a@mx.test\n\t\t\t\t\t x@[127.0.0.2]\n\t\t (Deferred: Connection refused)\n\t\tTotal requests: 1\n"},
+			"06h01dfynw000016wm4b72tgvc        6          0 Nov 21 14:26 a@mx.test\n\t\t\t\t\t x@[127.0.0.2]\n\t\t (Deferred: Connection refused)\n\t\tTotal requests: 1\n"},
 	} {
 		w := newWorld(t)
 		w.server.output = listing
@@ -457,7 +457,7 @@ func TestSubjectsAndDatesArePutBefore(t *testing.T) {
 		t.Error(code, w.errs.String(), w.one().content)
 	}
 	w = newWorld(t)
-	if code := w.run("x\n", "predate", "cat"); code != 0 || w.out.String() != "Date: 21 Nov 2026 14:33:36 -0500\nx\n" && w.out.String() != "Date: 21 Nov 2026 14:34:36 -0500\nx\n" {
+	if code := w.run("x\n", "predate", "cat"); code != 0 || w.out.String() != "Date: 21 Nov 2026 14:34:36 -0500\nx\n" {
 		t.Error(code, w.out.String())
 	}
 	if code := w.run("x\n", "predate", "sh", "-c", "exit 7"); code != 7 {
