@@ -51,6 +51,10 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
+	book, err := p.newBook(part)
+	if err != nil {
+		return err
+	}
 	part.prepare = func(c *config.Config) (func(), error) {
 		checkers := map[string]*client.Checker{}
 		for name, group := range accessServices {
@@ -59,7 +63,7 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 			}
 		}
 		stls := cert.config(c.TLS)
-		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users), Clock: p.clock, Recorder: part.recorder,
+		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users), Clock: p.clock, Recorder: part.recorder, Record: book,
 			TLS: func() *tls.Config { return stls }}
 		return func() {
 			for name, group := range accessServices {

@@ -44,6 +44,10 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
+	book, err := p.newBook(part)
+	if err != nil {
+		return err
+	}
 	for _, name := range netstringServices {
 		handlers[name] = new(swapHandler)
 	}
@@ -62,7 +66,7 @@ func (p *process) startSMTPD(_ context.Context, part *part) error {
 		if err != nil {
 			return nil, err
 		}
-		deps := smtpd.Deps{Submit: submitter, Auth: service, Events: part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.etrn,
+		deps := smtpd.Deps{Submit: submitter, Auth: service, Events: part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.etrn, Record: book,
 			TLS: func() *tls.Config { return starttls }}
 		fresh, checkers, err := p.netstrings(c, part, guests, lists, submitter, floors)
 		if err != nil {

@@ -111,14 +111,18 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	target, err := remote.New(p.cfg.Remote, remote.Deps{Resolver: resolver, Dialogue: dialogue(part.watch, p.clock)})
+	book, err := p.newBook(part)
+	if err != nil {
+		return err
+	}
+	target, err := remote.New(p.cfg.Remote, remote.Deps{Resolver: resolver, Record: book, Dialogue: dialogue(part.watch, p.clock)})
 	if err != nil {
 		return err
 	}
 	part.close = append(part.close, target.Close)
 	p.here.remote, p.here.hosts = p.remoteTarget(target), target
 	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, p.here.remote), seam.HostsHandlers(target), watchHandlers(part.watch))
-	part.admin = seam.HostsHandlers(target)
+	part.admin = seam.Handlers(part.admin, seam.HostsHandlers(target))
 	return nil
 }
 
