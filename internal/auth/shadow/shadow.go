@@ -22,6 +22,9 @@ type Options struct {
 	// cannot be checked.
 	Match func(form, password string) (bool, error)
 	Now   func() time.Time // nil is the system's
+	// Helpers are programs that check what Match cannot, as unix_chkpwd(8) does; nil is that of the system
+	// where Path is "", and else none: it knows the system's own file only.
+	Helpers []string
 }
 
 // atOnce bounds the passwords that are checked at the same time.
@@ -29,10 +32,11 @@ const atOnce = 4
 
 // Passwords is the file. It is safe for concurrent use.
 type Passwords struct {
-	file  reread.File[map[string]entry]
-	match func(form, password string) (bool, error)
-	now   func() time.Time
-	slots chan struct{}
+	file    reread.File[map[string]entry]
+	match   func(form, password string) (bool, error)
+	now     func() time.Time
+	helpers []string
+	slots   chan struct{}
 }
 
 // entry is one line: the form of the password, and the day on which the account ends.
@@ -45,11 +49,14 @@ type entry struct {
 func New(o Options) *Passwords {
 	if o.Path == "" {
 		o.Path = "/etc/shadow"
+		if o.Helpers == nil {
+			o.Helpers = helpers
+		}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	p := &Passwords{match: o.Match, now: o.Now, slots: make(chan struct{}, atOnce)}
+	p := &Passwords{match: o.Match, now: o.Now, helpers: o.Helpers, slots: make(chan struct{}, atOnce)}
 	p.file.Path, p.file.Parse, p.file.Now = o.Path, parse, o.Now
 	return p
 }
@@ -86,7 +93,7 @@ func (p *Passwords) Check(ctx context.Context, user, password string) (bool, err
 	}
 	e, ok := all[user]
 	// "!" and "*" begin what no password matches.
-	if !ok || password == "" || e.form == "" || strings.ContainsAny(e.form[:1], "!*") || e.form == "x" {
+	if !ok || password == "" || strings.IndexByte(password, 0) >= 0 || e.form == "" || strings.ContainsAny(e.form[:1], "!*") || e.form == "x" {
 		return false, nil
 	}
 	if e.expires >= 0 && p.now().Unix()/86400 >= e.expires {
@@ -100,6 +107,9 @@ func (p *Passwords) Check(ctx context.Context, user, password string) (bool, err
 	}
 	right, err := p.match(e.form, password)
 	if err != nil {
+		if right, known, err := p.ask(ctx, user, password); known {
+			return right, err
+		}
 		return false, fmt.Errorf("the password of %s in %s: %w", user, p.file.Path, err)
 	}
 	return right, nil
