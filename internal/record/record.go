@@ -205,6 +205,8 @@ type Tap struct {
 	pending []byte // until a rule matches
 	cut     bool   // pending is full
 	secret  bool   // what comes in is not written
+	begun   []byte // a line whose end has not yet come
+	from    byte   // its direction
 
 	account, to []string
 }
@@ -331,23 +333,44 @@ func (t *Tap) note(s string) { t.emit(t.line('*', []byte(s), ' ')) }
 // End tells that the session is over.
 func (t *Tap) End() {
 	if t != nil {
+		t.broken()
 		t.note("[EOF]")
 	}
 }
 
-// pieces writes each line; one that is not complete has a "+" behind it.
+// pieces writes each line when it is complete; one that the other side cuts short, and one that
+// is long, has a "+" behind it.
 func (t *Tap) pieces(direction byte, p []byte) {
+	if t.from != direction {
+		t.broken()
+		t.from = direction
+	}
 	for len(p) > 0 {
-		n, mark := bytes.IndexByte(p, '\n'), byte(' ')
+		n := bytes.IndexByte(p, '\n')
 		rest := n + 1
 		if n < 0 {
-			n, rest, mark = len(p), len(p), '+'
+			n, rest = len(p), len(p)
 		}
-		if n > maxPiece {
-			n, rest, mark = maxPiece, maxPiece, '+'
+		if room := maxPiece - len(t.begun); n > room {
+			t.begun = append(t.begun, p[:room]...)
+			t.broken()
+			p = p[room:]
+			continue
 		}
-		t.emit(t.line(direction, bytes.TrimSuffix(p[:n], []byte{'\r'}), mark))
+		t.begun = append(t.begun, p[:n]...)
+		if rest > n {
+			t.emit(t.line(direction, bytes.TrimSuffix(t.begun, []byte{'\r'}), ' '))
+			t.begun = t.begun[:0]
+		}
 		p = p[rest:]
+	}
+}
+
+// broken writes a line whose end has not come.
+func (t *Tap) broken() {
+	if len(t.begun) > 0 {
+		t.emit(t.line(t.from, t.begun, '+'))
+		t.begun = t.begun[:0]
 	}
 }
 

@@ -64,7 +64,9 @@ func TestADialogueIsWrittenAsRecordioDoes(t *testing.T) {
 	add(t, b, Rule{ID: "r2", Client: "198.51.100.1"})
 	x := b.Begin("smtp", id.ID{1}, client)
 	x.Out([]byte("220 mx.example.test ESMTP\r\n"))
-	x.In([]byte("EHLO x\r\nMAIL FR"))
+	x.In([]byte("EHLO x\r\nRCPT"))
+	x.Out([]byte("250 ok\r\n"))
+	x.In([]byte("MAIL FR"))
 	x.In([]byte("OM:<\x1b[31m\xff>\r\n"))
 	x.InCommand([]byte("AUTH PLAIN AGpvZQBzZWNyZXQ="))
 	x.Secret(true)
@@ -72,7 +74,7 @@ func TestADialogueIsWrittenAsRecordioDoes(t *testing.T) {
 	x.Secret(false)
 	x.In([]byte("QUIT\r\n"))
 	x.End()
-	want := "* smtp 192.0.2.7 \n> 220 mx.example.test ESMTP \n< EHLO x \n< MAIL FR+\n< OM:<?[31m?> \n< AUTH PLAIN [not recorded] \n< [not recorded] \n< QUIT \n* [EOF] \n"
+	want := "* smtp 192.0.2.7 \n> 220 mx.example.test ESMTP \n< EHLO x \n< RCPT+\n> 250 ok \n< MAIL FROM:<?[31m?> \n< AUTH PLAIN [not recorded] \n< [not recorded] \n< QUIT \n* [EOF] \n"
 	if got := read("r1"); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}

@@ -117,7 +117,7 @@ type fetchers struct {
 	now   func() time.Time
 
 	mu   sync.Mutex
-	last map[string]time.Time // by domain; bounded by the configured ones and maxAsked
+	last map[string]time.Time // by way and domain; bounded by the configured ones and maxAsked
 }
 
 const (
@@ -131,7 +131,7 @@ func (f *fetchers) etrn(ctx context.Context, who *submit.Source, domain string) 
 	if !f.mayAsk(ctx, who, domain) {
 		return 0, reason.EtrnRefused.With(domain)
 	}
-	return f.fetch(ctx, domain)
+	return f.fetch(ctx, "etrn", domain)
 }
 
 func (f *fetchers) mayAsk(ctx context.Context, who *submit.Source, domain string) bool {
@@ -186,20 +186,22 @@ func (f *fetchers) takes(ctx context.Context, client netip.Addr, domain string) 
 	return false
 }
 
-// fetch starts the delivery of a domain's mail, not too often.
-func (f *fetchers) fetch(ctx context.Context, domain string) (int, error) {
+// fetch starts the delivery of a domain's mail, not too often for one way of asking; it tells how
+// many messages that is, -1 when it has been started just now.
+func (f *fetchers) fetch(ctx context.Context, way, domain string) (int, error) {
+	key := way + " " + domain
 	f.mu.Lock()
 	now := f.now()
 	if f.last == nil || len(f.last) >= maxAsked {
 		f.last = map[string]time.Time{}
 	}
-	early := now.Sub(f.last[domain]) < fetchEvery && !now.Before(f.last[domain])
+	early := now.Sub(f.last[key]) < fetchEvery && !now.Before(f.last[key])
 	if !early {
-		f.last[domain] = now
+		f.last[key] = now
 	}
 	f.mu.Unlock()
 	if early {
-		return 0, nil // what waits is on its way already
+		return -1, nil
 	}
 	return f.start(ctx, domain)
 }
@@ -211,7 +213,7 @@ func (f *fetchers) connected(ctx context.Context, client netip.Addr) {
 			continue
 		}
 		for _, d := range x.Domains {
-			_, _ = f.fetch(ctx, d) // the schedule tries too
+			_, _ = f.fetch(ctx, "auto", d) // the schedule tries too
 		}
 	}
 }

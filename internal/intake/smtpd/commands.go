@@ -242,6 +242,8 @@ func (s *session) etrn(arg string) {
 				e.Code = 458 // RFC 1985 5.2
 			}
 			s.refused(e)
+		case waiting < 0:
+			s.say(250, "2.0.0", "queuing for node "+domain+" started")
 		case waiting == 0:
 			s.say(251, "2.0.0", "no messages waiting for node "+domain)
 		default:

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -44,9 +45,15 @@ func (s *session) data(arg string) {
 			s.lost(err)
 			return
 		}
+		var came []byte
+		if s.tap != nil {
+			came = bytes.Clone(p) // decoding is done in place
+		}
 		out, n, end := body.Data(p)
 		s.tx.Write(out)
-		s.tap.In(p[:n])
+		if s.tap != nil {
+			s.tap.In(came[:n])
+		}
 		s.r += n
 		left, done = len(p)-n, end
 	}

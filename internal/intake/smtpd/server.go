@@ -29,7 +29,7 @@ type Deps struct {
 	// Busy returns an error while the load is too high to serve; see policy.Floors. nil never does.
 	Busy func() error
 	// ETRN starts the delivery of what waits for a domain (RFC 1985), where the client may ask for it,
-	// and tells how many messages that is. nil: not offered.
+	// and tells how many messages that is, -1 when it is not known. nil: not offered.
 	ETRN func(ctx context.Context, who *submit.Source, domain string) (waiting int, err error)
 	// Record writes dialogues down on demand; nil never does.
 	Record *record.Book

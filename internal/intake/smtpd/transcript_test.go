@@ -17,8 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/fs"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/record"
 	"github.com/postilion/postilion/internal/submit"
 )
 
@@ -35,6 +39,7 @@ import (
 //	q? key=value …   of the message q: showed: envid, ret, orcpt, notify, body, utf8, tlsonly, protocol, refused
 //	q| text          and this next line of content; * stands for anything
 //	q- …             there is no new message in the queue
+//	r: text          the record of the dialogue has this next line
 type transcript struct {
 	t     *testing.T
 	w     *world
@@ -43,6 +48,32 @@ type transcript struct {
 	send  strings.Builder
 	last  fakeMessage
 	lines []string
+
+	records fs.FS    // of "! record"
+	record  []string // its lines that were not yet seen
+}
+
+// recorded compares the record's next line, without its stamp and session.
+func (x *transcript) recorded(want string) error {
+	if x.record == nil {
+		f, err := x.records.OpenFile("r.txt", os.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		p, err := io.ReadAll(f)
+		if err != nil {
+			return err
+		}
+		x.record = strings.Split(string(p), "\n")
+	}
+	_, line, _ := strings.Cut(x.record[0], " ")
+	_, line, _ = strings.Cut(line, " ")
+	x.record = x.record[1:]
+	if !glob(want, line) {
+		return fmt.Errorf("the record has %q", line)
+	}
+	return nil
 }
 
 func TestDialoguesHappenAsWritten(t *testing.T) {
@@ -112,6 +143,8 @@ func (x *transcript) step(line string) error {
 		return nil
 	}
 	switch kind {
+	case "r:":
+		return x.recorded(rest)
 	case "s:":
 		got, err := x.in.ReadString('\n')
 		if err != nil {
@@ -176,6 +209,16 @@ func (x *transcript) setUp(line string) error {
 			file = "access:" + file
 		}
 		w.rules.Rules = append(w.rules.Rules, file)
+	case "record": // dialogues of all clients are written down; "r: text" is the record's next line
+		root, err := osfs.New(x.t.TempDir())
+		if err != nil {
+			return err
+		}
+		x.records = root
+		book := record.New(root, clock.NewFake(epoch))
+		x.t.Cleanup(func() { book.Close() })
+		w.deps.Record = book
+		return book.Add(record.Rule{ID: "r", Client: w.client.String(), Until: epoch.Add(time.Hour), MaxSize: 1 << 20})
 	case "ptr": // NAME: the client's name by DNS
 		w.ptr = value
 		w.rules.ReverseNames = true
@@ -186,6 +229,8 @@ func (x *transcript) setUp(line string) error {
 			switch domain {
 			case "example.test":
 				return 3, nil
+			case "again.test":
+				return -1, nil
 			case "empty.test":
 				return 0, nil
 			case "broken.test":
