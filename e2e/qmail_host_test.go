@@ -28,7 +28,7 @@ var qmailDeliveries string
 
 // qmailUsers are the users of the tree, by name: numbers that no system gives to others, so that
 // nobody has to be added to the host's passwd.
-var qmailUsers = map[string]int{"joe": 61101, "jane": 61102, "lists": 61103, "open": 61104, "sticky": 61105, "alias": 61106}
+var qmailUsers = map[string]int{"joe": 61101, "jane": 61102, "lists": 61103, "open": 61104, "sticky": 61105, "alias": 61106, realUser: 61107}
 
 // qmailHost is a server on a qmail's files.
 type qmailHost struct {
@@ -429,4 +429,95 @@ func treeOf(t *testing.T, root string) (list []string) {
 		return nil
 	}))
 	return list
+}
+
+// The programs that users of qmail hosts deliver with are those of the distribution. They want
+// to find their user in the system's passwd.
+func TestRealProgramsDeliverOnAQmailHost(t *testing.T) {
+	t.Parallel()
+	programs := newFolder(t)
+	h := newQmailHost(t, true, realPrograms(), map[string]string{"local.program_path": strconv.Quote(programs + ":/usr/bin:/bin")})
+	home := filepath.Join(h.root, "home", realUser)
+	out, err := exec.Command("useradd", "--no-create-home", "--uid", strconv.Itoa(qmailUsers[realUser]), "--home-dir", home, realUser).CombinedOutput()
+	if err != nil {
+		t.Skipf("skipped: no user can be made: %v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("userdel", realUser).Run() })
+	linkTools(t, programs, "preline", "sendmail")
+	h.serve()
+	for name, want := range map[string]string{"procmail": "sorted", "maildrop": "Maildir", "vacation": "Maildir"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Logf("skipped: %s is not installed", name)
+			continue
+		}
+		check(t, h.send("you@far.example", realUser+"-"+name+"@example.test", letter("to-"+name+".")))
+		h.eventually(t, func() string {
+			if diff := cmp.Diff([]string{"maildir home/" + realUser + "/" + want}, h.found(t, "to-"+name+".")); diff != "" {
+				return diff + h.waiting(t)
+			}
+			return ""
+		})
+	}
+}
+
+// realUser is the one user of the tree that the test adds to the system.
+const realUser = "pe2euser"
+
+// realPrograms are the instructions and filters of the programs' user.
+func realPrograms() map[string]string {
+	home := "home/" + realUser + "/"
+	return map[string]string{
+		home + ".qmail-procmail": "|preline procmail ./.procmailrc\n",
+		home + ".procmailrc":     ":0\n* ^Subject: to-procmail\nsorted/\n",
+		home + "sorted/new/.":    "",
+		home + "Maildir/new/.":   "",
+		home + ".qmail-maildrop": "|preline maildrop ./.filter\n",
+		home + ".filter":         "if (/^Subject: to-maildrop/)\n{\n  to \"Maildir\"\n}\nexit\n",
+		home + ".qmail-vacation": "|vacation " + realUser + "\n./Maildir/\n",
+		home + ".vacation.msg":   "Subject: away\n\nI am away.\n",
+	}
+}
+
+// linkTools makes links of the small programs' names in a folder.
+func linkTools(t *testing.T, folder string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		check(t, os.Symlink(tools(t), filepath.Join(folder, name)))
+	}
+}
+
+// The log in qmail's own lines has the right sums when qmailanalog's programs add it up.
+func TestALogInQmailsLinesAddsUp(t *testing.T) {
+	t.Parallel()
+	h := newQmailHost(t, true, nil, map[string]string{"log.to": `"file"`, "log.format": `"qmail"`})
+	h.serve()
+	for _, to := range []string{"joe@example.test", "jane@example.test", "joe-three@example.test", "joe-fwd@example.test", "joe-fail@example.test"} {
+		check(t, h.send("you@far.example", to, letter("counted.")))
+	}
+	// Sent on: jane, copy, friend, and the bounce of joe-fail: four messages more.
+	h.eventually(t, func() string {
+		if n := len(h.sink.all()); n != 4 {
+			return fmt.Sprintf("the next hop has %d messages, want 4", n)
+		}
+		if q := h.waiting(t); strings.Contains(q, "example") {
+			return "the queue holds " + q
+		}
+		return ""
+	})
+	h.stop()
+	log, err := os.ReadFile(filepath.Join(h.data, "log/postilion.log"))
+	check(t, err)
+	// matchup hands what is not complete yet on to its next run, on descriptor 5.
+	matchup := exec.Command("sh", "-c", `exec "$0" matchup 5>/dev/null`, tools(t))
+	matchup.Stdin = bytes.NewReader(log)
+	out, err := matchup.Output()
+	check(t, err)
+	joined := string(out)
+	sums, err := h.feed(t, joined, "zoverall")
+	check(t, err)
+	for _, want := range []string{"Completed messages: 9", "Total delivery attempts: 9", "success: 8", "failure: 1", "deferral: 0"} {
+		if !strings.Contains(strings.Join(strings.Fields(sums), " "), want) {
+			t.Errorf("want %q in\n%s\nof\n%s\nof\n%s", want, sums, joined, log)
+		}
+	}
 }
