@@ -35,7 +35,7 @@ var (
 	ProgramDeferred   = &Error{Temporary, 451, "4.3.0", "program-report", nil, "", nil}
 	ProgramRefused    = &Error{Permanent, 554, "5.3.0", "program-report", nil, "", nil}
 	ProgramCrashed    = &Error{Temporary, 451, "4.3.0", "program-crashed", nil, "", nil}
-	ProgramTimeout    = &Error{Temporary, 451, "4.3.0", "program-timeout", nil, "", nil} // how long
+	ProgramTimeout    = &Error{Temporary, 451, "4.3.0", "program-timeout", nil, "", nil} // the line
 	ProgramNotRun     = &Error{Temporary, 451, "4.3.0", "program-not-run", nil, "", nil} // error
 	MaildirAbsent     = &Error{Temporary, 451, "4.2.1", "maildir-absent", nil, "", nil}
 	MaildirTimeout    = &Error{Temporary, 451, "4.3.0", "maildir-timeout", nil, "", nil}
@@ -81,7 +81,7 @@ var localTexts = map[ID][3]string{
 
 	ProgramReport:            {"a program did not take the message: %[1]s", "프로그램이 메일을 받지 않았습니다: %[1]s", "プログラムがメールを受け取りませんでした: %[1]s"},
 	ProgramCrashed.Reason:    {"Aack, child crashed.", "프로그램이 비정상 종료되었습니다.", "プログラムが異常終了しました。"},
-	ProgramTimeout.Reason:    {"Program took too long: ended after %[1]s.", "프로그램이 너무 오래 걸려 %[1]s 뒤에 끝냈습니다.", "プログラムに時間がかかりすぎたため %[1]s 後に終了させました。"},
+	ProgramTimeout.Reason:    {"Program took too long and was ended: %[1]s.", "프로그램이 너무 오래 걸려 끝냈습니다: %[1]s.", "プログラムに時間がかかりすぎたため終了させました: %[1]s。"},
 	ProgramNotRun.Reason:     {"Unable to run /bin/sh: %[1]s.", "/bin/sh를 실행할 수 없습니다: %[1]s.", "/bin/sh を実行できません: %[1]s。"},
 	MaildirAbsent.Reason:     {"Unable to chdir to maildir.", "Maildir로 이동할 수 없습니다.", "Maildir に移動できません。"},
 	MaildirTimeout.Reason:    {"Timeout on maildir delivery.", "Maildir 배달 시간이 초과되었습니다.", "Maildir への配送がタイムアウトしました。"},

@@ -29,7 +29,9 @@ import (
 	"github.com/postilion/postilion/internal/reason"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/postilion/postilion/internal/deliver/runas.(*starters).work"))
+}
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/deliver"
@@ -107,6 +108,8 @@ type home struct {
 	dir  string
 	opts local.Options
 	sent mail.Address
+	uid  uint32 // of the user; 0 is one that nobody becomes
+	name string // "" is joe
 }
 
 // newHome makes the user's home with files by name: a mode in octal and a blank before the content
@@ -159,9 +162,9 @@ const letter = "Subject: hello\n\nbody\n"
 
 // to returns a job for joe's address with an extension; "" is joe alone.
 func (h *home) to(ext, body string) *deliver.Job {
-	u := &route.User{Name: "joe", UID: 4711, GID: 4711, Home: h.dir, Local: "joe", Host: "mx.test"}
-	if ext != "" {
-		u.Dash, u.Ext, u.Local = "-", ext, "joe-"+ext
+	u := &route.User{Name: cmp.Or(h.name, "joe"), UID: cmp.Or(h.uid, 4711), GID: cmp.Or(h.uid, 4711), Home: h.dir, Host: "mx.test"}
+	if u.Local = u.Name; ext != "" {
+		u.Dash, u.Ext, u.Local = "-", ext, u.Name+"-"+ext
 	}
 	j := job(body)
 	j.Recipients = []deliver.Recipient{{To: mail.Address{Local: u.Local, Domain: u.Host}, From: h.sent, User: u}}
@@ -526,7 +529,7 @@ func TestAPlanTellsWhatWouldBeDoneAndDoesNothing(t *testing.T) {
 		{What: "forward b@c.test", Where: file + ":4"}, {What: "maildir ./Maildir/", Where: file + ":5"},
 		{What: "did 2+1+1", Result: "forwards have the sender joe-a-x-owner@mx.test"},
 	}
-	if diff := cmp.Diff(want, steps); diff != "" {
+	if diff := gocmp.Diff(want, steps); diff != "" {
 		t.Error(diff)
 	}
 	if err := h.Exists(t.Context(), *u); err != nil {
