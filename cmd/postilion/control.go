@@ -115,8 +115,11 @@ func facts(m map[string]any) string {
 
 func (a *app) stopCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "stop", Short: "Stop the server; sessions end after their command", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use: "stop [ROLE]", Short: "Stop the server, or one role until it is continued; sessions end after their command", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return a.commandRole(c.Context(), args[0], "stop", "stopped")
+			}
 			if _, err := ask[none, none](c.Context(), a, control.MethodStop, none{}); err != nil {
 				return err
 			}
@@ -135,6 +138,17 @@ func (a *app) stopCommand() *cobra.Command {
 			}
 		},
 	}
+}
+
+// commandRole tells one role alone what to do.
+func (a *app) commandRole(ctx context.Context, role, command, done string) error {
+	if _, err := service.ParseRole(role); err != nil {
+		return usageError{err}
+	}
+	if _, err := ask[control.RoleCommand, none](ctx, a, control.MethodRole, control.RoleCommand{Role: role, Command: command}); err != nil {
+		return err
+	}
+	return a.done("%s %s", done, role)
 }
 
 func (a *app) restartCommand() *cobra.Command {
@@ -187,8 +201,11 @@ func (a *app) reloadCommand() *cobra.Command {
 
 func (a *app) simple(use, short, method, done string) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use: use + " [ROLE]", Short: short, Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return a.commandRole(c.Context(), args[0], use, done)
+			}
 			if _, err := ask[none, none](c.Context(), a, method, none{}); err != nil {
 				return err
 			}
@@ -198,11 +215,11 @@ func (a *app) simple(use, short, method, done string) *cobra.Command {
 }
 
 func (a *app) pauseCommand() *cobra.Command {
-	return a.simple("pause", "Start no more deliveries; mail is still taken in and read", control.MethodPause, "paused")
+	return a.simple("pause", "Start no more deliveries; mail is still taken in and read. With a role: its process stands still", control.MethodPause, "paused")
 }
 
 func (a *app) continueCommand() *cobra.Command {
-	return a.simple("continue", "Start deliveries again", control.MethodContinue, "continued")
+	return a.simple("continue", "Start deliveries again, or one role that was stopped or paused", control.MethodContinue, "continued")
 }
 
 func (a *app) flushCommand() *cobra.Command {

@@ -37,6 +37,7 @@ const (
 	MethodStatus   = "control.status"
 	MethodStop     = "control.stop"
 	MethodRestart  = "control.restart"
+	MethodRole     = "control.role" // a RoleCommand
 	MethodReload   = "control.reload"
 	MethodPause    = "control.pause"
 	MethodContinue = "control.continue"
@@ -63,7 +64,7 @@ type Status struct {
 // Role is one role's state.
 type Role struct {
 	Name     string         `json:"name"`
-	State    string         `json:"state"` // "up", "starting", "down", "flapping", "stopping"
+	State    string         `json:"state"` // "up", "starting", "hung", "down", "flapping", "stopping", "stopped", "paused"
 	PID      int            `json:"pid"`
 	UID      int            `json:"uid"`
 	User     string         `json:"user,omitempty"`
@@ -71,6 +72,12 @@ type Role struct {
 	Restarts int            `json:"restarts"`
 	Last     string         `json:"last_exit,omitempty"`
 	Facts    map[string]any `json:"facts,omitempty"` // what the role says of itself
+}
+
+// RoleCommand is what one role is told alone: "stop", "pause" or "continue".
+type RoleCommand struct {
+	Role    string `json:"role"`
+	Command string `json:"command"`
 }
 
 // ListenerStatus is one address that is listened on.

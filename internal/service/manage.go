@@ -74,6 +74,9 @@ func (n *Node) controlHandlers() map[string]rpc.Handler {
 			return none{}, nil
 		}),
 		control.MethodRestart: rpc.Handle(func(_ context.Context, role string) (none, error) { return none{}, n.restart(role) }),
+		control.MethodRole: rpc.Handle(func(_ context.Context, q control.RoleCommand) (none, error) {
+			return none{}, n.commandRole(q)
+		}),
 		control.MethodReload:  rpc.Handle(func(ctx context.Context, _ none) (control.Reloaded, error) { return n.reload(ctx) }),
 		control.MethodPause: rpc.Handle(func(ctx context.Context, _ none) (none, error) {
 			return none{}, n.setPaused(ctx, true)

@@ -236,6 +236,8 @@ func (n *Node) runApart(ctx context.Context) error {
 		log:         n.log,
 	}
 	n.sup.prepare(n.roles())
+	n.sup.openFolders(serviceTree(n.cfg.Data), n.log)
+	defer n.sup.closeFolders()
 	done := n.attend(ctx)
 	n.sup.run(ctx, n.roles())
 	notify(daemon.SdNotifyStopping)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/qmail/supervise"
 )
 
 // Times of the supervisor. A role that lived for less than soon is flapping; it is
@@ -45,17 +46,21 @@ type child struct {
 	restarts int
 	short    int // lives in a row shorter than soon
 	last     string
-	asked    bool          // its end was asked for, and a new start
-	stopping bool          // it shall not come back
-	kick     chan struct{} // ends a wait for the next start
-	gone     chan struct{} // closed when it is stopped for good
+	asked    bool              // its end was asked for, and a new start
+	stopping bool              // it shall not come back
+	want     supervise.Command // Up; Stop or Once when it is not to be started again
+	once     bool              // it is to be started although it is not wanted up
+	paused   bool              // its process was stopped by a signal
+	folder   *serviceFolder    // for svstat and svc; nil without
+	kick     chan struct{}     // ends a wait for the next start
+	gone     chan struct{}     // closed when it is stopped for good
 }
 
 // prepare makes the roles known, so that status tells of them.
 func (s *supervisor) prepare(roles []Role) {
 	s.children, s.order = map[Role]*child{}, roles
 	for _, r := range roles {
-		s.children[r] = &child{role: r, kick: make(chan struct{}, 1), gone: make(chan struct{}), since: time.Now()}
+		s.children[r] = &child{role: r, kick: make(chan struct{}, 1), gone: make(chan struct{}), since: time.Now(), want: supervise.Up}
 	}
 }
 
@@ -87,14 +92,21 @@ func (s *supervisor) broken(c *child) bool {
 // keep runs one role's processes, one after the other, until it is to stop.
 func (s *supervisor) keep(c *child) {
 	defer close(c.gone)
-	for {
+	for s.awaitWanted(c) {
 		began := time.Now()
 		err := s.once(c)
 		s.mu.Lock()
-		c.cmd, c.since, c.last = nil, time.Now(), exitText(err)
+		c.cmd, c.since, c.last, c.paused = nil, time.Now(), exitText(err), false
+		s.tell(c)
 		if c.stopping {
 			s.mu.Unlock()
 			return
+		}
+		if c.want != supervise.Up {
+			c.asked, c.short = false, 0
+			s.mu.Unlock()
+			s.log.Info("a role is stopped, as was asked for", "part", c.role)
+			continue
 		}
 		c.restarts++
 		asked := c.asked
@@ -134,6 +146,7 @@ func (s *supervisor) once(c *child) error {
 		return err
 	}
 	c.cmd, c.since = cmd, time.Now()
+	s.tell(c)
 	s.mu.Unlock()
 	started()
 	return cmd.Wait()
@@ -156,6 +169,7 @@ func (s *supervisor) stop(c *child) {
 	default:
 	}
 	s.signal(c, syscall.SIGTERM)
+	s.signal(c, syscall.SIGCONT) // one that is paused could not end
 	select {
 	case <-c.gone:
 		return
@@ -187,13 +201,14 @@ func (s *supervisor) restart(role Role) error {
 		s.mu.Unlock()
 		return errors.New("the server is stopping")
 	}
-	c.short, c.asked = 0, c.cmd != nil
+	c.short, c.asked, c.want, c.paused = 0, c.cmd != nil, supervise.Up, false
 	s.mu.Unlock()
 	select {
 	case c.kick <- struct{}{}:
 	default:
 	}
 	s.signal(c, syscall.SIGTERM)
+	s.signal(c, syscall.SIGCONT)
 	return nil
 }
 
@@ -210,6 +225,10 @@ func (s *supervisor) status() []control.Role {
 		switch {
 		case c.stopping:
 			st.State = "stopping"
+		case c.cmd == nil && c.want != supervise.Up:
+			st.State = "stopped"
+		case c.paused:
+			st.State = "paused"
 		case c.cmd == nil && c.short > 1, c.cmd != nil && c.short > 1 && time.Since(c.since) < soon:
 			st.State = "flapping"
 		case c.cmd == nil:

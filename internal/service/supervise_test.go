@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// supervise runs a supervisor over shell commands, one a role, until the test ends.
-func supervise(t *testing.T, scripts map[Role]string) *supervisor {
+// superviseRoles runs a supervisor over shell commands, one a role, until the test ends.
+func superviseRoles(t *testing.T, scripts map[Role]string) *supervisor {
 	t.Helper()
 	s := &supervisor{
 		command: func(r Role) (*exec.Cmd, func(), error) {
@@ -61,7 +61,7 @@ func wait(t *testing.T, s *supervisor, what string, ok func(map[string]control.R
 
 func TestARoleThatDiesIsStartedAgainAndOthersGoOn(t *testing.T) {
 	t.Parallel()
-	s := supervise(t, map[Role]string{Queue: "exec sleep 60", SMTPD: "exec sleep 60"})
+	s := superviseRoles(t, map[Role]string{Queue: "exec sleep 60", SMTPD: "exec sleep 60"})
 	up := func(m map[string]control.Role) bool { return m["queue"].PID != 0 && m["smtpd"].PID != 0 }
 	before := wait(t, s, "both are up", up)
 	syscall.Kill(before["queue"].PID, syscall.SIGKILL)
@@ -75,7 +75,7 @@ func TestARoleThatDiesIsStartedAgainAndOthersGoOn(t *testing.T) {
 
 func TestARoleThatEndsAtOnceIsSaidToFlap(t *testing.T) {
 	t.Parallel()
-	s := supervise(t, map[Role]string{Queue: "exit 3", SMTPD: "exec sleep 60"})
+	s := superviseRoles(t, map[Role]string{Queue: "exit 3", SMTPD: "exec sleep 60"})
 	m := wait(t, s, "the queue flaps", func(m map[string]control.Role) bool { return m["queue"].State == "flapping" })
 	if m["smtpd"].State != "up" || m["smtpd"].UID != 7 {
 		t.Errorf("have %+v", m["smtpd"])
@@ -84,7 +84,7 @@ func TestARoleThatEndsAtOnceIsSaidToFlap(t *testing.T) {
 
 func TestARestartThatWasAskedForComesAtOnce(t *testing.T) {
 	t.Parallel()
-	s := supervise(t, map[Role]string{Queue: "exec sleep 60"})
+	s := superviseRoles(t, map[Role]string{Queue: "exec sleep 60"})
 	before := wait(t, s, "it is up", func(m map[string]control.Role) bool { return m["queue"].PID != 0 })
 	if err := s.restart(Queue); err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestARestartThatWasAskedForComesAtOnce(t *testing.T) {
 
 func TestARoleThatDoesNotStopIsKilled(t *testing.T) {
 	t.Parallel()
-	s := supervise(t, map[Role]string{Queue: "trap '' TERM; while :; do sleep 1; done"})
+	s := superviseRoles(t, map[Role]string{Queue: "trap '' TERM; while :; do sleep 1; done"})
 	wait(t, s, "it is up", func(m map[string]control.Role) bool { return m["queue"].PID != 0 })
 	// The clean-up of supervise waits for its end.
 }

@@ -1,0 +1,253 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/control"
+	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/qmail/supervise"
+)
+
+// Single roles are commanded as services of daemontools are (svc(8), qmail reference 21.2): by the
+// program's verbs, and through the folder service/ROLE of the data folder, in which svstat, svok and svc
+// find what they know from supervise(8).
+
+// obey does to one role what a command says. What a service alone could have is no error.
+func (s *supervisor) obey(role Role, cmd supervise.Command) error {
+	s.mu.Lock()
+	c := s.children[role]
+	if c == nil {
+		s.mu.Unlock()
+		return fmt.Errorf("role %s is not run here", role)
+	}
+	if c.stopping {
+		s.mu.Unlock()
+		return errors.New("the server is stopping")
+	}
+	var signals []syscall.Signal
+	switch cmd {
+	case supervise.Up:
+		c.want, c.short = cmd, 0
+	case supervise.Stop:
+		c.want, c.once, c.paused = cmd, false, false
+		signals = []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT}
+	case supervise.Once:
+		c.want, c.once = cmd, c.cmd == nil
+	case supervise.Pause:
+		c.paused = c.cmd != nil
+		signals = []syscall.Signal{syscall.SIGSTOP}
+	case supervise.Continue:
+		c.paused = false
+		signals = []syscall.Signal{syscall.SIGCONT}
+	case supervise.Terminate:
+		c.asked = c.cmd != nil
+		signals = []syscall.Signal{syscall.SIGTERM}
+	default:
+		if signal, ok := plainSignals[cmd]; ok {
+			signals = []syscall.Signal{signal}
+		}
+	}
+	s.tell(c)
+	s.mu.Unlock()
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+	for _, signal := range signals {
+		s.signal(c, signal)
+	}
+	return nil
+}
+
+// plainSignals are the commands that are a signal and nothing more. A role's process takes HUP and
+// ALRM for nothing.
+var plainSignals = map[supervise.Command]syscall.Signal{
+	supervise.Hangup: syscall.SIGHUP, supervise.Interrupt: syscall.SIGINT, supervise.Kill: syscall.SIGKILL,
+}
+
+// awaitWanted waits while a role is to be down; false when it is for good.
+func (s *supervisor) awaitWanted(c *child) bool {
+	for {
+		s.mu.Lock()
+		stopping, wanted := c.stopping, c.want == supervise.Up || c.once
+		c.once = false
+		s.mu.Unlock()
+		if stopping || wanted {
+			return !stopping
+		}
+		<-c.kick
+	}
+}
+
+// tell writes a role's status for svstat. The caller holds mu.
+func (s *supervisor) tell(c *child) {
+	if c.folder == nil {
+		return
+	}
+	st := supervise.Status{Since: c.since, Paused: c.paused}
+	if c.cmd != nil {
+		st.PID = c.cmd.Process.Pid
+	}
+	switch {
+	case c.want == supervise.Stop && c.cmd != nil:
+		st.Want = byte(supervise.Stop)
+	case c.want == supervise.Up && c.cmd == nil:
+		st.Want = byte(supervise.Up)
+	}
+	if err := c.folder.write(st); err != nil {
+		s.log.Warn("the status for svstat could not be written", "part", c.role, "error", err)
+	}
+}
+
+// serviceFolder is what daemontools' programs look at.
+type serviceFolder struct {
+	dir     string // DIR/supervise
+	control *os.File
+	ok      *os.File
+	lock    io.Closer
+}
+
+// openServiceFolder makes the folder of a role and takes it.
+func openServiceFolder(dir string) (_ *serviceFolder, err error) {
+	f := &serviceFolder{dir: filepath.Join(dir, supervise.Folder)}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return nil, err
+	}
+	// The folders above may be looked at by all, as those of /service.
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		return nil, err
+	}
+	tree, err := osfs.New(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	if f.lock, err = tree.Lock(supervise.Lock); err != nil {
+		return nil, err
+	}
+	if f.control, err = openFIFO(filepath.Join(f.dir, supervise.Control)); err != nil {
+		return nil, err
+	}
+	if f.ok, err = openFIFO(filepath.Join(f.dir, supervise.OK)); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// openFIFO opens a FIFO for both ends, so that it is never without a reader, nor at its end.
+func openFIFO(path string) (*os.File, error) {
+	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, &fs.PathError{Op: "mkfifo", Path: path, Err: err}
+	}
+	return os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+}
+
+// write replaces the status.
+func (f *serviceFolder) write(st supervise.Status) error {
+	name := filepath.Join(f.dir, supervise.NewFile)
+	if err := os.WriteFile(name, st.Append(nil), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name, filepath.Join(f.dir, supervise.File))
+}
+
+func (f *serviceFolder) close() {
+	for _, c := range []*os.File{f.control, f.ok} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	if f.lock != nil {
+		f.lock.Close()
+	}
+}
+
+// openFolders gives the roles their folders below root. Without them the server works as well.
+func (s *supervisor) openFolders(root string, log *slog.Logger) {
+	for _, r := range s.order {
+		c := s.children[r]
+		dir := filepath.Join(root, string(r))
+		f, err := openServiceFolder(dir)
+		if err != nil {
+			log.Warn("svstat and svc cannot be used", "part", r, "error", err)
+			continue
+		}
+		_, down := os.Lstat(filepath.Join(dir, supervise.Down))
+		s.mu.Lock()
+		if down == nil && c.cmd == nil {
+			c.want = supervise.Stop
+		}
+		c.folder = f
+		s.tell(c)
+		s.mu.Unlock()
+		go s.listen(c, f)
+	}
+}
+
+// listen obeys what svc writes, until the folder is closed.
+func (s *supervisor) listen(c *child, f *serviceFolder) {
+	buf := make([]byte, 64)
+	for {
+		n, err := f.control.Read(buf)
+		if err != nil {
+			return
+		}
+		for _, b := range buf[:n] {
+			if err := s.obey(c.role, supervise.Command(b)); err != nil {
+				s.log.Warn("a command of svc was not obeyed", "part", c.role, "command", string(rune(b)), "error", err)
+			}
+		}
+	}
+}
+
+// closeFolders gives the folders back: svok then says that nobody supervises.
+func (s *supervisor) closeFolders() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.children {
+		if c.folder != nil {
+			s.tell(c)
+			c.folder.close()
+			c.folder = nil
+		}
+	}
+}
+
+// commandRole is control.MethodRole.
+func (n *Node) commandRole(q control.RoleCommand) error {
+	role, err := ParseRole(q.Role)
+	if err != nil {
+		return err
+	}
+	if n.sup == nil {
+		return fmt.Errorf("all roles share one process: role %s cannot be commanded alone", role)
+	}
+	list := map[string][]supervise.Command{
+		"stop": {supervise.Stop}, "pause": {supervise.Pause}, "continue": {supervise.Continue, supervise.Up},
+	}[q.Command]
+	if list == nil {
+		return fmt.Errorf("there is no command %q for a role", q.Command)
+	}
+	for _, c := range list {
+		if err := n.sup.obey(role, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serviceTree is where the folders of the roles are.
+func serviceTree(data string) string { return filepath.Join(data, "service") }

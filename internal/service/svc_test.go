@@ -1,0 +1,128 @@
+package service
+
+import (
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/qmail/supervise"
+)
+
+// state waits until a role is in a state.
+func state(t *testing.T, s *supervisor, r Role, want string) control.Role {
+	t.Helper()
+	return wait(t, s, string(r)+" "+want, func(m map[string]control.Role) bool { return m[string(r)].State == want })[string(r)]
+}
+
+func TestSingleRolesAreStoppedPausedAndContinued(t *testing.T) {
+	t.Parallel()
+	s := superviseRoles(t, map[Role]string{Local: "exec sleep 1000", Remote: "exec sleep 1000"})
+	first, other := state(t, s, Local, "up"), state(t, s, Remote, "up")
+	do := func(c supervise.Command) {
+		t.Helper()
+		if err := s.obey(Local, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(supervise.Pause)
+	state(t, s, Local, "paused")
+	do(supervise.Continue)
+	if r := state(t, s, Local, "up"); r.PID != first.PID {
+		t.Errorf("another process: %+v", r)
+	}
+	do(supervise.Pause)
+	do(supervise.Stop) // also one that stands still
+	if r := state(t, s, Local, "stopped"); r.PID != 0 || r.Restarts != 0 {
+		t.Errorf("have %+v", r)
+	}
+	do(supervise.Once)
+	once := state(t, s, Local, "up")
+	do(supervise.Terminate)
+	state(t, s, Local, "stopped")
+	do(supervise.Up)
+	if r := state(t, s, Local, "up"); r.PID == first.PID || r.PID == once.PID {
+		t.Errorf("have %+v", r)
+	}
+	do(supervise.Stop)
+	state(t, s, Local, "stopped")
+	if err := s.restart(Local); err != nil {
+		t.Fatal(err)
+	}
+	state(t, s, Local, "up")
+	if r := state(t, s, Remote, "up"); r.PID != other.PID {
+		t.Errorf("another role was touched: %+v", r)
+	}
+	if err := s.obey(Queue, supervise.Stop); err == nil || err.Error() != "role queue is not run here" {
+		t.Errorf("have %v", err)
+	}
+}
+
+// tool runs one of daemontools' programs.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is missing: install the package daemontools", name)
+	}
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if exit, ok := err.(*exec.ExitError); err != nil && (!ok || exit.ExitCode() != 100) {
+		t.Fatalf("%s: %v: %s", name, err, out)
+	}
+	if err != nil {
+		return "no"
+	}
+	return string(out)
+}
+
+func TestDaemontoolsSeeAndCommandRoles(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "service")
+	if err := os.MkdirAll(filepath.Join(root, "remote"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "remote", supervise.Down), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := superviseRoles(t, map[Role]string{Local: "exec sleep 1000", Remote: "exec sleep 1000"})
+	s.openFolders(root, slog.New(slog.DiscardHandler))
+	up := state(t, s, Local, "up")
+	local := filepath.Join(root, "local")
+	if _, err := openServiceFolder(local); err == nil {
+		t.Error("a folder has two supervisors")
+	}
+	want := func(parts ...string) {
+		t.Helper()
+		out := tool(t, "svstat", local)
+		for _, p := range parts {
+			if !strings.Contains(out, p) {
+				t.Errorf("svstat says %q: want %q", out, p)
+			}
+		}
+	}
+	want(local+": up (pid ", " seconds\n")
+	if tool(t, "svok", local) == "no" {
+		t.Error("svok sees nobody")
+	}
+	tool(t, "svc", "-p", local)
+	if r := state(t, s, Local, "paused"); r.PID != up.PID {
+		t.Errorf("have %+v", r)
+	}
+	want(", paused")
+	tool(t, "svc", "-d", local)
+	state(t, s, Local, "stopped")
+	want(": down ", ", normally up")
+	tool(t, "svc", "-u", local)
+	again := state(t, s, Local, "up")
+	tool(t, "svc", "-t", local)
+	wait(t, s, "another process", func(m map[string]control.Role) bool {
+		return m["local"].State == "up" && m["local"].PID != again.PID
+	})
+	tool(t, "svc", "-k", local)
+	s.closeFolders()
+	if tool(t, "svok", local) != "no" {
+		t.Error("svok still sees somebody")
+	}
+}
