@@ -77,7 +77,7 @@ func (n *Node) controlHandlers() map[string]rpc.Handler {
 		control.MethodRole: rpc.Handle(func(_ context.Context, q control.RoleCommand) (none, error) {
 			return none{}, n.commandRole(q)
 		}),
-		control.MethodReload:  rpc.Handle(func(ctx context.Context, _ none) (control.Reloaded, error) { return n.reload(ctx) }),
+		control.MethodReload: rpc.Handle(func(ctx context.Context, _ none) (control.Reloaded, error) { return n.reload(ctx) }),
 		control.MethodPause: rpc.Handle(func(ctx context.Context, _ none) (none, error) {
 			return none{}, n.setPaused(ctx, true)
 		}),
