@@ -20,7 +20,7 @@ const (
 	defaultOutput = 64 << 10 // bytes kept
 	maxOutput     = 1 << 20
 	killGrace     = 5 * time.Second // from SIGTERM to SIGKILL
-	deadGrace     = 2 * time.Second // from SIGKILL to looking no more
+	deadGrace     = time.Second     // from SIGKILL to looking no more
 )
 
 // programs runs programs in this process.
@@ -28,12 +28,13 @@ type programs struct {
 	gate     *gate
 	normal   *normal
 	starters *starters
+	grace    time.Duration // killGrace, but for tests
 }
 
 func newPrograms(n *normal, self bool) *programs {
 	return &programs{
 		gate: newGate(n.Programs, n.ProgramsPerUser, 1000), normal: n,
-		starters: &starters{self: self, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid},
+		grace: killGrace, starters: &starters{self: self, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid},
 	}
 }
 
@@ -74,14 +75,14 @@ func (p *programs) run(ctx context.Context, u User, c Command) (Result, error) {
 	if c.Time > 0 {
 		limit = min(limit, c.Time)
 	}
-	result, err := await(ctx, pid, out, r, limit)
+	result, err := await(ctx, pid, out, r, limit, p.grace)
 	result.Output, result.Cut = out.kept()
 	return result, err
 }
 
 // await waits for the program's end and its output's, and ends both when the time is up. The
 // process is a zombie until then, so that its number stays its own and its group's.
-func await(ctx context.Context, pid int, out *output, r *os.File, limit time.Duration) (Result, error) {
+func await(ctx context.Context, pid int, out *output, r *os.File, limit, grace time.Duration) (Result, error) {
 	dead := make(chan struct{})
 	go func() {
 		defer close(dead)
@@ -101,7 +102,7 @@ func await(ctx context.Context, pid int, out *output, r *os.File, limit time.Dur
 		err = reason.AttemptInterrupted.Because(ctx.Err())
 	}
 	if result.TimedOut || err != nil {
-		end(pid, both)
+		end(pid, both, grace)
 		r.Close() // somebody in another group may still have it
 		<-out.closed
 	}
@@ -117,11 +118,11 @@ func await(ctx context.Context, pid int, out *output, r *os.File, limit time.Dur
 }
 
 // end ends a program's process group.
-func end(pid int, both <-chan struct{}) {
+func end(pid int, both <-chan struct{}, grace time.Duration) {
 	for _, s := range []struct {
 		signal syscall.Signal
 		wait   time.Duration
-	}{{syscall.SIGTERM, killGrace}, {syscall.SIGKILL, deadGrace}} {
+	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, deadGrace}} {
 		// An error means that there is nobody left.
 		_ = syscall.Kill(-pid, s.signal)
 		_ = syscall.Kill(-pid, syscall.SIGCONT)

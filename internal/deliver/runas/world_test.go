@@ -7,9 +7,13 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/postilion/postilion/internal/fs"
 )
+
+// testGrace is what tests give programs to end by themselves.
+const testGrace = time.Second
 
 // The uids of the tests: numbers that no user of the system has.
 var lastUID atomic.Uint32
@@ -47,6 +51,7 @@ func services(t testing.TB, o Options) map[string]Service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	here.programs.grace = testGrace
 	t.Cleanup(func() { here.Close() })
 	return map[string]Service{"in this process": here, "over a socket": newClient(t, o)}
 }
@@ -58,6 +63,7 @@ func newClient(t testing.TB, o Options) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.programs.grace = testGrace
 	s.Peers = map[uint32]Rights{uint32(os.Geteuid()): {Files: true, Programs: true, Passwords: true}}
 	c, stop := serve(t, s, o)
 	t.Cleanup(stop)
