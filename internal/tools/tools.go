@@ -12,6 +12,7 @@ import (
 	"github.com/postilion/postilion/internal/tools/header"
 	"github.com/postilion/postilion/internal/tools/injection"
 	"github.com/postilion/postilion/internal/tools/local"
+	"github.com/postilion/postilion/internal/tools/netio"
 	"github.com/postilion/postilion/internal/tools/operate"
 	"github.com/postilion/postilion/internal/tools/reports"
 	"github.com/postilion/postilion/internal/tools/serial"
@@ -30,6 +31,7 @@ func Programs() []tool.Program {
 		header.Programs(),
 		injection.Programs(),
 		local.Programs(),
+		netio.Programs(),
 		operate.Programs(),
 		reports.Programs(),
 		serial.Programs(injection.Send, injection.Control),
