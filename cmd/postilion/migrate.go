@@ -34,6 +34,7 @@ func (a *app) migrateCommand() *cobra.Command {
 			func(dir, root string) (*migrate.Report, error) {
 				return postfix.Read(postfix.Options{Dir: dir, Root: root})
 			}),
+		a.migrateQueue(),
 	)
 	return group
 }
@@ -51,6 +52,15 @@ func (a *app) migrateVerb(use, short, usual string, read func(dir, root string) 
 			dir := filepath.Join("/", root, usual)
 			if len(args) > 0 {
 				dir = args[0]
+			}
+			dir, err := filepath.Abs(dir)
+			if err != nil {
+				return err
+			}
+			if root != "" {
+				if root, err = filepath.Abs(root); err != nil {
+					return err
+				}
 			}
 			r, err := read(dir, root)
 			if err != nil {

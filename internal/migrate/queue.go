@@ -48,6 +48,7 @@ type QueueNote struct {
 	Size       int64     `json:"size,omitempty"` // bytes
 	Fate       Fate      `json:"fate"`
 	Text       string    `json:"text,omitempty"` // why it was not carried, or what differs
+	Lost       bool      `json:"lost,omitempty"` // not carried, though qmail would have delivered it
 }
 
 // Archive writes the queue's messages to w, in the form that the queue's import reads, and
@@ -79,6 +80,7 @@ func (s QueueSource) Archive(ctx context.Context, w io.Writer) (n int, err error
 			n++
 		case errors.Is(err, errFinished) || errors.As(err, &lost) || m == nil:
 			note.Fate, note.Text = NotCarried, err.Error()
+			note.Lost = !errors.Is(err, errFinished) && !errors.Is(err, queuedir.ErrUnmade)
 		default:
 			return n, err
 		}
