@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,11 @@ func (a *app) switchCommand() *cobra.Command {
 			o.Qmail = f.Qmail
 		}
 		var err error
+		if root != "" {
+			if o.Root, err = filepath.Abs(root); err != nil {
+				return o, err
+			}
+		}
 		o.Links, err = toolLinks(programs)
 		return o, err
 	}
@@ -120,7 +126,7 @@ func printPlan(w io.Writer, p *takeover.Plan) {
 	}
 	for _, c := range p.Commands {
 		if len(c.Over) > 0 {
-			fmt.Fprintf(w, "run %s\n", escape(fmt.Sprint(c.Over)))
+			fmt.Fprintf(w, "run %s (on the host itself)\n", escape(strings.Join(c.Over, " ")))
 		}
 	}
 	for _, r := range p.Remarks {

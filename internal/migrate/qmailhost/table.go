@@ -35,7 +35,7 @@ func Rows() []Row { return table() }
 // successors' that have an equal here (qmail reference 2.2, 26, 27). me comes first.
 func table() []Row {
 	return []Row{
-		{Name: "me", Keys: []string{"host"}, When: AtStart, Take: (*reader).takeMe},
+		{Name: "me", Default: "none: it must be there", Keys: []string{"host"}, When: AtStart, Take: (*reader).takeMe},
 		{Name: "badmailfrom", Keys: []string{"policy.bad_senders", "policy.refuse_senders_at"}, When: AtOnce, Take: (*reader).badmailfrom},
 		{Name: "bouncefrom", Keys: []string{"bounce.bouncefrom"}, When: AtStart, Take: line("bounce.bouncefrom")},
 		{Name: "bouncehost", Keys: []string{"bounce.bouncehost"}, When: AtStart, Take: line("bounce.bouncehost")},
@@ -58,7 +58,7 @@ func table() []Row {
 		{Name: "plusdomain", Keys: []string{"inject.plus_domain"}, When: AtStart, Take: line("inject.plus_domain")},
 		{Name: "qmqpservers", Keys: []string{keyQMQPServers}, When: AtStart, Take: (*reader).qmqpservers},
 		{Name: "queuelifetime", Keys: []string{"dispatch.lifetime"}, When: AtStart, Take: seconds("dispatch.lifetime")},
-		{Name: "rcpthosts", Keys: []string{"policy.rcpthosts", "policy.rcpthosts_only", "policy.any_recipient"}, When: AtOnce, Take: (*reader).rcpthosts},
+		{Name: "rcpthosts", Default: "every domain is taken", Keys: []string{"policy.rcpthosts", "policy.rcpthosts_only", "policy.any_recipient"}, When: AtOnce, Take: (*reader).rcpthosts},
 		{Name: "smtpgreeting", Keys: []string{"smtp.greeting"}, When: AtOnce, Take: (*reader).smtpgreeting},
 		{Name: "smtproutes", Keys: []string{"route.routes"}, When: AtOnce, Take: (*reader).smtproutes},
 		{Name: "timeoutconnect", Keys: []string{"remote.timeout_connect"}, When: AtStart, Take: seconds("remote.timeout_connect")},
@@ -67,7 +67,7 @@ func table() []Row {
 		{Name: "virtualdomains", Keys: []string{keyVirtualDomains}, When: AtOnce, Take: (*reader).virtualdomains},
 
 		// Of successors (qmail reference 27).
-		{Name: "badrcptto", Keys: []string{"policy.bad_recipients"}, When: AtOnce, Take: (*reader).badrcptto},
+		{Name: "badrcptto", Default: "none", Keys: []string{"policy.bad_recipients"}, When: AtOnce, Take: (*reader).badrcptto},
 		{Name: "bouncemaxbytes", Keys: []string{"bounce.bounce_max_return"}, When: AtStart, Default: "65536", Take: optional("bounce.bounce_max_return")},
 		{Name: "maxhops", Keys: []string{"policy.max_hops", "dispatch.max_hops"}, When: AtStart, Default: "100", Take: optional("policy.max_hops", "dispatch.max_hops")},
 		{Name: "maxrecipients", Keys: []string{"policy.max_recipients"}, When: AtOnce, Default: "1000", Take: optional("policy.max_recipients")},

@@ -16,10 +16,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/postilion/postilion/internal/inject"
 )
 
 // asidePrefix begins the name of what is set aside.
 const asidePrefix = ".before-postilion."
+
+// usualData is the data folder whose socket programs find by themselves.
+const usualData = "/var/lib/postilion"
 
 // Options say what is taken over, and where.
 type Options struct {
@@ -121,6 +126,9 @@ func Make(o Options) (*Plan, error) {
 	}
 	if p.errs != nil {
 		return nil, errors.Join(p.errs...)
+	}
+	if len(o.Links) > 0 && filepath.Clean(o.Data) != usualData && !o.exists(inject.SocketFile) {
+		p.plan.Remarks = append(p.plan.Remarks, fmt.Sprintf("programs find the server by %s: write %s there", inject.SocketFile, filepath.Join(o.Data, "run", "inject.sock")))
 	}
 	return &p.plan, nil
 }

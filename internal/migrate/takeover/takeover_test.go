@@ -121,7 +121,7 @@ func TestSwitchOverSetsTheOldSystemAside(t *testing.T) {
 			t.Errorf("%s still starts the old system", gone)
 		}
 	}
-	if len(j.Plan.Remarks) != 1 || !strings.HasPrefix(j.Plan.Remarks[0], "/etc/rc.local:3 ") {
+	if len(j.Plan.Remarks) != 2 || !strings.HasPrefix(j.Plan.Remarks[0], "/etc/rc.local:3 ") || !strings.HasSuffix(j.Plan.Remarks[1], "/run/inject.sock there") {
 		t.Errorf("remarks: %q", j.Plan.Remarks)
 	}
 	var over []string
