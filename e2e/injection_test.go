@@ -152,6 +152,7 @@ func TestWithoutAServerProgramsSaySoAndTakeNothing(t *testing.T) {
 func TestWhatSendmailExitsZeroForSurvivesKills(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {
+		o.config = loadConfig(newSink(t)) // what was deferred for a kill is tried again soon
 		s := newServer(t, o)
 		dir := links(t)
 		var mu sync.Mutex
@@ -164,12 +165,11 @@ func TestWhatSendmailExitsZeroForSurvivesKills(t *testing.T) {
 				for ctx.Err() == nil {
 					mu.Lock()
 					next++
-					id := fmt.Sprintf("i%06d", next)
-					mu.Unlock()
-					size := 1000
+					id, size := fmt.Sprintf("i%06d", next), 1000
 					if next%10 == 0 {
 						size = 200_000 // to a spool file
 					}
+					mu.Unlock()
 					_, code := s.local(dir, string(parcel(id, size)), somebody, "sendmail", "-i", s.account)
 					mu.Lock()
 					if code == 0 {
@@ -206,6 +206,24 @@ func TestWhatSendmailExitsZeroForSurvivesKills(t *testing.T) {
 			t.Fatalf("of %d taken %d have not arrived, such as %v: %v", len(taken), len(missing), missing[:min(len(missing), 5)], err)
 		}
 		t.Logf("%d taken, %d not, none lost", len(taken), refused)
+	})
+}
+
+// TestAFilterStandsBetweenTheNetworkAndTheQueue runs one that hands the message on by qmail-queue.
+func TestAFilterStandsBetweenTheNetworkAndTheQueue(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		dir := links(t)
+		filter := filepath.Join(dir, "filter")
+		check(t, os.WriteFile(filter, []byte("#!/bin/sh\n(echo \"X-Filtered: $TCPREMOTEIP\"; cat) | "+dir+"/qmail-queue\n"), 0o755))
+		o.config = map[string]string{"submit.filter": fmt.Sprintf("%q", filter)}
+		s := newServer(t, o)
+		check(t, s.send("joe@else.example", s.account, letter("filtered")))
+		m := string(bytes.ReplaceAll(s.arrived(s.account, s.password, 1)[0], []byte("\r\n"), []byte("\n")))
+		first, second := strings.Index(m, " invoked from network); "), strings.Index(m, "X-Filtered: 127.0.0.1\nReceived: from ")
+		if first < 0 || second < first {
+			t.Errorf("the filter's way is not to be seen:\n%s", m)
+		}
 	})
 }
 
