@@ -288,10 +288,10 @@ func changedKeys(old, now *config.File) (keys []string, err error) {
 }
 
 // hotGroups are the groups that a reload brings into force.
-var hotGroups = []string{"route", "policy", "submit", "floors", "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "qmtp", "qmqp", "dns_lists", "turn"}
+var hotGroups = []string{"route", "policy", "submit", "floors", "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s", "qmtp", "qmqp", "dns_lists", "turn", "inject", "remote"}
 
 // coldKeys are keys of hot groups that belong to the listener, which stays.
-var coldKeys = []string{"listen", "max_connections", "max_per_client", "connection_rate", "exempt", "proxy_from", "tls_timeout", "stop_timeout"}
+var coldKeys = []string{"listen", "max_connections", "max_per_client", "connection_rate", "exempt", "proxy_from", "tls_timeout", "stop_timeout", "socket"}
 
 func hot(key string) bool {
 	group, last, _ := strings.Cut(key, ".")

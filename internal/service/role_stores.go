@@ -11,7 +11,6 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/deliver/local"
-	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/directory/sqlite"
@@ -103,26 +102,6 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 	part.run = append(part.run, target.Clean)
 	part.admin = seam.Handlers(asideHandlers(target.SetAside), seam.UserHandlers(target.Exists, target.Plan))
 	part.seam = seam.Handlers(seam.TargetHandlers(methodLocal, target), seam.RoomHandlers(target.Room), seam.UserHandlers(target.Exists, target.Plan))
-	return nil
-}
-
-func (p *process) startRemote(_ context.Context, part *part) error {
-	resolver, err := netx.NewResolver(p.cfg.DNS)
-	if err != nil {
-		return err
-	}
-	book, err := p.newBook(part)
-	if err != nil {
-		return err
-	}
-	target, err := remote.New(p.cfg.Remote, remote.Deps{Resolver: resolver, Record: book, Dialogue: dialogue(part.watch, p.clock)})
-	if err != nil {
-		return err
-	}
-	part.close = append(part.close, target.Close)
-	p.here.remote, p.here.hosts = p.remoteTarget(target), target
-	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, p.here.remote), seam.HostsHandlers(target), watchHandlers(part.watch))
-	part.admin = seam.Handlers(part.admin, seam.HostsHandlers(target))
 	return nil
 }
 
