@@ -44,6 +44,9 @@ func (o *Options) Validate() error {
 	if o.Received != "" && o.Received != "postilion" && o.Received != "qmail" {
 		return fmt.Errorf("received: %q: want postilion or qmail", o.Received)
 	}
+	if o.FilterTime < 0 {
+		return fmt.Errorf("filter_timeout: %v: want a duration that is not negative", o.FilterTime)
+	}
 	return nil
 }
 

@@ -455,6 +455,23 @@ func TestTheQueueIsForThoseWhoMay(t *testing.T) {
 	}
 }
 
+func TestWrongOptionsAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{MaxPerUser: -1}, "max_per_user: -1: want a number that is not negative"},
+		{Options{IdleTimeout: -time.Second}, "idle_timeout: -1s: want a duration that is not negative"},
+		{Options{Socket: "inject.sock"}, `socket: "inject.sock": want an absolute path`},
+		{Options{DefaultHost: "a b"}, `default_host: "a b": want a domain`},
+	} {
+		if err := tt.o.Validate(); err == nil || err.Error() != tt.want {
+			t.Errorf("%v, want %s", err, tt.want)
+		}
+	}
+}
+
 func TestAddressesAreExplained(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{}, nil)

@@ -3,7 +3,11 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
+
+	"github.com/postilion/postilion/internal/smtp"
 )
 
 // Options are the local socket's. Zero values mean the defaults.
@@ -25,8 +29,19 @@ type Options struct {
 	Host string `toml:"-"` // this host's name
 }
 
+// Validate names every wrong option.
+func (o Options) Validate() error { return o.fill() }
+
 func (o *Options) fill() error {
 	var errs []error
+	if o.Socket != "" && !filepath.IsAbs(o.Socket) {
+		errs = append(errs, fmt.Errorf("socket: %q: want an absolute path", o.Socket))
+	}
+	for name, v := range map[string]string{"default_host": o.DefaultHost, "default_domain": o.DefaultDomain, "plus_domain": o.PlusDomain, "id_host": o.IDHost} {
+		if v != "" && smtp.CheckDomain(strings.TrimSuffix(v, "+")) != nil {
+			errs = append(errs, fmt.Errorf("%s: %q: want a domain", name, v))
+		}
+	}
 	for name, v := range map[string]*int{"max_connections": &o.MaxConnections, "max_per_user": &o.MaxPerUser, "rate": &o.Rate, "max_recipients": &o.MaxRecipients} {
 		if *v < 0 {
 			errs = append(errs, fmt.Errorf("%s: %d: want a number that is not negative", name, *v))
