@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/qmail/supervise"
 )
@@ -124,5 +127,35 @@ func TestDaemontoolsSeeAndCommandRoles(t *testing.T) {
 	s.closeFolders()
 	if tool(t, "svok", local) != "no" {
 		t.Error("svok still sees somebody")
+	}
+}
+
+// TestEatsMemory is the role of the next test: it takes memory until it has too much.
+func TestEatsMemory(t *testing.T) {
+	if os.Getenv("POSTILION_TEST_EATS") == "" {
+		t.Skip("it is run by another test")
+	}
+	setLimits(config.Process{MaxMemory: 4 << 30}, slog.New(slog.DiscardHandler))
+	for range 5 {
+		if _, err := unix.Mmap(-1, 0, 1<<30, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE); err != nil {
+			panic("out of memory: " + err.Error()) // as the runtime does
+		}
+	}
+	os.Exit(0) // there was no limit
+}
+
+func TestARoleThatExceedsItsMemoryIsStartedAgainAndOthersGoOn(t *testing.T) {
+	t.Parallel()
+	s := superviseRoles(t, map[Role]string{
+		Local:  "POSTILION_TEST_EATS=1 exec '" + os.Args[0] + "' -test.run '^TestEatsMemory$' >/dev/null 2>&1",
+		Remote: "exec sleep 1000",
+	})
+	other := state(t, s, Remote, "up")
+	r := wait(t, s, "a start after the end", func(m map[string]control.Role) bool { return m["local"].Restarts > 0 })["local"]
+	if r.Last != "exit status 2" { // of a panic; 0 would be a role without a limit
+		t.Errorf("have %+v", r)
+	}
+	if r := state(t, s, Remote, "up"); r.PID != other.PID {
+		t.Errorf("another role was touched: %+v", r)
 	}
 }
