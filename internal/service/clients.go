@@ -31,7 +31,8 @@ import (
 // guests makes the checkers of a role's listeners.
 type guests struct {
 	resolver *netx.Resolver
-	warn     func(error)
+	warn     func(error) // of files that turned bad
+	refusing func(error) // of DNS lists that refuse our questions
 
 	mu   sync.Mutex
 	each []*client.Checker // in force
@@ -44,12 +45,14 @@ func (p *process) newGuests() (*guests, error) {
 	}
 	return &guests{resolver: r, warn: func(err error) {
 		p.logger().Warn("a file is wrong; what it said before stays in force", "error", err)
+	}, refusing: func(err error) {
+		p.logger().Warn("a DNS list is of no use", "error", err)
 	}}, nil
 }
 
 // lists compiles the DNS lists.
 func (g *guests) lists(c *config.Config) (*dnsbl.Lists, error) {
-	return dnsbl.New(c.DNSLists, g.resolver, g.warn)
+	return dnsbl.New(c.DNSLists, g.resolver, g.refusing)
 }
 
 // checker makes one listener's; lists may be nil.
