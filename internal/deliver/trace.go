@@ -6,12 +6,17 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 )
+
+var scanners = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
 // ScanTrace counts the Received and Delivered-To fields of a header and looks for one
 // line, byte by byte. It needs no more memory than one buffer.
 func ScanTrace(r io.Reader, line string) (hops int, seen bool, err error) {
-	in := bufio.NewReaderSize(r, 4096)
+	in := scanners.Get().(*bufio.Reader)
+	in.Reset(r)
+	defer func() { in.Reset(nil); scanners.Put(in) }()
 	whole := true // the piece read next starts a line
 	for {
 		piece, err := in.ReadSlice('\n')

@@ -286,7 +286,7 @@ func (r routes) Route(_ context.Context, to mail.Address) (route.Route, error) {
 		return route.Route{Kind: route.Forward, Final: to, Targets: []mail.Address{to}}, nil
 	case strings.HasPrefix(to.Local, "sys"):
 		name, ext, _ := strings.Cut(to.Local, "-")
-		return route.Route{Kind: route.SystemUser, Local: true, Final: to, User: &route.User{Name: name, Dash: "-", Ext: ext, Local: to.Local, Host: to.Domain}}, nil
+		return route.Route{Kind: route.SystemUser, Local: true, Final: to, User: &route.User{Name: name, UID: 1000, GID: 1000, Home: "/home", Dash: "-", Ext: ext, Local: to.Local, Host: to.Domain}}, nil
 	case to.Local == "drop":
 		return route.Route{Kind: route.Discard, Local: true, Final: to}, nil
 	case to.Local == "owned":

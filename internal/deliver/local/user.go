@@ -285,7 +285,7 @@ func (d *delivery) verdict(err *reason.Error) deliver.Verdict {
 		if _, said := err.Report(); said {
 			return deliver.Verdict{Err: err, Text: d.report.String()}
 		}
-		d.report.line(err.Text(reason.English) + " (#" + err.Enhanced + ")")
+		d.report.line(errorLine(err))
 		return deliver.Verdict{Err: err, Text: d.report.String()}
 	}
 	d.report.line("did " + didText(d.files, d.forwards, d.programs))
@@ -294,6 +294,15 @@ func (d *delivery) verdict(err *reason.Error) deliver.Verdict {
 		v.Forward = &deliver.Forward{From: mail.ParseAddress(d.plan.Sender), To: d.to}
 	}
 	return v
+}
+
+// errorLine is an error as qmail-local and qmail-lspawn report it. The latter's have no code.
+func errorLine(e *reason.Error) string {
+	text := e.Text(reason.English)
+	if e.Reason == reason.DeliverAsRoot.Reason || e.Reason == reason.AliasUserAbsent.Reason {
+		return text
+	}
+	return text + " (#" + e.Enhanced + ")"
 }
 
 // errnoText words a system's error as qmail does: "access denied", without names.
