@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"sync"
@@ -82,6 +83,8 @@ func systemPasswords() *shadow.Passwords {
 // since those who own them are trusted less; what it has to say goes to the supervisor's standard error.
 func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound, stderr io.Writer) error {
 	unix.Umask(0o077)
+	// HUP means nothing here. Ignored it would be ignored by programs too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	log := slog.New(slog.NewTextHandler(stderr, nil)).With("role", string(RunAs))
 	reserved := []uint32{}
 	peers := map[uint32]runas.Rights{}
