@@ -27,6 +27,7 @@ type bench struct {
 	rounds   int
 	messages int
 	postfix  string // why Postfix is not measured; "" when it is
+	notqmail string // its source; "" leaves it out
 	root     bool
 	port     int // of the next Postfix
 	results  results
@@ -35,10 +36,11 @@ type bench struct {
 func main() {
 	rounds := flag.Int("rounds", 3, "times that each figure is measured")
 	messages := flag.Int("messages", 20000, "messages of a run at 20 and 100 sessions; other runs send a part of it")
-	only := flag.String("only", "accept,large,deliver,relay,idle", "what to measure")
+	only := flag.String("only", "accept,large,deliver,relay,qmail,idle", "what to measure")
 	output := flag.String("o", "", "file whose part between the bench markers is replaced; empty prints to standard output")
 	folder := flag.String("folder", "", "folder for the servers' files, on the file system to be measured; empty is a temporary one")
 	asSink := flag.Bool("sink", false, "be the null sink until standard input ends: print the address, measure nothing")
+	notqmail := flag.String("notqmail", "", "source tree of notqmail, to be built and measured beside; empty leaves it out")
 	flag.Parse()
 	if *asSink {
 		if err := serveSink(); err != nil {
@@ -49,13 +51,13 @@ func main() {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := run(ctx, *rounds, *messages, strings.Split(*only, ","), *folder, *output); err != nil {
+	if err := run(ctx, *rounds, *messages, strings.Split(*only, ","), *folder, *notqmail, *output); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds, messages int, only []string, folder, output string) error {
+func run(ctx context.Context, rounds, messages int, only []string, folder, notqmail, output string) error {
 	dir, err := os.MkdirTemp(folder, "postilion-bench")
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func run(ctx context.Context, rounds, messages int, only []string, folder, outpu
 	if err := os.Chmod(dir, 0o755); err != nil { // the roles' uids pass through
 		return err
 	}
-	b := &bench{dir: dir, rounds: rounds, messages: messages, postfix: havePostfix(), root: os.Geteuid() == 0, port: 30250}
+	b := &bench{dir: dir, rounds: rounds, messages: messages, postfix: havePostfix(), notqmail: notqmail, root: os.Geteuid() == 0, port: 30250}
 	if b.binary, err = build(ctx, dir); err != nil {
 		return err
 	}
@@ -72,12 +74,12 @@ func run(ctx context.Context, rounds, messages int, only []string, folder, outpu
 		return err
 	}
 	parts := map[string]func(context.Context) error{
-		"accept": b.accept, "large": b.large, "deliver": b.deliver, "relay": b.relay, "idle": b.idle,
+		"accept": b.accept, "large": b.large, "deliver": b.deliver, "relay": b.relay, "qmail": b.throughQmail, "idle": b.idle,
 	}
 	for _, name := range only {
 		part, ok := parts[name]
 		if !ok {
-			return fmt.Errorf("-only %q: want some of accept, large, deliver, relay, idle", name)
+			return fmt.Errorf("-only %q: want some of accept, large, deliver, relay, qmail, idle", name)
 		}
 		if err := part(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -156,8 +158,12 @@ type figures struct {
 
 // measure runs every target once a round and adds the figures under the row's name.
 func (b *bench) measure(ctx context.Context, row string, s setup, run func(ctx context.Context, addr string, srv server) (figures, error)) error {
+	return b.measureTargets(ctx, row, b.targets(s), run)
+}
+
+func (b *bench) measureTargets(ctx context.Context, row string, targets []target, run func(ctx context.Context, addr string, srv server) (figures, error)) error {
 	for round := range b.rounds {
-		for _, t := range b.targets(s) {
+		for _, t := range targets {
 			dir := filepath.Join(b.dir, fmt.Sprintf("run%d", time.Now().UnixNano()))
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 type postilion struct {
 	binary, dir string
 	cmd         *exec.Cmd
+	out         *os.File // for its standard output; nil for none
 	smtp, pop3  string
 }
 
@@ -46,6 +47,33 @@ func (p *postilion) start(ctx context.Context, single bool, set []string) error 
 	for _, s := range set {
 		args = append(args, "--set", s)
 	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	p.out = w
+	if err := p.launch(ctx, args); err != nil {
+		return err
+	}
+	var told struct{ Listeners map[string]string }
+	if err := json.NewDecoder(r).Decode(&told); err != nil {
+		p.stop()
+		return fmt.Errorf("postilion said nothing of its listeners, see %s.log: %w", p.dir, err)
+	}
+	p.smtp, p.pop3 = told.Listeners["smtp"], told.Listeners["pop3"]
+	return p.up()
+}
+
+// run starts the program and waits until p.smtp greets.
+func (p *postilion) run(ctx context.Context, args ...string) error {
+	if err := p.launch(ctx, args); err != nil {
+		return err
+	}
+	return p.up()
+}
+
+func (p *postilion) launch(ctx context.Context, args []string) error {
 	log, err := os.Create(p.dir + ".log")
 	if err != nil {
 		return err
@@ -53,21 +81,17 @@ func (p *postilion) start(ctx context.Context, single bool, set []string) error 
 	defer log.Close() // the child has its own
 	p.cmd = exec.CommandContext(ctx, p.binary, args...)
 	p.cmd.Stderr = log
+	if p.out != nil {
+		p.cmd.Stdout = p.out
+		defer p.out.Close()
+	}
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }
 	p.cmd.WaitDelay = 20 * time.Second
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return err
-	}
-	var told struct{ Listeners map[string]string }
-	if err := json.NewDecoder(out).Decode(&told); err != nil {
-		p.stop()
-		return fmt.Errorf("postilion said nothing of its listeners, see %s: %w", log.Name(), err)
-	}
-	p.smtp, p.pop3 = told.Listeners["smtp"], told.Listeners["pop3"]
+	return p.cmd.Start()
+}
+
+// up waits for the greeting.
+func (p *postilion) up() error {
 	for range 400 {
 		if c, err := dial(p.smtp); err == nil {
 			c.quit()
@@ -76,7 +100,7 @@ func (p *postilion) start(ctx context.Context, single bool, set []string) error 
 		time.Sleep(25 * time.Millisecond)
 	}
 	p.stop()
-	return fmt.Errorf("postilion does not answer on %s, see %s", p.smtp, log.Name())
+	return fmt.Errorf("postilion does not answer on %s, see %s.log", p.smtp, p.dir)
 }
 
 func (p *postilion) usage() (usage, error) { return usageOf(p.cmd.Process.Pid) }

@@ -50,10 +50,10 @@ func (b *bench) floors() error {
 }
 
 // columns of the table, in order; those that were not measured are left out.
-var columns = []string{"null sink", "Postfix", "Postilion, roles apart", "Postilion, one process"}
+var columns = []string{"null sink", "Postfix", "notqmail", "Postilion, roles apart", "Postilion, one process"}
 
-// table renders the results in Markdown: rate and CPU a message, with the ratio to
-// Postfix behind ours.
+// table renders the results in Markdown: rate and CPU a message, with the ratio to the
+// server beside behind ours.
 func (r *results) table() []byte {
 	used := slices.DeleteFunc(slices.Clone(columns), func(c string) bool {
 		return !slices.ContainsFunc(r.rows, func(row string) bool { return len(r.cells[row][c]) > 0 })
@@ -83,8 +83,13 @@ func (r *results) cell(row, column string) string {
 		return fmt.Sprintf("%.0f", rate)
 	}
 	s := fmt.Sprintf("%.0f; %.0f µs", rate, cpu)
-	if base, ok := r.median(row, "Postfix", func(f figures) float64 { return f.rate }); ok && column != "Postfix" && column != "null sink" {
-		s += fmt.Sprintf(" (%.1f×)", rate/base)
+	if !strings.HasPrefix(column, "Postilion") {
+		return s
+	}
+	for _, peer := range []string{"Postfix", "notqmail"} {
+		if base, ok := r.median(row, peer, func(f figures) float64 { return f.rate }); ok {
+			s += fmt.Sprintf(" (%.1f×)", rate/base)
+		}
 	}
 	return s
 }
