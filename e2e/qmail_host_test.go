@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -519,5 +520,45 @@ func TestALogInQmailsLinesAddsUp(t *testing.T) {
 		if !strings.Contains(strings.Join(strings.Fields(sums), " "), want) {
 			t.Errorf("want %q in\n%s\nof\n%s\nof\n%s", want, sums, joined, log)
 		}
+	}
+}
+
+// Vector 19: HUP has locals and virtualdomains read again. Here it is not even needed.
+func TestVector19HUPTakesLocalsAndVirtualdomains(t *testing.T) {
+	t.Parallel()
+	h := newQmailHost(t, false, nil, nil)
+	h.serve()
+	control := filepath.Join(h.root, "var/qmail/control")
+	check(t, appendTo(filepath.Join(control, "rcpthosts"), "late.example\nlater.example\n"),
+		appendTo(filepath.Join(control, "locals"), "late.example\n"), appendTo(filepath.Join(control, "virtualdomains"), "later.example:joe-vv\n"),
+		h.cmd.Process.Signal(syscall.SIGHUP))
+	for to, want := range map[string]string{"jane@late.example": "maildir home/jane/Maildir", "x@later.example": "file home/joe/ran-vv"} {
+		h.eventually(t, func() string {
+			if err := h.send("you@far.example", to, letter("after-HUP-"+to+".")); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+		h.eventually(t, func() string {
+			if have := h.found(t, "after-HUP-"+to+"."); !slices.Contains(have, want) {
+				return fmt.Sprintf("%s: %q, want %q", to, have, want)
+			}
+			return ""
+		})
+	}
+}
+
+// Vector 2: without control/rcpthosts any recipient is taken, as with qmail; log and status say so.
+func TestVector2WithoutRcpthostsAnyRecipientIsTakenAndItIsTold(t *testing.T) {
+	t.Parallel()
+	h := newQmailHost(t, true, nil, nil)
+	check(t, os.Remove(filepath.Join(h.root, "var/qmail/control/rcpthosts")))
+	h.serve()
+	check(t, h.send("you@far.example", "anybody@elsewhere.example", letter("relayed.")))
+	h.eventually(t, func() string {
+		return cmp.Diff([]string{"sent anybody@elsewhere.example from you@far.example"}, h.found(t, "relayed."))
+	})
+	if status := h.must("status"); !strings.Contains(status, "OPEN RELAY") {
+		t.Errorf("status does not tell of the open relay:\n%s", status)
 	}
 }
