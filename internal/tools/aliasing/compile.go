@@ -66,7 +66,7 @@ func printforward(_ context.Context, e *tool.Env) int {
 		err = aliases.PrintForward(out, r)
 	}
 	if err != nil {
-		return e.Fatal(tool.Temporary, "bad database format")
+		return e.Fatal(tool.Permanent, "bad database format")
 	}
 	if err := out.Flush(); err != nil {
 		return e.Fatal(tool.Temporary, "unable to write output: ", err)
@@ -110,12 +110,12 @@ func printmaillist(_ context.Context, e *tool.Env) int {
 		return code
 	}
 	if len(b) > 0 && b[len(b)-1] != 0 {
-		return e.Fatal(tool.Temporary, "bad mailing list format")
+		return e.Fatal(tool.Permanent, "bad mailing list format")
 	}
 	out := bufio.NewWriter(e.Out())
 	for _, entry := range aliases.ReadMaillist(b) {
 		if entry == "" || !strings.Contains("&./", entry[:1]) {
-			return e.Fatal(tool.Temporary, "bad mailing list format")
+			return e.Fatal(tool.Permanent, "bad mailing list format")
 		}
 		out.WriteString(tool.Printable(entry) + "\n")
 	}

@@ -62,8 +62,12 @@ func fastforward(ctx context.Context, e *tool.Env, q Queue) int {
 	}
 	d.uf, d.rp = e.Getenv("UFLINE"), e.Getenv("RPLINE")
 	f := &forwarding{e: e, db: db, seen: map[string]bool{}}
-	user, host, _ := cutLast(target, '@')
-	first, found, err := db.Find(user, host)
+	// A recipient without a host is nobody: targets without "@" are for other targets alone.
+	user, host, found := cutLast(target, '@')
+	var first aliases.Forward
+	if found {
+		first, found, err = db.Find(user, host)
+	}
 	if err != nil {
 		return e.Fatal(tool.Temporary, "unable to read ", rest[0], ": ", err)
 	}
@@ -221,9 +225,7 @@ func (f *forwarding) describe(sender string) int {
 			b.WriteString("to <" + tool.Printable(r) + ">\n")
 		}
 	}
-	if _, err := io.WriteString(f.e.Out(), b.String()); err != nil {
-		return f.e.Fatal(tool.Temporary, "unable to write output: ", err)
-	}
+	_, _ = io.WriteString(f.e.Errs(), b.String()) // the original's place for it
 	return tool.OK
 }
 
