@@ -103,6 +103,26 @@ func TestAnotherSenderIsNotAskedForTheFirstOnesNotices(t *testing.T) {
 	})
 }
 
+func TestEveryFormOfAVERPSenderIsExpandedAsQmailSendDoes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, to, want string }{
+		{"owner-@h.test-@[]", "a@far.test", "owner-a=far.test@h.test"},
+		{"list-@h.test-@[]", "a+b=c@far.test", "list-a+b=c=far.test@h.test"},
+		{"x@y-@h.test-@[]", "a@b@far.test", "x@y-a@b=far.test@h.test"},
+		{"@h.test-@[]", "a@far.test", "a=far.test@h.test"},
+		{"owner-@[]", "a@far.test", "owner-@[]"},
+		{"owner-@h.test-@[]", "a", "owner-@h.test-@[]"},
+		{"-@[]", "a@far.test", "-@[]"},
+		{"#@[]", "a@far.test", "#@[]"},
+		{"owner@h.test", "a@far.test", "owner@h.test"},
+		{"", "a@far.test", ""},
+	} {
+		if got := expandVERP(mail.ParseAddress(c.from), mail.ParseAddress(c.to)).String(); got != c.want {
+			t.Errorf("%s for %s: %s, want %s", c.from, c.to, got, c.want)
+		}
+	}
+}
+
 func TestSlowProgramsHoldUpNobodyElse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/deliver"
@@ -460,9 +461,10 @@ func isVERP(from mail.Address) bool {
 }
 
 // expandVERP returns the reverse-path for one recipient: owner-@host-@[] becomes
-// owner-box=rhost@host.
+// owner-box=rhost@host. One without a host before the mark, or for a recipient without one, stays as
+// it is, as in qmail-send.
 func expandVERP(from, to mail.Address) mail.Address {
-	if !isVERP(from) {
+	if !isVERP(from) || to.Domain == "" || !strings.Contains(from.Local, "@") {
 		return from
 	}
 	base := mail.ParseAddress(from.Local[:len(from.Local)-1])
