@@ -99,7 +99,7 @@ func TestPostfixSettingsAreTaken(t *testing.T) {
 		"route.virtusertable": "/etc/postfix/virtual", "route.alias_files": "/etc/aliases", "policy.max_size": "20480000", "policy.max_send_size": "20480000",
 		"dispatch.lifetime": "72h0m0s", "dispatch.delay_notice": "4h0m0s", "smtp.idle_timeout": "5m0s", "smtp.data_timeout": "5m0s", "smtp.greeting": "ESMTP Postfix",
 		"tls.cert": "/etc/ssl/mx.pem", "tls.key": "/etc/ssl/mx.key", "route.tls": "opportunistic", "smtp.listen": "127.0.0.1:25 | [::1]:25", "route.user_break": "+",
-		"local.default_delivery": "./Maildir/", "dns_lists.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
+		"local.default_delivery": "|dot-forward .forward\n./Maildir/", "dns_lists.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
 		"policy.max_recipients": "300", "route.system_users": "true", "runas.enabled": "true",
 	}
 	if diff := cmp.Diff(want, have); diff != "" {

@@ -506,9 +506,8 @@ func (r *reader) defaults() {
 	if _, ok := r.byName["maximal_queue_lifetime"]; !ok {
 		r.r.Set("dispatch.lifetime", "120h", r.file, 0)
 	}
-	if _, ok := r.r.Get("local.default_delivery"); !ok {
-		r.r.Set("local.default_delivery", "spool", r.file, 0)
-	}
+	r.r.HostName(r.o.Root)
+	r.r.Forwards(r.file)
 	r.r.Set("route.system_users", "true", r.file, 0)
 	r.r.Set("runas.enabled", "true", r.file, 0)
 }

@@ -1,6 +1,7 @@
 package sendmail
 
 import (
+	"os"
 	"strings"
 
 	"github.com/postilion/postilion/internal/migrate"
@@ -185,7 +186,7 @@ func (r *reader) define(file string, c *call) {
 		r.option(defines[name], value, file, c.line, c.text)
 	case name == "MAIL_HUB" || name == "LOCAL_RELAY" || name == "LUSER_RELAY":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "a relay for users here, or for unknown ones, has no equal: a .qmail-default of alias can forward")
-	case name == "PROCMAIL_MAILER_PATH" || name == "STATUS_FILE" || name == "UUCP_MAILER_MAX" || strings.HasPrefix(name, "__"):
+	case name == "PROCMAIL_MAILER_PATH" || name == "STATUS_FILE" || name == "UUCP_MAILER_MAX" || strings.HasPrefix(name, "_"):
 	case strings.HasPrefix(name, "conf"):
 		if !builtIn[strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "conf"), "_", ""))] {
 			r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "%s has no equal", name)
@@ -205,19 +206,26 @@ func (r *reader) feature(file string, c *call) {
 		return r.host(f[len(f)-1])
 	}
 	taken := func(key string) { r.r.Taken(file, c.line, c.text, key) }
+	read := func(key, path string) {
+		if _, err := os.Stat(path); err != nil {
+			r.r.Note(file, c.line, c.text, migrate.NotCarried, key, "there is no %s", path)
+			return
+		}
+		taken(key)
+	}
 	switch c.arg(0) {
 	case "use_cw_file":
 		r.class('w', r.host("/etc/mail/local-host-names"))
-		taken("route.locals")
+		read("route.locals", r.host("/etc/mail/local-host-names"))
 	case "access_db":
 		r.accessTable(table("/etc/mail/access"))
-		taken("smtp.access_rules")
+		read("smtp.access_rules", table("/etc/mail/access"))
 	case "virtusertable":
 		r.file("route.virtusertable", table("/etc/mail/virtusertable"), false)
-		taken("route.virtusertable")
+		read("route.virtusertable", table("/etc/mail/virtusertable"))
 	case "mailertable":
 		r.mailertable(table("/etc/mail/mailertable"))
-		taken("route.routes")
+		read("route.routes", table("/etc/mail/mailertable"))
 	case "promiscuous_relay":
 		r.r.Set("policy.any_recipient", "true", file, c.line)
 		r.r.Note(file, c.line, c.text, migrate.Differs, "policy.any_recipient", "OPEN RELAY: everybody may send to everywhere")

@@ -31,7 +31,6 @@ var numbers = map[string]struct {
 	"maxrecipientspermessage": {[]string{"policy.max_recipients"}, ""},
 	"maxhopcount":             {[]string{"policy.max_hops", "dispatch.max_hops"}, "Delivered-To counts too"},
 	"maxdaemonchildren":       {[]string{"smtp.max_connections"}, ""},
-	"badrcptthrottle":         {[]string{"smtp.max_errors"}, "every refused command counts, and the connection is then closed"},
 	"queuela":                 {[]string{"process.queue_load"}, "counted for each processor"},
 	"refusela":                {[]string{"floors.refuse_load"}, "counted for each processor"},
 }
@@ -91,6 +90,8 @@ func (r *reader) option(name, value, file string, n int, line string) {
 		r.r.Taken(file, n, line, "bounce.doublebounceto")
 	case "privacyoptions":
 		r.r.Note(file, n, line, migrate.Differs, "", "EXPN is never answered and VRFY tells nothing; who sees the queue is inject.queue_users")
+	case "badrcptthrottle":
+		r.r.Note(file, n, line, migrate.NotCarried, "smtp.max_errors", "sendmail slows such clients down; the key ends the connection")
 	case "connectionratethrottle":
 		r.r.Note(file, n, line, migrate.NotCarried, "smtp.connection_rate", "sendmail limits all clients together, the key each one a minute")
 	case "minfreeblocks":

@@ -76,9 +76,8 @@ func Read(o Options) (*migrate.Report, error) {
 			r.r.SetList(service+".listen", list, main, 0)
 		}
 	}
-	if _, ok := r.r.Get("local.default_delivery"); !ok {
-		r.r.Set("local.default_delivery", "spool", main, 0)
-	}
+	r.r.HostName(o.Root)
+	r.r.Forwards(main)
 	r.r.Set("route.system_users", "true", main, 0)
 	r.r.Set("runas.enabled", "true", main, 0)
 	r.r.Sort()
