@@ -47,8 +47,17 @@ func injectSockets(c *config.Config) []socket {
 func newFilters(c *config.Config) *submit.Filters {
 	return &submit.Filters{Env: []string{
 		"PATH=/var/qmail/bin:/usr/local/bin:/usr/bin:/bin",
-		wire.SocketVariable + "=" + control.SocketPath(c.Data, injectSocket),
+		injectVariable(c),
 	}}
+}
+
+// injectVariable tells programs that the server runs where the local socket is: the path that every
+// user can reach, where the operator gave one.
+func injectVariable(c *config.Config) string {
+	if c.Inject.Socket != "" {
+		return wire.SocketVariable + "=" + c.Inject.Socket
+	}
+	return wire.SocketVariable + "=" + control.SocketPath(c.Data, injectSocket)
 }
 
 // injection serves the local socket in role smtpd.

@@ -94,7 +94,9 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	target := local.New(p.cfg.Local, local.Deps{
+	o := p.cfg.Local
+	o.Environ = []string{injectVariable(p.cfg)}
+	target := local.New(o, local.Deps{
 		FS: mail, Barrier: &fs.Barrier{FS: mail}, Directory: p.reader(), Clock: p.clock, Recorder: part.recorder, Runas: users,
 	})
 	p.here.mailbox = target

@@ -61,7 +61,7 @@ func (r Role) number() int {
 // everyGroup and the keys outside of groups.
 var roleGroups = map[Role][]string{
 	Auth:    {"auth", "runas"},
-	Local:   {"local", "runas"},
+	Local:   {"local", "runas", "inject"},
 	Remote:  {"remote", "dns"},
 	Queue:   {"queue", "dispatch", "archive", "bounce", "route"},
 	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "archive", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},

@@ -38,6 +38,9 @@ type Options struct {
 	DefaultDelivery string `toml:"default_delivery" default:"maildir" doc:"what is done for users of the system without a .qmail file: maildir (./Maildir/, made when it is missing), mbox (./Mailbox), spool (a file in mail_spool), procmail, maildrop, or lines as in a .qmail file" example:"\"|dot-forward .forward\\n./Maildir/\""`
 	MailSpool       string `toml:"mail_spool" default:"/var/mail" doc:"the folder of the mailboxes of default_delivery = spool, one file for each user, who must be allowed to write it" example:"\"/var/spool/mail\""`
 	ProgramPath     string `toml:"program_path" default:"/var/qmail/bin:/usr/local/bin:/usr/bin:/bin" doc:"the variable PATH of programs in .qmail files" example:"\"/usr/lib/postilion/bin:/usr/bin:/bin\""`
+
+	// Environ is further variables of programs, as NAME=value: where the local socket is.
+	Environ []string `toml:"-"`
 }
 
 // Validate names what is wrong and what was expected.

@@ -275,6 +275,7 @@ func (d *delivery) environment() []string {
 	for i, v := range env { // a NUL would end the variables; nothing takes one in, see mail.Address
 		env[i] = strings.ReplaceAll(v, "\x00", "_")
 	}
+	env = append(env, d.opts.Environ...)
 	return append(env, "PATH="+d.opts.programPath(), "LOGNAME="+u.Name, "SHELL=/bin/sh", "POSTILION_MESSAGE="+d.job.Envelope.ID.String())
 }
 
