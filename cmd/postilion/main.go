@@ -125,6 +125,7 @@ func (a *app) root() *cobra.Command {
 		a.selftestCommand(), a.backupCommand(), a.toolCommand(), a.linksCommand(), a.reportCommand(), a.migrateCommand(), a.switchCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)
+	root.AddCommand(a.handedCommands()...)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	strict(root)

@@ -139,6 +139,7 @@ func sockets(c *config.Config) (list []socket) {
 		tcp("acme", SMTPD, []string{c.TLS.ACMEHTTP})
 	}
 	list = append(list, injectSockets(c)...)
+	list = append(list, handedSockets()...)
 	for _, r := range allRoles {
 		list = append(list, socket{Name: string(r), Role: r}, socket{Name: adminSocket(r), Role: r, Admin: true})
 	}

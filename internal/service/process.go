@@ -50,6 +50,8 @@ type process struct {
 
 	filters *submit.Filters // of all generations of the configuration
 
+	handed map[string]*handed // connections that others accepted, by service
+
 	here here // what this process's roles offer each other
 
 	failed chan error // a part's end that nobody asked for
@@ -78,7 +80,7 @@ type part struct {
 // newProcess opens what all roles of a process share.
 func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Duration, stderr io.Writer) (*process, error) {
 	p := &process{cfg: c, roles: roles, sockets: sockets, table: new(serve.Table),
-		parts: map[Role]*part{}, failed: make(chan error, 16), filters: newFilters(c)}
+		parts: map[Role]*part{}, handed: map[string]*handed{}, failed: make(chan error, 16), filters: newFilters(c)}
 	p.clock = clock.System{}
 	if offset != 0 {
 		p.clock = clock.Offset{Clock: p.clock, By: offset}
@@ -131,6 +133,7 @@ func (p *process) start(ctx context.Context) error {
 			p.stop()
 			return fmt.Errorf("role %s: %w", r, err)
 		}
+		p.takeHanded(part)
 		p.serveSockets(part)
 		p.launch(part)
 	}

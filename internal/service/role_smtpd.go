@@ -161,10 +161,8 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 
 // listen serves the process's listeners of a name.
 func (p *process) listen(part *part, name string, h serve.Handler, o serve.Options, implicit *tls.Config) {
-	list := p.sockets.named(name)
-	if len(list) == 0 {
-		return
-	}
+	p.handed[name] = newHanded()
+	list := append(p.sockets.named(name), listener{socket{Name: name}, p.handed[name]})
 	if part.blocks == nil {
 		part.blocks = newBlocks(p.blockList(), p.clock.Now)
 		part.run = append(part.run, part.blocks.watch)
