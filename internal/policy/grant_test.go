@@ -132,3 +132,26 @@ func TestVariablesGrant(t *testing.T) {
 		}
 	}
 }
+
+func TestListsOfAddressesMayBeFiles(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "badmailfrom")
+	if err := os.WriteFile(file, []byte("# comment\n@Spam.example \njoe@bad.example\nnonsense\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := compile(t, Options{BadSenders: []string{"@key.example", file}, BadRecipients: []string{file}})
+	for from, want := range map[string]reason.ID{
+		"a@spam.EXAMPLE": "sender-refused", "Joe@bad.example": "sender-refused", "ann@bad.example": "", "a@key.example": "sender-refused",
+		"a@sub.spam.example": "", "nonsense": "", "": "",
+	} {
+		if got := id(p.Sender(Client{}, mail.ParseAddress(from))); got != want {
+			t.Errorf("%q: %q, want %q", from, got, want)
+		}
+	}
+	if got := id(p.Recipient(Client{}, mail.ParseAddress("joe@bad.example"), &route.Route{Kind: route.Mailbox, Local: true}, 0)); got != "recipient-refused" {
+		t.Errorf("recipient: %q", got)
+	}
+	if _, err := New(Options{BadSenders: []string{file + "x"}}); err == nil || !strings.Contains(err.Error(), "bad_senders: "+file+"x: there is no such file") {
+		t.Errorf("missing: %v", err)
+	}
+}

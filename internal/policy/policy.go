@@ -22,8 +22,8 @@ import (
 // and mail for others from accounts that logged in.
 type Options struct {
 	RelayNetworks  []string `toml:"relay_networks" doc:"clients that may send to other hosts without logging in: addresses and ranges" example:"[\"192.0.2.0/24\", \"2001:db8::/32\"]"`
-	BadSenders     []string `toml:"bad_senders" doc:"reverse-paths that are refused: user@host, or @host for all of a host (qmail's badmailfrom)" example:"[\"@spam.example\", \"joe@bad.example\"]"`
-	BadRecipients  []string `toml:"bad_recipients" doc:"recipients that are refused: user@host, or @host for all of a host" example:"[\"former@example.test\"]"`
+	BadSenders     []string `toml:"bad_senders" doc:"reverse-paths that are refused: user@host, or @host for all of a host, or the path of a file of them (qmail's control/badmailfrom), read again when it changes" example:"[\"@spam.example\", \"joe@bad.example\"]"`
+	BadRecipients  []string `toml:"bad_recipients" doc:"recipients that are refused: user@host, or @host for all of a host, or the path of a file of them" example:"[\"former@example.test\"]"`
 	ReceiveOnly    bool     `toml:"receive_only" default:"false" doc:"take mail for this host's own domains only, whoever sends it" example:"true"`
 	AnySender      bool     `toml:"any_sender" default:"false" doc:"let accounts send with any reverse-path and with any From, Sender, Resent-From and Resent-Sender field, not only with their own addresses" example:"true"`
 	OwnSenders     string   `toml:"own_senders" default:"accept" doc:"mail from outside, without a login, whose reverse-path is in a domain of this host: accept or refuse; refuse also stops mail that others forward back here" example:"refuse"`
@@ -73,10 +73,10 @@ func New(o Options) (*Policy, error) {
 			wrong("relay_networks: %q would let everyone relay: want a range of your own", r)
 		}
 	}
-	if p.senders, err = newList(o.BadSenders); err != nil {
+	if p.senders, err = newList(o.BadSenders, o.Warn); err != nil {
 		wrong("bad_senders: %w", err)
 	}
-	if p.recipients, err = newList(o.BadRecipients); err != nil {
+	if p.recipients, err = newList(o.BadRecipients, o.Warn); err != nil {
 		wrong("bad_recipients: %w", err)
 	}
 	if p.rcpthosts, err = newHostList(o.RcptHosts, o.Warn); err != nil {

@@ -199,7 +199,6 @@ func (b *Book) Close() error {
 type Tap struct {
 	book    *Book
 	prefix  string // "SESSION "
-	about   string // the first line: the protocol and the client
 	waiting []*rule
 	writing []*rule
 	pending []byte // until a rule matches

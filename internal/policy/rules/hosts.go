@@ -168,7 +168,7 @@ func (t *hostsTable) clients(list []string) (e expr, err error) {
 		e.any = append(e.any, p)
 	}
 	if len(e.any) == 0 {
-		return e, fmt.Errorf("want clients behind the colon, such as ALL or 192.0.2.")
+		return e, fmt.Errorf("want clients such as ALL behind the colon")
 	}
 	return e, nil
 }
@@ -177,7 +177,7 @@ func (t *hostsTable) pattern(w string) (p pattern, err error) {
 	p.text = strings.ToLower(w)
 	if user, host, ok := strings.Cut(p.text, "@"); ok {
 		if user == "" {
-			return p, fmt.Errorf("%q: netgroups are not known here: want the clients themselves", w)
+			return p, fmt.Errorf("%q: netgroups are not known here, want the clients themselves", w)
 		}
 		p.user, p.text = user, host
 		t.info = true

@@ -195,7 +195,7 @@ func TestBrokenFilesAreNamedWithTheirLine(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"smtpd\n": `hosts.allow:1: "smtpd": want DAEMONS : CLIENTS`, "\nALL :\n": `hosts.allow:2: want clients behind the colon`,
+		"smtpd\n": `hosts.allow:1: "smtpd": want DAEMONS : CLIENTS`, "\nALL :\n": `hosts.allow:2: want clients such as ALL behind the colon`,
 		"ALL : @group\n": `"@group": netgroups are not known here`, "ALL : 192.0.2.0/33\n": `"192.0.2.0/33": want a network`,
 		"ALL : /etc/list\n": `want an address, a range, a name or a word such as ALL`, "ALL : x.test \\": `hosts.allow:1: the last line ends in a backslash`,
 		"ALL : ALL : setenv\n": `"setenv": want setenv NAME VALUE`, "ALL : 192.0.2.0/255.0.255.0\n": "want a network",
