@@ -47,7 +47,11 @@ func Sentence(address string, r *Route, err error) string {
 	case r.Kind == SystemUser && len(r.User.Instructions) > 0:
 		return fmt.Sprintf("%s goes to an alias's programs and files, as user %s (uid %d)", address, r.User.Name, r.User.UID)
 	case r.Kind == SystemUser:
-		return fmt.Sprintf("%s goes to user %s (uid %d), by %s/.qmail%s%s", address, r.User.Name, r.User.UID, r.User.Home, r.User.Dash, r.User.Ext)
+		s := fmt.Sprintf("%s goes to user %s (uid %d)", address, r.User.Name, r.User.UID)
+		if r.User.Dash != "" || r.User.Ext != "" {
+			s += ", extension " + quoted(r.User.Ext)
+		}
+		return s
 	case r.Next.Host == "":
 		return fmt.Sprintf("%s goes to the MX hosts of %s, TLS %s", address, r.Next.Domain, r.Next.TLS)
 	}

@@ -15,7 +15,7 @@ func TestAnswersInWords(t *testing.T) {
 		"aliases": "list: a@b.test, ann\nowner-list: ann\nprog: \"|vacation x\"\nfile: /var/mail/x\nnull: /dev/null\nbad: \"open\n", "smtproutes": "hub.test:gw.example:26\n",
 	})
 	for address, want := range map[string][3]string{
-		"joe@mx.test": {"joe@mx.test goes to user joe (uid 507), by /home/joe/.qmail", "joe@mx.test... deliverable: mailer local, user joe",
+		"joe@mx.test": {"joe@mx.test goes to user joe (uid 507)", "joe@mx.test... deliverable: mailer local, user joe",
 			"canonify           input: joe @ mx . test\ncanonify         returns: joe < @ mx . test . >\n" +
 				"parse              input: joe < @ mx . test . >\nparse            returns: $# local $: joe\n"},
 		"joe+x@example.test": {"joe+x@example.test goes into the mailbox of joe@example.test, folder x", "joe+x@example.test... deliverable: mailer local, user joe@example.test", ""},

@@ -2,10 +2,12 @@ package service
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/deliver/local"
+	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
@@ -45,7 +47,7 @@ func (s *Stores) Explain(ctx context.Context, c *config.Config, q Question) (*Ex
 	x := new(Explanation)
 	x.Route, x.Err = router.Route(ctx, q.To)
 	if x.Err == nil && x.Route.Kind == route.SystemUser {
-		x.Deliveries, x.PlanErr = s.plan(ctx, *x.Route.User)
+		x.Deliveries, x.PlanErr = s.plan(ctx, c, *x.Route.User)
 	}
 	if !q.WithFrom && !q.Client.IsValid() {
 		return x, nil
@@ -53,17 +55,24 @@ func (s *Stores) Explain(ctx context.Context, c *config.Config, q Question) (*Ex
 	return x, x.judge(ctx, c, q, router)
 }
 
-// errNoServer is of a plan that nobody can make now.
-var errNoServer = errors.New("what the user's files say is told while the server runs: it reaches them as that user")
-
-// plan asks the running server what a delivery would do.
-func (s *Stores) plan(ctx context.Context, u route.User) ([]route.Step, error) {
-	if !s.Running {
-		return nil, errNoServer
+// plan tells what a delivery would do: the running server, or without one this process, which as root
+// becomes the user for it.
+func (s *Stores) plan(ctx context.Context, c *config.Config, u route.User) ([]route.Step, error) {
+	if s.Running {
+		cl := adminClient(s.Data, Local)
+		defer cl.Close()
+		return seam.NewPlan(cl)(ctx, u)
 	}
-	cl := adminClient(s.Data, Local)
-	defer cl.Close()
-	return seam.NewPlan(cl)(ctx, u)
+	deps := local.Deps{Directory: s.Directory, Clock: clock.System{}}
+	if c.RunAs.Enabled {
+		here, err := runas.NewHere(c.RunAs)
+		if err != nil {
+			return nil, err
+		}
+		defer here.Close()
+		deps.Runas = here
+	}
+	return local.New(c.Local, deps).Plan(ctx, u)
 }
 
 // judge asks the rules what they say to a client that sends a message from one address to another.

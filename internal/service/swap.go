@@ -25,7 +25,9 @@ func (s *swapHandler) Serve(ctx context.Context, c *serve.Conn) { (*s.now.Load()
 func (s *swapHandler) Refuse(c *serve.Conn, why string) { (*s.now.Load()).Refuse(c, why) }
 
 // swapRouter is a route.Router that a reload replaces.
-type swapRouter struct{ now atomic.Pointer[route.Resolver] }
+type swapRouter struct {
+	now atomic.Pointer[route.Resolver]
+}
 
 func (s *swapRouter) set(r *route.Resolver) { s.now.Store(r) }
 
