@@ -562,3 +562,33 @@ func TestVector2WithoutRcpthostsAnyRecipientIsTakenAndItIsTold(t *testing.T) {
 		t.Errorf("status does not tell of the open relay:\n%s", status)
 	}
 }
+
+// After the switch the programs of the old system's names hand their mail to this server; after the
+// switch back they are the old ones.
+func TestProgramsOfTheOldNamesFollowTheSwitch(t *testing.T) {
+	t.Parallel()
+	h := newQmailHost(t, true, map[string]string{"var/qmail/bin/qmail-inject": "old\n", "var/qmail/bin/house-filter": "#!/bin/sh\necho the house\n", "usr/sbin/sendmail": "old\n"}, nil)
+	check(t, os.Chmod(filepath.Join(h.root, "var/qmail/bin/house-filter"), 0o755))
+	h.serve()
+	h.must("switch", "over", "--root", h.root, "--old-qmail", "/var/qmail", "--programs", tools(t), "--yes")
+	for _, program := range []string{"var/qmail/bin/qmail-inject", "usr/sbin/sendmail"} {
+		subject := "by-" + filepath.Base(program) + "-of-the-old-name."
+		cmd := exec.Command(filepath.Join(h.root, program), "joe@example.test")
+		cmd.Env = append(os.Environ(), "POSTILION_DATA="+h.data)
+		cmd.Stdin = strings.NewReader("Subject: " + subject + "\n\nHello.\n")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", program, err, out)
+		}
+		h.eventually(t, func() string { return cmp.Diff([]string{"maildir home/joe/Maildir"}, h.found(t, subject)) })
+	}
+	out, err := exec.Command(filepath.Join(h.root, "var/qmail/bin/house-filter")).Output()
+	if err != nil || string(out) != "the house\n" {
+		t.Errorf("a program of the house's own says %q, %v", out, err)
+	}
+	h.must("switch", "back")
+	for _, program := range []string{"var/qmail/bin/qmail-inject", "usr/sbin/sendmail"} {
+		if content, err := os.ReadFile(filepath.Join(h.root, program)); err != nil || string(content) != "old\n" {
+			t.Errorf("%s is %q after the switch back (%v)", program, content, err)
+		}
+	}
+}
