@@ -1,55 +1,33 @@
 package e2e
 
 import (
-	"archive/tar"
 	"bytes"
-	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/postilion/postilion/internal/realmail"
 )
-
-// fixtures is where real mail lies, beside the repository.
-const fixtures = "../../shared/fixtures"
 
 // realMail reads about n messages of an archive, evenly spread, with CRLF line ends. Those
 // with bytes that SMTP cannot carry are left out.
 func realMail(t testing.TB, archive string, n, of int) (messages [][]byte) {
 	t.Helper()
-	file, err := os.Open(filepath.Join(fixtures, archive))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("skipped: no real mail in %s", fixtures)
-	}
-	check(t, err)
-	defer file.Close()
-	plain, err := zstd.NewReader(file)
-	check(t, err)
-	defer plain.Close()
-	r := tar.NewReader(plain)
-	for i := 0; len(messages) < n; i++ {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	i := -1
+	realmail.Each(t, archive, func(name string, m []byte) bool {
+		i++
+		if i%max(of/n, 1) != 0 || strings.HasSuffix(name, ".json") {
+			return true
 		}
-		check(t, err)
-		if h.Typeflag != tar.TypeReg || i%max(of/n, 1) != 0 || strings.HasSuffix(h.Name, ".json") {
-			continue
-		}
-		m, err := io.ReadAll(r)
-		check(t, err)
 		m = bytes.ReplaceAll(m, []byte("\r\n"), []byte("\n"))
 		if len(m) == 0 || bytes.ContainsAny(m, "\x00\r") {
-			continue
+			return true
 		}
 		if !bytes.HasSuffix(m, []byte("\n")) {
 			m = append(m, '\n')
 		}
 		messages = append(messages, bytes.ReplaceAll(m, []byte("\n"), []byte("\r\n")))
-	}
+		return len(messages) < n
+	})
 	return messages
 }
 

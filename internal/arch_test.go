@@ -44,7 +44,7 @@ var layers = [][]string{
 	{"fs"},
 	{"id"},
 	{"clock"},
-	{"testcount"},
+	{"testcount", "realmail"},
 }
 
 // layer returns the number of the layer that holds the folder, by its longest prefix.

@@ -43,22 +43,11 @@ func (f *accountFlags) register(c *cobra.Command) {
 }
 
 func (f *accountFlags) apply(c *cobra.Command, x *directory.Account) error {
-	changed := c.Flags().Changed
-	if changed("name") {
-		x.Name = f.name
-	}
-	if changed("quota-messages") {
-		x.QuotaMessages = f.quotaMessages
-	}
-	if changed("max-recipients") {
-		x.MaxRecipients = f.maxRecipients
-	}
-	if changed("disabled") {
-		x.Disabled = f.disabled
-	}
-	if changed("no-send") {
-		x.NoSend = f.noSend
-	}
+	setChanged(c, "name", &x.Name, f.name)
+	setChanged(c, "quota-messages", &x.QuotaMessages, f.quotaMessages)
+	setChanged(c, "max-recipients", &x.MaxRecipients, f.maxRecipients)
+	setChanged(c, "disabled", &x.Disabled, f.disabled)
+	setChanged(c, "no-send", &x.NoSend, f.noSend)
 	if err := applySize(c, "quota", f.quota, &x.QuotaBytes); err != nil {
 		return err
 	}

@@ -119,23 +119,19 @@ func (f *domainFlags) register(c *cobra.Command) {
 }
 
 func (f *domainFlags) apply(c *cobra.Command, d *directory.Domain) error {
-	changed := c.Flags().Changed
-	if changed("alias-of") {
-		d.AliasOf = f.aliasOf
-	}
-	if changed("catch-all") {
-		d.CatchAll = f.catchAll
-	}
-	if changed("separators") {
-		d.Separators = f.separators
-	}
-	if changed("case-sensitive") {
-		d.CaseSensitive = f.caseSensitive
-	}
-	if changed("disabled") {
-		d.Disabled = f.disabled
-	}
+	setChanged(c, "alias-of", &d.AliasOf, f.aliasOf)
+	setChanged(c, "catch-all", &d.CatchAll, f.catchAll)
+	setChanged(c, "separators", &d.Separators, f.separators)
+	setChanged(c, "case-sensitive", &d.CaseSensitive, f.caseSensitive)
+	setChanged(c, "disabled", &d.Disabled, f.disabled)
 	return applySize(c, "max-size", f.maxSize, &d.MaxSize)
+}
+
+// setChanged takes a flag's value over, if it was given.
+func setChanged[T any](c *cobra.Command, flag string, to *T, value T) {
+	if c.Flags().Changed(flag) {
+		*to = value
+	}
 }
 
 // applySize reads a size flag, if it was given.

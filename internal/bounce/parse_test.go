@@ -1,15 +1,11 @@
 package bounce
 
 import (
-	"archive/tar"
 	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/postilion/postilion/internal/realmail"
 )
 
 const qmailBounce = `Received: (qmail 111 invoked for bounce); 1 Jul 2014 08:30:56 -0000
@@ -63,34 +59,10 @@ func TestOrdinaryMailIsNoBounce(t *testing.T) {
 // delivery-status part or qmail's text.
 func TestRealBouncesAreRead(t *testing.T) {
 	t.Parallel()
-	f, err := os.Open("../../../shared/fixtures/bounces-dev-half.tar.zst")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("skipped: ../shared/fixtures/bounces-dev-half.tar.zst is not beside the repository")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
 	total, read := 0, 0
-	for archive := tar.NewReader(z); ; {
-		h, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag != tar.TypeReg || !strings.HasSuffix(h.Name, ".eml") {
-			continue
-		}
-		data, err := io.ReadAll(archive)
-		if err != nil {
-			t.Fatal(err)
+	realmail.Each(t, "bounces-dev-half.tar.zst", func(name string, data []byte) bool {
+		if !strings.HasSuffix(name, ".eml") {
+			return true
 		}
 		total++
 		r, err := Parse(strings.NewReader(string(data)))
@@ -100,13 +72,14 @@ func TestRealBouncesAreRead(t *testing.T) {
 			read++
 			for _, x := range r.Recipients {
 				if x.Final == "" || x.Action == "" {
-					t.Logf("%s: incomplete %+v", h.Name, x)
+					t.Logf("%s: incomplete %+v", name, x)
 				}
 			}
 		} else if expected {
-			t.Errorf("%s: %v", h.Name, err)
+			t.Errorf("%s: %v", name, err)
 		}
-	}
+		return true
+	})
 	t.Logf("%d of %d read as DSN or QSBMF", read, total)
 	if read == 0 {
 		t.Error("none was read")

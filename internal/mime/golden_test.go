@@ -1,7 +1,6 @@
 package mime
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
 	"compress/gzip"
@@ -9,66 +8,30 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/postilion/postilion/internal/realmail"
 )
 
 // fixtures is the folder of real mail beside the repository.
-const fixtures = "../../../shared/fixtures"
-
 // readFixtures returns the files of one archive by name.
 func readFixtures(t *testing.T, archive string) map[string][]byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join(fixtures, archive))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("skipped: %s is not beside the repository", archive)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
 	files := map[string][]byte{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag == tar.TypeReg {
-			if files[strings.TrimPrefix(h.Name, "./")], err = io.ReadAll(r); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	realmail.Each(t, archive, func(name string, content []byte) bool {
+		files[name] = content
+		return true
+	})
+	return files
 }
 
 // TestAgreesWithDovecotAndCyrus compares what FETCH must answer with what two servers
 // agree on, for real mail.
 func TestAgreesWithDovecotAndCyrus(t *testing.T) {
 	t.Parallel()
-	f, err := os.Open(filepath.Join(fixtures, "golden-imap-dev.jsonl.gz"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("skipped: golden-imap-dev.jsonl.gz is not beside the repository")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(realmail.Open(t, "golden-imap-dev.jsonl.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
