@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,14 +113,20 @@ func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
 	return &crashHouse{Dispatcher: d, store: store, stop: func() error { cancel(); return errors.Join(<-done, store.Close()) }}, nil
 }
 
-// drain waits until nothing is left in the queue.
+// drain waits until nothing is left in the queue, having what was deferred tried again at once.
 func (h *crashHouse) drain() error {
+	var deferred int64
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
 	for {
-		if s := h.Stats(0); s.Loaded && s.Messages == 0 {
+		s := h.Stats(0)
+		if s.Loaded && s.Messages == 0 {
 			return nil
+		}
+		if s.Since.Deferred > deferred {
+			deferred = s.Since.Deferred
+			h.Flush()
 		}
 		select {
 		case <-deadline:
@@ -295,5 +302,37 @@ func TestThatCrashTestFindsPlantedBugs(t *testing.T) {
 			}
 			crashfs.MustFail(t, s)
 		})
+	}
+}
+
+// TestADiskThatFailsOnceLosesNothingOfAUser: an error at each operation on the user's files, one a
+// run; what it deferred is tried again.
+func TestADiskThatFailsOnceLosesNothingOfAUser(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+		for skip := range 40 { // more than the operations of two deliveries
+			files := crashfs.New(uint64(skip))
+			s := crashScenario(0, 2)
+			if err := s.Prepare(files); err != nil {
+				t.Fatal(err)
+			}
+			remove := files.Inject(crashfs.Fault{Kinds: crashfs.OpChanging | crashfs.OpOpen | crashfs.OpLock, Skip: skip, Err: cause, Match: func(c crashfs.Call) bool {
+				return strings.HasPrefix(c.Name, "home/")
+			}})
+			var mu sync.Mutex
+			var facts []crashFact
+			err := s.Run(files, func(f crashFact) {
+				mu.Lock()
+				defer mu.Unlock()
+				facts = append(facts, f)
+			})
+			remove()
+			if err == nil {
+				err = checkCrash(files, facts)
+			}
+			if err != nil {
+				t.Fatalf("%v at operation %d: %v", cause, skip, err)
+			}
+		}
 	}
 }
