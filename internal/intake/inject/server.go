@@ -58,7 +58,6 @@ type Queue interface {
 // Server serves the socket. It is safe for concurrent use.
 type Server struct {
 	current atomic.Pointer[setup]
-	log     *slog.Logger
 
 	mu     sync.Mutex
 	here   int

@@ -93,14 +93,14 @@ func (j *Injector) dutyOf(name string) duty {
 
 // header is a header on its way through.
 type header struct {
-	j               *Injector
-	seen            map[string]bool
-	kept            []string
-	resent          bool
-	to, resentTo    []string
-	shown           []string // To and Cc, for Mail-Followup-To
-	sender          string
-	sent, hasFollow bool
+	j            *Injector
+	seen         map[string]bool
+	kept         []string
+	resent       bool
+	to, resentTo []string
+	shown        []string // To and Cc, for Mail-Followup-To
+	sender       string
+	sent         bool
 }
 
 // Rewrite rewrites a header. The error is a *FieldError.

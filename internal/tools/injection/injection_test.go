@@ -534,4 +534,3 @@ func TestAliasesAreCheckedAndCompiled(t *testing.T) {
 		t.Errorf("exit %d: %q", code, w.errs.String())
 	}
 }
-

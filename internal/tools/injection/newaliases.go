@@ -56,7 +56,7 @@ func newaliases(ctx context.Context, e *tool.Env) int {
 	return tool.OK
 }
 
-// writeWhole writes a file that is there in whole or not at all, and durable.
+// writeWhole writes a file that is there in whole or not at all.
 func writeWhole(name, temporary string, write func(*os.File) error) error {
 	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {

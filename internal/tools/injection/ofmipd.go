@@ -337,7 +337,7 @@ func ofmipname(ctx context.Context, e *tool.Env) int {
 			}
 			parts := strings.Split(line, ":")
 			if len(parts) < 4 || parts[0] == "" || parts[2] == "" || strings.ContainsRune(line, 0) {
-				failed = fmt.Errorf("line %d: want key:Full Name:new@address:", n)
+				failed = fmt.Errorf("line %d: want a key, a full name and a new address, with a colon behind each", n)
 				return failed
 			}
 			if err := w.Put([]byte(parts[0]), []byte(parts[1]+"\x00"+parts[2]+"\x00")); err != nil {

@@ -32,7 +32,6 @@ type fakeServer struct {
 	answer  inject.Answer
 	output  string // of questions
 	steps   []inject.Step
-	silent  bool
 }
 
 func (s *fakeServer) serve(c net.Conn) {
