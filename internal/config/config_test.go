@@ -113,7 +113,7 @@ tls = "maybe"
 	want := []string{
 		`postilion.toml:3: key policy.max_size: -1: want a number that is not negative`,
 		`postilion.toml:4: key policy.own_senders: "perhaps": want accept or refuse`,
-		`postilion.toml:5: key policy.bad_senders: "joe": want user@host or @host`,
+		`postilion.toml:5: key policy.bad_senders: "joe": want user@host or @host, or the path of a file of them`,
 		`postilion.toml:7: key auth.hash_passes: 99: want 1 to 32`,
 		`postilion.toml:8: key auth.trusted: "x": want a network such as 10.0.0.0/8`,
 		`postilion.toml:10: key local.over_quota: "sometimes": want temporary or permanent`,

@@ -32,7 +32,7 @@ type Options struct {
 	MaxSendSize    int64    `toml:"max_send_size" default:"50MiB" unit:"bytes" doc:"size of a message that an account or a relay network sends; an account's or its domain's own limit goes before it" example:"\"25MiB\""`
 	MaxRecipients  int      `toml:"max_recipients" default:"1000" doc:"recipients of a message; further ones get a temporary answer" example:"100"`
 	AccountRate    int      `toml:"account_rate" default:"0" unit:"recipients an hour" doc:"recipients that one account may send to in an hour; further ones get a temporary answer; 0 is no limit" example:"500"`
-	MaxHops        int      `toml:"max_hops" default:"100" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
+	MaxHops        int      `toml:"max_hops" default:"99" doc:"Received and Delivered-To fields of a message; one with more is taken for a loop" example:"50"`
 
 	RcptHosts     []string `toml:"rcpthosts" doc:"further domains whose mail is taken from anyone and passed on: a domain, .suffix for all below it, or the path of a file of them such as qmail's control/rcpthosts or morercpthosts.cdb, read again when it changes" example:"[\"backup.example\", \".inside.example\", \"/var/qmail/control/morercpthosts.cdb\"]"`
 	RcptHostsOnly bool     `toml:"rcpthosts_only" default:"false" doc:"take mail from outside for the domains of rcpthosts alone, not for this host's own that are missing there, as qmail does" example:"true"`
@@ -47,7 +47,7 @@ type Options struct {
 const (
 	defaultMaxSize       = 50 << 20
 	defaultMaxRecipients = 1000 // RFC 5321 4.5.3.1.8 asks for 100
-	defaultMaxHops       = 100  // qmail reference 4.5; RFC 5321 6.3
+	defaultMaxHops       = 99   // qmail reference 4.5 refuses at 100; RFC 5321 6.3
 )
 
 // Policy is compiled Options. It is safe for concurrent use.
@@ -181,7 +181,8 @@ func (p *Policy) Outside(from mail.Address, r *route.Route) *reason.Error {
 }
 
 // Owns decides whether an account may send as from, given from's route: the address is its own,
-// a sub-address or one in an alias domain, or an alias that leads to it alone. Everyone may send
+// a sub-address or one in an alias domain, an alias that leads to it alone, or one that the files of the user
+// of this system decide about whose account it is. Everyone may send
 // with the null reverse-path, as for receipts.
 func (p *Policy) Owns(account *directory.Account, from mail.Address, r *route.Route) *reason.Error {
 	switch {
@@ -189,6 +190,8 @@ func (p *Policy) Owns(account *directory.Account, from mail.Address, r *route.Ro
 		return nil
 	case r.Kind == route.Mailbox && r.Account != nil && r.Account.ID == account.ID:
 		return nil
+	case r.Kind == route.SystemUser && r.User != nil && directory.SystemID(r.User.UID) == account.ID:
+		return nil // its name, with extensions, and what virtual_domains gives the user
 	case r.Kind == route.Forward && len(r.Targets) == 1 && same(r.Targets[0], account.Address):
 		return nil
 	}

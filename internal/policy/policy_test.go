@@ -104,7 +104,7 @@ func TestLimitsGoFromTheNearest(t *testing.T) {
 	if got := id(p.Recipient(Client{}, account.Address, r, 31)); got != "message-too-big" {
 		t.Errorf("%q", got)
 	}
-	if d := compile(t, Options{}); d.MaxSize(Client{}) != 50<<20 || d.MaxRecipients(Client{}) != 1000 || d.MaxHops() != 100 {
+	if d := compile(t, Options{}); d.MaxSize(Client{}) != 50<<20 || d.MaxRecipients(Client{}) != 1000 || d.MaxHops() != 99 {
 		t.Error("the defaults are not those of the tags")
 	}
 }
