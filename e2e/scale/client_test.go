@@ -85,6 +85,7 @@ func (c *client) mail(to string, content io.Reader) error {
 func load(t testing.TB, addr string, sessions, n, bytesEach int, stop <-chan struct{}, to func(i int) string) (sent int, slowest time.Duration) {
 	t.Helper()
 	content := []byte("From: <sender@load.example>\r\nSubject: load\r\n\r\n" + strings.Repeat(strings.Repeat("x", 72)+"\r\n", max(1, bytesEach/74)))
+	start := time.Now()
 	var next atomic.Int64
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -107,6 +108,9 @@ func load(t testing.TB, addr string, sessions, n, bytesEach int, stop <-chan str
 					return
 				}
 				began := time.Now()
+				if *pace > 0 {
+					time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(*pace))))
+				}
 				if err := c.mail(to(i), bytes.NewReader(content)); err != nil {
 					t.Error(err)
 					return
