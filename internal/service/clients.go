@@ -126,6 +126,8 @@ type fetchers struct {
 const (
 	fetchEvery = 5 * time.Second // the least time between two starts for one domain
 	maxAsked   = 10_000          // domains whose last start is remembered
+
+	fetchWithin = 10 * time.Second // for the queue to be told of a dial-in host
 )
 
 // etrn is smtpd's ETRN. It may be asked for by who logged in, may relay, is listed, or takes the mail
@@ -231,7 +233,9 @@ type turning struct {
 func (t turning) Serve(ctx context.Context, c *serve.Conn) {
 	client := c.Client.Addr()
 	t.Handler.Serve(ctx, c)
-	t.fetchers.connected(context.WithoutCancel(ctx), client)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchWithin)
+	defer cancel()
+	t.fetchers.connected(within, client)
 }
 
 // newFetchers prepares who may fetch.
