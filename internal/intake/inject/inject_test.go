@@ -375,6 +375,44 @@ func (s *Server) busy() int {
 	return s.here
 }
 
+func TestMemoryForRecipientsIsBounded(t *testing.T) {
+	t.Parallel()
+	s := &Server{held: map[uint32]int64{}}
+	if e := s.hold(7, maxHeldUser); e != nil {
+		t.Fatal(e)
+	}
+	if e := s.hold(7, 1); e != reason.InjectUserBusy {
+		t.Errorf("%v", e)
+	}
+	if e := s.hold(8, 1); e != nil {
+		t.Error("another user pays for it")
+	}
+	if e := s.hold(0, maxHeld); e != reason.InjectBusy {
+		t.Errorf("%v", e)
+	}
+	s.release(7, maxHeldUser)
+	s.release(8, 1)
+	if s.all != 0 || len(s.held) != 0 {
+		t.Errorf("%d bytes are left, %v", s.all, s.held)
+	}
+}
+
+func TestManyRecipientsAreTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, nil)
+	list := make([]wire.Recipient, 20_000)
+	for i := range list {
+		list[i].To = fmt.Sprintf("user%d@far.example", i)
+	}
+	if a := w.send(&wire.Envelope{From: "a@b.example", To: list}, "x\n"); !a.OK() || len(w.queue.all()[0].env.Recipients) != len(list) {
+		t.Errorf("%+v", a)
+	}
+	w.stop()
+	if w.server.all != 0 {
+		t.Errorf("%d bytes are left", w.server.all)
+	}
+}
+
 func TestARateIsKept(t *testing.T) {
 	t.Parallel()
 	s := &Server{recent: map[uint32]int{}}

@@ -27,6 +27,8 @@ type letter struct {
 	err     *reason.Error // the first trouble
 	refused []wire.Refusal
 	rcpts   int
+	used    int64              // bytes of memory for recipients
+	held    int64              // what of it was taken with Server.hold
 	events  <-chan trace.Event // of a watched message
 	unwatch context.CancelFunc
 }
@@ -34,7 +36,10 @@ type letter struct {
 // send is VerbSend.
 func (c *session) send(f wire.Fields) {
 	l := &letter{c: c, unwatch: func() {}}
-	defer func() { l.unwatch() }()
+	defer func() {
+		l.unwatch()
+		c.s.release(c.uid, l.held)
+	}()
 	l.err = l.prepare(f)
 	for {
 		kind, p, err := c.next()
@@ -105,7 +110,7 @@ func (c *session) source(f wire.Fields) *submit.Source {
 		}
 	}
 	return &submit.Source{
-		Role: "inject", Session: c.d.IDs.New(), Protocol: "local", HELO: "uid " + strconv.FormatUint(uint64(c.uid), 10),
+		Role: "inject", Session: c.d.IDs.New(), Protocol: "local", HELO: "uid " + strconv.FormatUint(uint64(c.uid), 10) + " pid " + strconv.Itoa(c.pid),
 		Local: true, Late: true, MaxRecipients: c.o.MaxRecipients, PID: c.pid, Invoked: c.invoked(),
 	}
 }
@@ -171,6 +176,9 @@ func (l *letter) to(p []byte) {
 	if e == nil && (len(r.ORcpt) > smtp.MaxORcpt || !printable(r.ORcpt)) {
 		e = reason.CommandSyntax.With("want an ORCPT of up to " + strconv.Itoa(smtp.MaxORcpt) + " printable characters")
 	}
+	if e == nil {
+		e = l.room(int64(len(p)))
+	}
 	if e != nil {
 		l.fail(e)
 		return
@@ -186,6 +194,20 @@ func (l *letter) to(p []byte) {
 			l.refused = append(l.refused, wire.Refusal{N: l.rcpts - 1, Code: e.Code, Enhanced: e.Enhanced, Text: e.Text(reason.English)})
 		}
 	}
+}
+
+// room sees that there is memory for a recipient of size bytes; it is taken in steps.
+func (l *letter) room(size int64) *reason.Error {
+	const step = 64 << 10
+	l.used += size + recipientCost
+	if l.used <= l.held {
+		return nil
+	}
+	if e := l.c.s.hold(l.c.uid, step); e != nil {
+		return e
+	}
+	l.held += step
+	return nil
 }
 
 // maxRefusalsTold bounds what is kept of recipients that will be bounced, which the sender learns

@@ -62,7 +62,9 @@ type Server struct {
 	mu     sync.Mutex
 	here   int
 	users  map[uint32]int
-	recent map[uint32]int // messages in the running minute
+	held   map[uint32]int64 // bytes of recipients that are on their way in, by user
+	all    int64            // their sum
+	recent map[uint32]int   // messages in the running minute
 	minute int64
 }
 
@@ -74,7 +76,7 @@ type setup struct {
 
 // New returns a Server. The error names every wrong option.
 func New(o Options, d Deps) (*Server, error) {
-	s := &Server{users: map[uint32]int{}, recent: map[uint32]int{}}
+	s := &Server{users: map[uint32]int{}, held: map[uint32]int64{}, recent: map[uint32]int{}}
 	set, err := s.Prepare(o, d)
 	if err != nil {
 		return nil, err
@@ -177,6 +179,39 @@ func (s *Server) leave(uid uint32) {
 	s.here--
 	if s.users[uid]--; s.users[uid] == 0 {
 		delete(s.users, uid)
+	}
+}
+
+// Bounds of the memory for recipients that are on their way in, in bytes: of all programs, and of those
+// of one user, root excepted. recipientCost is what one takes besides its address.
+const (
+	maxHeld       = 256 << 20
+	maxHeldUser   = 64 << 20
+	recipientCost = 200
+)
+
+// hold takes n bytes of that memory, for a user who is not over it yet.
+func (s *Server) hold(uid uint32, n int64) *reason.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.all+n > maxHeld:
+		return reason.InjectBusy
+	case uid != 0 && s.held[uid]+n > maxHeldUser:
+		return reason.InjectUserBusy
+	}
+	s.all += n
+	s.held[uid] += n
+	return nil
+}
+
+// release gives it back.
+func (s *Server) release(uid uint32, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all -= n
+	if s.held[uid] -= n; s.held[uid] == 0 {
+		delete(s.held, uid)
 	}
 }
 

@@ -66,7 +66,11 @@ func (q *qmailLines) record(e *trace.Event) bool {
 	switch e.Kind {
 	case trace.Accepted:
 		q.line("new msg %d", msg)
-		q.line("info msg %d: bytes %d from <%s> qp %d uid %d", msg, e.Size, safe(e.From), os.Getpid(), os.Getuid())
+		qp, uid := os.Getpid(), os.Getuid()
+		if e.Role == "local" { // a program of this host handed it in: see intake/inject
+			fmt.Sscanf(e.Helo, "uid %d pid %d", &uid, &qp)
+		}
+		q.line("info msg %d: bytes %d from <%s> qp %d uid %d", msg, e.Size, safe(e.From), qp, uid)
 	case trace.Attempt:
 		q.start(e, msg)
 	case trace.Delivered:
