@@ -268,6 +268,12 @@ func (t *Transaction) account(ctx context.Context) *reason.Error {
 	if err != nil {
 		return reason.As(err)
 	}
+	if r.Kind == route.SystemUser && r.User != nil && directory.SystemID(r.User.UID) == t.src.AccountID {
+		t.client.Account = &directory.Account{ID: t.src.AccountID, Address: r.Final, System: &directory.SystemUser{
+			Name: r.User.Name, UID: r.User.UID, GID: r.User.GID, Home: r.User.Home}}
+		t.client.Domain = r.Domain
+		return nil
+	}
 	if r.Kind != route.Mailbox || r.Account == nil || r.Account.ID != t.src.AccountID {
 		return reason.SendingForbidden.With(smtp.Text(t.src.Account, 200))
 	}

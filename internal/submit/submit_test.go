@@ -61,6 +61,9 @@ func (router) Route(_ context.Context, to mail.Address) (route.Route, error) {
 	if to == joe.Address {
 		return route.Route{Kind: route.Mailbox, Local: true, Account: joe, Domain: &directory.Domain{Name: "example.test"}}, nil
 	}
+	if user, _, _ := strings.Cut(to.Local, "-"); to.Domain == "host.test" {
+		return route.Route{Kind: route.SystemUser, Local: true, Final: to, User: &route.User{Name: user, UID: uint32(500 + len(user)), Home: "/home/" + user}}, nil
+	}
 	return route.Route{Kind: route.Remote, Next: route.NextHop{Domain: to.Domain}}, nil
 }
 
@@ -313,5 +316,24 @@ func TestSourcesOfThisHostMayRelayAndLMTPMayNot(t *testing.T) {
 	}
 	if _, err := s.Begin(context.Background(), &Source{AccountID: 1, Account: "joe@other.test"}, smtp.Mail{}); err == nil {
 		t.Error("an account that is not here any more may send")
+	}
+}
+
+func TestAUserOfTheSystemSendsAsItself(t *testing.T) {
+	t.Parallel()
+	s, _ := newSubmitter(t, &memory{}, policy.Options{})
+	src := &Source{AccountID: directory.SystemID(503), Account: "tim@host.test"}
+	for from, want := range map[string]bool{"tim@host.test": true, "tim-list@host.test": true, "anna@host.test": false, "joe@example.test": false, "x@other.test": false} {
+		tx, err := s.Begin(context.Background(), src, smtp.Mail{From: mail.ParseAddress(from)})
+		if err == nil {
+			err = tx.Rcpt(context.Background(), smtp.Rcpt{To: mail.ParseAddress("you@elsewhere.test")})
+		}
+		if (err == nil) != want {
+			t.Errorf("%s: have %v", from, err)
+		}
+	}
+	src.AccountID++
+	if _, err := s.Begin(context.Background(), src, smtp.Mail{}); err == nil {
+		t.Error("a user whose uid is another's may send")
 	}
 }
