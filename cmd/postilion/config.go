@@ -50,7 +50,11 @@ func (a *app) configCommand() *cobra.Command {
 			if a.json {
 				return a.explainJSON(args[0])
 			}
-			if err := config.Explain(a.out, args[0]); err != nil {
+			f, err := a.readConfig()
+			if err != nil {
+				f = nil // the key is explained without a configuration, or with a wrong one, too
+			}
+			if err := config.Explain(a.out, args[0], f, escape); err != nil {
 				return usageError{err}
 			}
 			return nil

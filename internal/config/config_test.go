@@ -293,11 +293,11 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 			t.Errorf("%s is missing", k.Name)
 		}
 		var e bytes.Buffer
-		if err := Explain(&e, k.Name); err != nil || !strings.Contains(e.String(), k.Doc) {
+		if err := Explain(&e, k.Name, nil, nil); err != nil || !strings.Contains(e.String(), k.Doc) {
 			t.Errorf("%s: %v", k.Name, err)
 		}
 	}
-	if err := Explain(&b, "smtp.lisen"); err == nil || !strings.Contains(err.Error(), "smtp.listen") {
+	if err := Explain(&b, "smtp.lisen", nil, nil); err == nil || !strings.Contains(err.Error(), "smtp.listen") {
 		t.Errorf("have %v", err)
 	}
 }

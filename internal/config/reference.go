@@ -25,16 +25,33 @@ func Find(name string) ([]Key, error) {
 	return found, nil
 }
 
-// Explain writes what is known of the keys that Find finds.
-func Explain(w io.Writer, name string) error {
+// Explain writes what is known of the keys that Find finds, and of those of f, if it is not nil,
+// what they are there and why. Values go through escape.
+func Explain(w io.Writer, name string, f *File, escape func(string) string) error {
 	keys, err := Find(name)
+	if err != nil {
+		return err
+	}
+	here := map[string]Setting{}
+	if f != nil {
+		list, err := f.Settings(false)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			here[s.Key] = s
+		}
+	}
 	for i := range keys {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
 		keys[i].explain(w)
+		if s, ok := here[keys[i].Name]; ok {
+			fmt.Fprintf(w, "    here:    %s (%s)\n", orNone(escape(s.Value)), escape(s.Origin.String()))
+		}
 	}
-	return err
+	return nil
 }
 
 func (k *Key) explain(w io.Writer) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,6 +83,10 @@ func TestAQmailComesBetweenDefaultsAndTheFile(t *testing.T) {
 	}
 	if f.Data != filepath.Dir(toml) {
 		t.Errorf("the data folder is %s", f.Data)
+	}
+	var b bytes.Buffer
+	if err := Explain(&b, "dispatch.lifetime", f, strconv.Quote); err != nil || !strings.Contains(b.String(), "here:    \"1h\" (\""+dir+"/control/queuelifetime:1\")\n") {
+		t.Errorf("%v, %s", err, b.String())
 	}
 }
 
