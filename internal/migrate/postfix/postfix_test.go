@@ -68,6 +68,7 @@ smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination,
     reject_rbl_client bl.example, check_sender_access hash:/etc/postfix/senders, reject_unknown_sender_domain
 smtpd_milters = inet:127.0.0.1:8891
 biff = no
+always_bcc = archive@example.test
 smtpd_recipient_limit = 200
 smtpd_recipient_limit = 300
 a line without a sign
@@ -99,7 +100,7 @@ func TestPostfixSettingsAreTaken(t *testing.T) {
 		"route.virtusertable": "/etc/postfix/virtual", "route.alias_files": "/etc/aliases", "policy.max_size": "20480000", "policy.max_send_size": "20480000",
 		"dispatch.lifetime": "72h0m0s", "dispatch.delay_notice": "4h0m0s", "smtp.idle_timeout": "5m0s", "smtp.data_timeout": "5m0s", "smtp.greeting": "ESMTP Postfix",
 		"tls.cert": "/etc/ssl/mx.pem", "tls.key": "/etc/ssl/mx.key", "route.tls": "opportunistic", "smtp.listen": "127.0.0.1:25 | [::1]:25", "route.user_break": "+",
-		"local.default_delivery": "|dot-forward .forward\n./Maildir/", "dns_lists.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
+		"local.default_delivery": "|dot-forward .forward\n./Maildir/", "archive.copies": "* archive@example.test", "dns_lists.lists": "bl.example", "policy.bad_senders": "@bad.example | spam@bad2.example",
 		"policy.max_recipients": "300", "route.system_users": "true", "runas.enabled": "true",
 	}
 	if diff := cmp.Diff(want, have); diff != "" {
@@ -119,9 +120,9 @@ func TestWhatPostfixSaysIsToldLineByLine(t *testing.T) {
 		"/main.cf:26: not carried: smtpd_recipient_restrictions: reject_unknown_sender_domain; has no equal\n",
 		"/main.cf:26: taken: smtpd_recipient_restrictions: reject_rbl_client -> dns_lists.lists\n",
 		"/main.cf:28: not carried: smtpd_milters = inet:127.0.0.1:8891; mail filters (milters) are not spoken to; submit.filter runs a program for each message\n",
-		"/main.cf:30: not carried: smtpd_recipient_limit = 200; smtpd_recipient_limit stands again in line 31, which is the one that counts\n",
-		"/main.cf:32: not carried: a line without a sign; want NAME = VALUE\n",
-		"/main.cf:33: not carried: strange_parameter = 1; has no equal\n",
+		"/main.cf:31: not carried: smtpd_recipient_limit = 200; smtpd_recipient_limit stands again in line 32, which is the one that counts\n",
+		"/main.cf:33: not carried: a line without a sign; want NAME = VALUE\n",
+		"/main.cf:34: not carried: strange_parameter = 1; has no equal\n",
 		"/transport:4: not carried: lmtp.example lmtp:unix:/x -> route.routes; there is no transport \"lmtp\" here\n",
 		"/virtual:1: differs: virtual.example anything -> route.virtusertable; says that the domain is one of aliases: it needs no such line here\n",
 		"/virtual:3: not carried: @catch.example joe,jane -> route.virtusertable; want one address: give several by an alias\n",

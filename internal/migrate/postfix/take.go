@@ -170,6 +170,14 @@ var simple = map[string]func(*reader, parameter, string){
 			r.set(p, "local.mail_spool", v)
 		}
 	},
+	"always_bcc": func(r *reader, p parameter, v string) {
+		if a := mail.ParseAddress(v); a.Local == "" || smtp.CheckDomain(a.Domain) != nil {
+			r.not(p, "archive.copies", "want an address with its domain")
+			return
+		}
+		r.r.SetList("archive.copies", []string{"* " + v}, r.file, p.line)
+		r.taken(p, "archive.copies")
+	},
 	"inet_interfaces": (*reader).interfaces,
 	"smtp_sasl_password_maps": func(r *reader, p parameter, _ string) {
 		if _, ok := r.byName["relayhost"]; !ok {

@@ -103,6 +103,8 @@ func TestEveryControlFileHasItsEffect(t *testing.T) {
 		{"maxhops", "50\n", "dispatch.max_hops", "50"},
 		{"maxrecipients", "100\n", "policy.max_recipients", "100"},
 		{"brtlimit", "3\n", "smtp.max_errors", "3"},
+		{"dnsbllist", "bl.example\n-bad.example\nx\n", keyDNSLists, "bl.example | bad.example"},
+		{"dnsbllist", "-bad.example\n", "dns_lists.permanent", "true"},
 		{"outgoingip", "192.0.2.1\n", "remote.bind4", "192.0.2.1"},
 	} {
 		files := map[string]string{"control/me": "mx.example.test\n"}

@@ -90,6 +90,25 @@ func (r *reader) qmqpservers(f file) {
 	}
 }
 
+// dnsbllist takes the lists of patched versions; one with a "-" before it refuses for good, which
+// here all do or none.
+func (r *reader) dnsbllist(f file) {
+	for _, e := range control.List(f.data) {
+		name, permanent := strings.CutPrefix(e.Text, "-")
+		if checkHost(name) != nil || !strings.Contains(name, ".") {
+			r.r.Note(f.path, e.Line, e.Text, migrate.NotCarried, keyDNSLists, "want a list's name")
+			continue
+		}
+		r.r.Add(keyDNSLists, name, f.path, e.Line)
+		if permanent {
+			r.r.Set("dns_lists.permanent", "true", f.path, e.Line)
+			r.r.Note(f.path, e.Line, e.Text, migrate.Differs, keyDNSLists, "all lists refuse for good, with 553")
+			continue
+		}
+		r.r.Taken(f.path, e.Line, e.Text, keyDNSLists)
+	}
+}
+
 // checkAddr refuses what qmail-qmqpc cannot use: it takes addresses alone.
 func checkAddr(s string) error {
 	if _, err := netip.ParseAddr(s); err != nil {

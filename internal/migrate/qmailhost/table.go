@@ -74,6 +74,7 @@ func table() []Row {
 		{Name: "brtlimit", Keys: []string{"smtp.max_errors"}, When: AtOnce, Default: "20", Take: optional("smtp.max_errors")},
 		{Name: "outgoingip", Keys: []string{"remote.bind4", "remote.bind6"}, When: AtOnce, Default: "the system's choice", Take: (*reader).outgoingIP},
 		{Name: "servercert.pem", Keys: []string{"tls.cert", "tls.key"}, When: AtStart, Default: "a certificate of our own making", Take: (*reader).serverCert},
+		{Name: "dnsbllist", Keys: []string{keyDNSLists}, When: AtOnce, Default: "what the start script says", Take: (*reader).dnsbllist},
 		{Name: "bouncesubject", Instead: "bounces here say what they are in a subject of their own"},
 		{Name: "doublebouncesubject", Instead: "bounces here say what they are in a subject of their own"},
 		{Name: "bouncemessage", Instead: "bounces have the family's own text, after which programs look"},
@@ -82,7 +83,6 @@ func table() []Row {
 		{Name: "badhelo", Instead: "the name in HELO decides nothing here"},
 		{Name: "badmailfromnorelay", Instead: "policy.bad_senders holds for all clients; the patterns have no equal"},
 		{Name: "badrcpttonorelay", Instead: "policy.bad_recipients holds for all clients; the patterns have no equal"},
-		{Name: "dnsbllist", Instead: "name the lists in dns_lists.lists"},
 		{Name: "spfbehavior", Instead: "SPF is not checked"},
 		{Name: "spfrules", Instead: "SPF is not checked"},
 		{Name: "spfguess", Instead: "SPF is not checked"},
@@ -106,7 +106,7 @@ func table() []Row {
 // kindOf is how successors' files are read.
 func kindOf(name string) control.Kind {
 	switch name {
-	case "badrcptto":
+	case "badrcptto", "dnsbllist":
 		return control.KindList
 	case "bouncemaxbytes", "maxhops", "maxrecipients", "brtlimit":
 		return control.KindInt
