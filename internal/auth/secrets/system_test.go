@@ -66,7 +66,7 @@ func TestGuessingAUsersPasswordIsSlowedAsAllGuessing(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, Options{AddressFailures: 3})
 	f.system = &host{password: "secret"}
-	for _, guess := range []string{"one", "two", "three"} {
+	for _, guess := range []string{"one", "two", "three", "four"} {
 		f.want("failed", "192.0.2.1", "tim", guess)
 	}
 	f.want("blocked", "192.0.2.1", "tim", "secret")
