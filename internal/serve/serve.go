@@ -39,6 +39,10 @@ type Conn struct {
 	Client   netip.AddrPort // the client, through the PROXY protocol where a trusted proxy spoke it
 	Server   netip.AddrPort // the address the client connected to
 	Started  time.Time
+	// Invoked is who runs the program of this host at the other end, as qmail-queue words it: "by uid
+	// 1000"; "" for clients of the network. PID is the program's.
+	Invoked string
+	PID     int
 
 	ctx   context.Context    // ends with abort or the session; nil in tests of protocols
 	end   context.CancelFunc // of ctx

@@ -15,7 +15,7 @@ type Options struct {
 	Socket         string        `toml:"socket" doc:"a further path of the socket by which programs of this host hand mail in, beside run/inject.sock of the data folder: for users who cannot reach that one" example:"/run/postilion/inject.sock"`
 	MaxConnections int           `toml:"max_connections" default:"1000" doc:"programs at the same time in all; more get a temporary answer" example:"200"`
 	MaxPerUser     int           `toml:"max_per_user" default:"200" doc:"programs at the same time of one user, root excepted" example:"40"`
-	Rate           int           `toml:"rate" default:"0" unit:"messages a minute" doc:"messages a minute of one user, root excepted; 0 is no limit" example:"600"`
+	Rate           int           `toml:"rate" default:"0" unit:"messages a minute" doc:"messages a minute of one user, root excepted; a dialogue of sendmail -bs counts as one; 0 is no limit" example:"600"`
 	MaxRecipients  int           `toml:"max_recipients" default:"100000" doc:"recipients of a message that a program hands in" example:"5000"`
 	IdleTimeout    time.Duration `toml:"idle_timeout" default:"5m" doc:"time for the next piece of a message" example:"1m"`
 	TotalTimeout   time.Duration `toml:"message_timeout" default:"24h" doc:"time for a whole message; qmail-queue has 24 hours" example:"1h"`

@@ -161,11 +161,16 @@ func (c *session) route(ctx context.Context, input string) *reason.Error {
 // smtp turns the connection over to the SMTP server.
 func (c *session) smtp() {
 	if c.d.SMTP == nil {
-		c.refuse(reason.CommandNotOffered)
+		c.write([]byte("421 4.3.2 " + reason.CommandNotOffered.Text(reason.English) + "\r\n"))
+		return
+	}
+	if e := c.s.pace(c.setup, c.uid); e != nil {
+		c.write([]byte("421 4.7.0 " + e.Text(reason.English) + "\r\n"))
 		return
 	}
 	c.nc.SetDeadline(time.Time{})
-	c.d.SMTP.Serve(c.stopping, &serve.Conn{Conn: &smtpConn{c.nc, c.r.Buffered()}, ID: c.d.IDs.New(), Listener: "inject", Started: c.started})
+	c.d.SMTP.Serve(c.stopping, &serve.Conn{Conn: &smtpConn{c.nc, c.r.Buffered()}, ID: c.d.IDs.New(), Listener: "inject", Started: c.started,
+		Invoked: c.invoked(), PID: c.pid})
 }
 
 // systemUsers are those of /etc/passwd and /etc/group.

@@ -49,7 +49,7 @@ func newSession(srv *Server, c *serve.Conn) *session {
 	s.buf = s.small[:]
 	s.src = submit.Source{
 		Role: srv.role, Session: c.ID, Client: c.Client.Addr(),
-		LocalOnly: srv.o.Mode == LMTP, Complete: srv.o.Mode == Submission, Local: srv.o.Mode == Local,
+		LocalOnly: srv.o.Mode == LMTP, Complete: srv.o.Mode == Submission, Local: srv.o.Mode == Local, Invoked: c.Invoked, PID: c.PID,
 	}
 	if state := c.TLS(); state != nil {
 		s.src.TLS = describeTLS(state)
