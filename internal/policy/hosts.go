@@ -62,20 +62,13 @@ func checkHost(e string) error {
 }
 
 // parseHosts reads a list file (qmail reference 2.1): a line an entry, trailing blanks off, "#" at
-// a line's start begins a comment.
+// a line's start begins a comment. As in qmail, a line that is no domain is no error: it matches none.
 func parseHosts(content []byte) (lookup, error) {
 	set := hostSet{}
-	n := 0
 	for line := range strings.Lines(string(content)) {
-		n++
-		line = strings.TrimRight(line, " \t\r\n")
-		if line == "" || line[0] == '#' {
-			continue
+		if line = strings.TrimRight(line, " \t\r\n"); line != "" && line[0] != '#' {
+			set[strings.ToLower(line)] = struct{}{}
 		}
-		if err := checkHost(line); err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		set[strings.ToLower(line)] = struct{}{}
 	}
 	return set.has, nil
 }
