@@ -592,3 +592,39 @@ func TestProgramsOfTheOldNamesFollowTheSwitch(t *testing.T) {
 		}
 	}
 }
+
+// /etc/tcp.smtp decides about clients, in text and as `qmailctl cdb` compiles it, and a change counts.
+func TestClientRulesOfAQmailHostCount(t *testing.T) {
+	t.Parallel()
+	h := newQmailHost(t, true, map[string]string{"etc/tcp.smtp": "127.:allow,RELAYCLIENT=\"\"\n:allow\n"}, nil)
+	h.serve()
+	check(t, h.send("joe@example.test", "far@elsewhere.example", letter("by-rule.")))
+	h.eventually(t, func() string {
+		return cmp.Diff([]string{"sent far@elsewhere.example from joe@example.test"}, h.found(t, "by-rule."))
+	})
+	rules := filepath.Join(h.root, "etc/tcp.smtp")
+	check(t, os.WriteFile(rules, []byte(":allow\n"), 0o644))
+	refused := func() string {
+		if err := h.send("joe@example.test", "far@elsewhere.example", letter("x")); code(err) != 550 {
+			return fmt.Sprintf("a client without RELAYCLIENT: %v", err)
+		}
+		return ""
+	}
+	h.eventually(t, refused)
+	// Once compiled, the cdb is what counts, as for tcpserver.
+	check(t, os.WriteFile(rules, []byte("127.:allow,RELAYCLIENT=\"@fix.example\"\n"), 0o644))
+	_, err := h.feed(t, "127.:allow,RELAYCLIENT=\"\"\n", "tcprules", rules+".cdb", rules+".tmp")
+	check(t, err)
+	h.eventually(t, func() string {
+		if err := h.send("joe@example.test", "far@elsewhere.example", letter("by-cdb.")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	h.eventually(t, func() string {
+		if have := h.found(t, "by-cdb."); !slices.Contains(have, "sent far@elsewhere.example from joe@example.test") {
+			return fmt.Sprint(have)
+		}
+		return ""
+	})
+}
