@@ -131,7 +131,7 @@ func TestWhatProgramsSayWhenNothingWasQueued(t *testing.T) {
 		errs   string
 	}{
 		{"an unknown option", []string{"qmail-inject", "-x"}, "", inject.Answer{}, false, 100, "qmail-inject: usage: qmail-inject [ -nNaAhH ] [ -f sender ] [ recip ... ]\n"},
-		{"an author that cannot be parsed", []string{"qmail-inject"}, "From: a)b\nTo: c\n", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse this line:?From: a)b?\n"},
+		{"an author that cannot be parsed", []string{"qmail-inject"}, "From: a)b\nTo: c\n", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse this line:\nFrom: a)b\n"},
 		{"an argument that is no address", []string{"qmail-inject", "a@b)"}, "", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse address: a@b)\n"},
 		{"refused for good", []string{"qmail-inject", "a"}, "", refused, false, 100, "qmail-inject: fatal: message is too large (#5.3.4)\n"},
 		{"refused for now", []string{"qmail-inject", "a"}, "", busy, false, 111, "qmail-inject: fatal: too busy (#4.3.2)\n"},
@@ -143,7 +143,7 @@ func TestWhatProgramsSayWhenNothingWasQueued(t *testing.T) {
 		{"sendmail, an unknown mode", []string{"sendmail", "-bz"}, "", inject.Answer{}, false, 64, "sendmail: fatal: option -b: there is no mode z\n"},
 		{"sendmail as a server", []string{"sendmail", "-bd", "-q30m"}, "", inject.Answer{}, false, 64, "sendmail: fatal: this program is no server: run `postilion serve`\n"},
 		{"sendmail, bad DSN", []string{"sendmail", "-N", "often", "a"}, "", inject.Answer{}, false, 64, "sendmail: fatal: option -N: want never, or some of success, failure and delay\n"},
-		{"sendmail, a broken header", []string{"sendmail", "-t"}, "From: a)b\n", inject.Answer{}, false, 65, "sendmail: fatal: unable to parse this line:?From: a)b?\n"},
+		{"sendmail, a broken header", []string{"sendmail", "-t"}, "From: a)b\n", inject.Answer{}, false, 65, "sendmail: fatal: unable to parse this line:\nFrom: a)b\n"},
 		{"mailq, not allowed", []string{"mailq"}, "", inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}, false, 100, "mailq: fatal: You are not permitted to see the queue\n"},
 		{"mailq, not allowed, sendmail's", []string{"sendmail", "-bp"}, "", inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}, false, 77, "510 You are not permitted to see the queue\n"},
 		{"forward without its variables", []string{"forward", "a"}, "", inject.Answer{}, false, 100, "forward: fatal: NEWSENDER not set\n"},

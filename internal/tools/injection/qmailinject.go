@@ -89,7 +89,7 @@ func (in *injection) run(ctx context.Context, e *tool.Env) (*outcome, int) {
 	}
 	h, err := j.Rewrite(fields)
 	if err != nil {
-		return nil, e.Fatal(tool.Permanent, err.Error())
+		return nil, fatalLines(e, err.Error())
 	}
 	to, bad, ok := in.recipients(j, h)
 	if !ok {
@@ -114,6 +114,17 @@ func (in *injection) run(ctx context.Context, e *tool.Env) (*outcome, int) {
 	}
 	o := handOff(ctx, e, &in.env, content, in.steps)
 	return &o, o.family()
+}
+
+// fatalLines is Fatal with a text of several lines, each made fit for a terminal.
+func fatalLines(e *tool.Env, text string) int {
+	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if i == 0 {
+			line = e.Name() + ": fatal: " + line
+		}
+		io.WriteString(e.Errs(), tool.Printable(line)+"\n")
+	}
+	return tool.Permanent
 }
 
 // printMessage is -n.
