@@ -145,7 +145,7 @@ type Process struct {
 
 // Trial has the server work without touching anything of the old system.
 type Trial struct {
-	Enabled     bool `toml:"enabled" doc:"listen on other ports, deliver for users of the system into the folder trial of the data folder, run none of their programs, and send nothing to other hosts" example:"true"`
+	Enabled     bool `toml:"enabled" doc:"listen on other ports, deliver for users of the system into the folder trial of the data folder, run none of their programs, show none of their mail, and send nothing to other hosts" example:"true"`
 	PortsOffset int  `toml:"ports_offset" default:"10000" doc:"what a trial adds to every port that it listens on" example:"20000"`
 	Send        bool `toml:"send" doc:"let a trial send mail to other hosts" example:"true"`
 }

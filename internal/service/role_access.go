@@ -39,6 +39,9 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
+	if p.cfg.Trial.Enabled {
+		users = nil // reading mail moves and removes it
+	}
 	if users != nil {
 		accounts := p.systemAccounts()
 		logins.System = func(name string) (*directory.Account, bool, error) { return accounts.Find(name, "") }

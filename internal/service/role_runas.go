@@ -92,7 +92,7 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 		reserved = append(reserved, uint32(uid))
 		switch role {
 		case Local:
-			peers[uint32(uid)] = runas.Rights{Files: true, Programs: true}
+			peers[uint32(uid)] = runas.Rights{Files: true, Programs: !c.Trial.Enabled}
 		case Access:
 			peers[uint32(uid)] = runas.Rights{Files: true}
 		case Auth:
