@@ -285,12 +285,12 @@ func (d *filtering) verdict(exit int) error {
 	case <-time.After(filterLinger): // something it left behind holds the descriptor
 	}
 	text := qq.Text(exit, custom)
-	e := reason.FilterFailed
-	if text[0] == 'D' {
-		e = reason.FilterRefused
-	}
 	words, status := cutCode(text[1:])
-	e = e.With(smtp.Text(words, 300))
+	words = smtp.Text(words, 300)
+	e := reason.FilterFailed.With(words)
+	if text[0] == 'D' {
+		e = reason.FilterRefused.With(words)
+	}
 	if status != "" && (status[0] == '5') == (e.Class == reason.Permanent) {
 		e.Enhanced = status
 	}
