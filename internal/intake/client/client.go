@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/dnsbl"
@@ -253,13 +254,13 @@ func (x *Check) Recipient(ctx context.Context, src *submit.Source) *reason.Error
 
 // blocked is RBLSMTPD's text: a "-" before it makes the refusal permanent (vector 44).
 func blocked(text string) *reason.Error {
-	e := *reason.ClientBlocked
-	if text[0] == '-' {
-		text = text[1:]
+	text, permanent := strings.CutPrefix(text, "-")
+	// rblsmtpd: at most 200 bytes, others than printable as "?".
+	e := reason.ClientBlocked.With(safe(text))
+	if permanent {
 		e.Class, e.Code, e.Enhanced = reason.Permanent, 553, "5.7.1"
 	}
-	// rblsmtpd: at most 200 bytes, others than printable as "?".
-	return e.With(safe(text))
+	return e
 }
 
 func safe(s string) string {

@@ -123,11 +123,6 @@ func accessError(s string) (*reason.Error, error) {
 	if err != nil || code < 400 || code > 599 {
 		return nil, wrong
 	}
-	e := *reason.ClientRefused
-	e.Code, e.Class = code, reason.Permanent
-	if code < 500 {
-		e.Class = reason.Temporary
-	}
 	if first, rest, ok := strings.Cut(strings.TrimSpace(text), " "); ok && enhanced == "" && smtp.IsEnhanced(first) {
 		enhanced, text = first, rest
 	}
@@ -137,11 +132,15 @@ func accessError(s string) (*reason.Error, error) {
 	if enhanced[0] != number[0] {
 		return nil, fmt.Errorf("value %q: %s and %d are of different classes", smtp.Text(s, 100), enhanced, code)
 	}
-	e.Enhanced = enhanced
 	if text = smtp.Text(strings.TrimSpace(text), 200); text == "" {
 		text = "Access denied"
 	}
-	return e.With(text), nil
+	e := reason.ClientRefused.With(text)
+	e.Code, e.Enhanced = code, enhanced
+	if code < 500 {
+		e.Class = reason.Temporary
+	}
+	return e, nil
 }
 
 // decide looks the most specific key up: the name and its parents, then the address and its leading
