@@ -172,6 +172,12 @@ func (p *process) stop() {
 		}
 	}
 	p.started = nil
+	if c, ok := p.here.runas.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			p.log.Error("closing", "part", RunAs, "error", err)
+		}
+		p.here.runas = nil
+	}
 }
 
 // serveSockets serves a role's seam and admin sockets where this process has them.

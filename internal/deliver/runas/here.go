@@ -63,9 +63,10 @@ func (h *Here) Run(ctx context.Context, u User, c Command) (Result, error) {
 	return h.programs.run(ctx, u, c)
 }
 
-// Close ends what waits for work.
+// Close ends what waits for work, and the programs that still run. It is called once, at the end.
 func (h *Here) Close() error {
 	h.workers.close()
+	h.programs.starters.close()
 	return nil
 }
 

@@ -34,7 +34,7 @@ type programs struct {
 func newPrograms(n *normal, self bool) *programs {
 	return &programs{
 		gate: newGate(n.Programs, n.ProgramsPerUser, 1000), normal: n,
-		grace: killGrace, starters: &starters{self: self, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid},
+		grace: killGrace, starters: newStarters(n, self),
 	}
 }
 
@@ -48,27 +48,20 @@ func (p *programs) run(ctx context.Context, u User, c Command) (Result, error) {
 		return Result{}, err
 	}
 	defer p.gate.leave(u)
-	if c.Stdin == nil {
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			return Result{}, reason.LocalError.Because(err)
-		}
-		defer null.Close()
-		c.Stdin = null
+	stdin, err := message(c.Stdin)
+	if err != nil {
+		return Result{}, reason.LocalError.Because(err)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
+		stdin.Close()
 		return Result{}, reason.LocalError.Because(err)
 	}
 	defer r.Close()
 	limits := p.normal.of(u.Name)
-	pid, err := p.starters.run(start{u, &c, w, limits, make(chan started, 1)})
-	w.Close()
+	pid, err := p.starters.run(ctx, start{u, c.Args, c.Env, stdin, w, limits, make(chan started, 1)})
 	if err != nil {
-		if e, ok := errors.AsType[syscall.Errno](err); ok {
-			return Result{}, reason.ProgramNotRun.With(e.Error()).Because(err)
-		}
-		return Result{}, reason.ProgramNotRun.With(err.Error())
+		return Result{}, notRun(err)
 	}
 	out := collect(r, c.MaxOutput)
 	limit := limits.time
@@ -78,6 +71,29 @@ func (p *programs) run(ctx context.Context, u User, c Command) (Result, error) {
 	result, err := await(ctx, pid, out, r, limit, p.grace)
 	result.Output, result.Cut = out.kept()
 	return result, err
+}
+
+// message returns a copy of a program's descriptor 0, so that its owner may close it at any time.
+func message(f *os.File) (*os.File, error) {
+	if f == nil {
+		return os.Open(os.DevNull)
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// notRun is the error of a program that was not started.
+func notRun(err error) *reason.Error {
+	if e, ok := errors.AsType[*reason.Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return reason.ProgramNotRun.With(e.Error()).Because(err)
+	}
+	return reason.ProgramNotRun.With(err.Error())
 }
 
 // await waits for the program's end and its output's, and ends both when the time is up. The

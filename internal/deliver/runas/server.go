@@ -71,9 +71,10 @@ func (s *Server) Facts() map[string]any {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer s.programs.starters.close()
+	defer s.workers.close()
 	var all sync.WaitGroup
 	defer all.Wait()
-	defer s.workers.close()
 	defer context.AfterFunc(ctx, func() { l.Close(); s.stop() })()
 	slots := make(chan struct{}, maxConnections)
 	for {

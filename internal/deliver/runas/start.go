@@ -1,6 +1,7 @@
 package runas
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/reason"
 )
 
 // starters start programs on threads of their own, whose umask, priority and promise to gain
@@ -28,16 +31,26 @@ type starters struct {
 	nnp  bool
 
 	start chan start
+	stop  chan struct{}
 	once  sync.Once
 }
 
-// start is one program to start.
+func newStarters(n *normal, self bool) *starters {
+	return &starters{self: self, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid, start: make(chan start), stop: make(chan struct{})}
+}
+
+// start is one program to start. Its files belong to who starts it.
 type start struct {
-	user   User
-	c      *Command
-	output *os.File
-	limits limits
-	done   chan started
+	user          User
+	args, env     []string
+	stdin, output *os.File
+	limits        limits
+	done          chan started
+}
+
+func (p *start) close() {
+	p.stdin.Close()
+	p.output.Close()
 }
 
 type started struct {
@@ -48,18 +61,40 @@ type started struct {
 // starterThreads is how many start programs at once; package syscall starts one at a time anyway.
 const starterThreads = 2
 
-func (s *starters) run(p start) (int, error) {
+// run starts a program. When ctx ends before it could be, as when the home hangs, it never is, or is
+// ended at once.
+func (s *starters) run(ctx context.Context, p start) (int, error) {
 	s.once.Do(func() {
 		keepFiles()
-		s.start = make(chan start)
 		for range starterThreads {
 			go s.work()
 		}
 	})
-	s.start <- p
-	r := <-p.done
-	return r.pid, r.err
+	select {
+	case s.start <- p:
+	case <-s.stop:
+		p.close()
+		return 0, reason.RunasUnavailable
+	case <-ctx.Done():
+		p.close()
+		return 0, reason.AttemptInterrupted.Because(ctx.Err())
+	}
+	select {
+	case r := <-p.done:
+		return r.pid, r.err
+	case <-ctx.Done():
+	}
+	go func() {
+		if r := <-p.done; r.err == nil {
+			_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+			reap(r.pid, new(Result))
+		}
+	}()
+	return 0, reason.AttemptInterrupted.Because(ctx.Err())
 }
+
+// close ends the threads, and with them the programs that they started.
+func (s *starters) close() { close(s.stop) }
 
 // keepFiles keeps the files that were open when this process was started from its programs; what
 // it opens itself they never get.
@@ -83,12 +118,18 @@ func (s *starters) work() {
 	runtime.LockOSThread()
 	err := s.prepare()
 	traced := s.self || mayLimit()
-	for p := range s.start {
-		r := started{err: err}
-		if err == nil {
-			r.pid, r.err = s.one(p, &traced)
+	for {
+		select {
+		case <-s.stop:
+			return
+		case p := <-s.start:
+			r := started{err: err}
+			if err == nil {
+				r.pid, r.err = s.one(p, &traced)
+			}
+			p.close()
+			p.done <- r
 		}
-		p.done <- r
 	}
 }
 
@@ -121,7 +162,7 @@ func mayLimit() bool {
 // one starts a program in a session of its own, with descriptors 0 to 2 and no other.
 func (s *starters) one(p start, traced *bool) (pid int, err error) {
 	attr := &syscall.ProcAttr{
-		Dir: p.user.Home, Env: p.c.Env, Files: []uintptr{p.c.Stdin.Fd(), p.output.Fd(), p.output.Fd()},
+		Dir: p.user.Home, Env: p.env, Files: []uintptr{p.stdin.Fd(), p.output.Fd(), p.output.Fd()},
 		Sys: &syscall.SysProcAttr{
 			Setsid:    true,
 			Pdeathsig: syscall.SIGKILL, // with this process goes the delivery: it is made again
@@ -136,7 +177,7 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 	}
 	if *traced {
 		attr.Sys.Ptrace = true
-		pid, err = syscall.ForkExec(p.c.Args[0], p.c.Args, attr)
+		pid, err = syscall.ForkExec(p.args[0], p.args, attr)
 		if err == nil {
 			return pid, s.release(pid, p, list)
 		}
@@ -146,10 +187,10 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 		*traced, attr.Sys.Ptrace = false, false
 	}
 	// The shell could not tell that there is no such program. Others' folders are not for this process.
-	if err := unix.Access(p.c.Args[0], unix.F_OK); err == unix.ENOENT || err == unix.ENOTDIR {
+	if err := unix.Access(p.args[0], unix.F_OK); err == unix.ENOENT || err == unix.ENOTDIR {
 		return 0, err
 	}
-	args := append([]string{shell, "-c", script(list), "sh"}, p.c.Args...)
+	args := append([]string{shell, "-c", script(list), "sh"}, p.args...)
 	if pid, err = syscall.ForkExec(shell, args, attr); err == nil {
 		s.adjust(pid, p.user)
 	}
