@@ -11,6 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/policy/rules"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/seam"
@@ -45,6 +46,10 @@ func (s *Stores) Explain(ctx context.Context, c *config.Config, q Question) (*Ex
 		return nil, err
 	}
 	x := new(Explanation)
+	client, err := x.client(c, &q)
+	if err != nil {
+		return nil, err
+	}
 	x.Route, x.Err = router.Route(ctx, q.To)
 	if x.Err == nil && x.Route.Kind == route.SystemUser {
 		x.Deliveries, x.PlanErr = s.plan(ctx, c, *x.Route.User)
@@ -52,7 +57,38 @@ func (s *Stores) Explain(ctx context.Context, c *config.Config, q Question) (*Ex
 	if !q.WithFrom && !q.Client.IsValid() {
 		return x, nil
 	}
-	return x, x.judge(ctx, c, q, router)
+	return x, x.judge(ctx, c, q, client, router)
+}
+
+// client tells what the rules of the listener smtp give q's client. RELAYCLIENT's value goes behind the
+// recipient. The client's name is not looked up.
+func (x *Explanation) client(c *config.Config, q *Question) (policy.Client, error) {
+	client := policy.Client{Addr: q.Client, Local: !q.Client.IsValid()}
+	if client.Local {
+		return client, nil
+	}
+	set, err := rules.Open(c.SMTP.Rules, "smtp", nil)
+	if err != nil {
+		return client, err
+	}
+	said := set.Decide(rules.Client{Addr: q.Client})
+	who := "client " + q.Client.String()
+	switch {
+	case said.Refusal != nil:
+		x.Refusal = said.Refusal
+		x.Policy = append(x.Policy, route.Step{What: who, Where: said.Rule, Result: "refused: " + said.Refusal.Text(reason.English)})
+	case said.Deny:
+		x.Refusal = reason.ClientRefused.With("Access denied")
+		x.Policy = append(x.Policy, route.Step{What: who, Where: said.Rule, Result: "turned away without a word"})
+	case said.Rule != "":
+		x.Policy = append(x.Policy, route.Step{What: who, Where: said.Rule, Result: "let in"})
+	}
+	if client.Grant = said.Grant; client.Grant != nil && client.Grant.Append != "" {
+		to := client.Grant.Recipient(q.To)
+		x.Policy = append(x.Policy, route.Step{What: "recipient " + q.To.String(), Where: said.Rule, Result: "becomes " + to.String()})
+		q.To = to
+	}
+	return client, nil
 }
 
 // plan tells what a delivery would do: the running server, or without one this process, which as root
@@ -76,12 +112,11 @@ func (s *Stores) plan(ctx context.Context, c *config.Config, u route.User) ([]ro
 }
 
 // judge asks the rules what they say to a client that sends a message from one address to another.
-func (x *Explanation) judge(ctx context.Context, c *config.Config, q Question, router route.Router) error {
-	rules, err := policy.New(c.Policy)
+func (x *Explanation) judge(ctx context.Context, c *config.Config, q Question, client policy.Client, router route.Router) error {
+	keys, err := policy.New(c.Policy)
 	if err != nil {
 		return err
 	}
-	client := policy.Client{Addr: q.Client, Local: !q.Client.IsValid()}
 	who := "a program of this host"
 	if q.Client.IsValid() {
 		who = "client " + q.Client.String()
@@ -95,7 +130,7 @@ func (x *Explanation) judge(ctx context.Context, c *config.Config, q Question, r
 		}
 		x.Policy = append(x.Policy, route.Step{What: what, Where: "policy", Result: result})
 	}
-	if rules.MayRelay(client) {
+	if keys.MayRelay(client) {
 		say(who, "may send to other hosts", nil)
 	} else {
 		say(who, "may send to this host's domains only", nil)
@@ -105,18 +140,18 @@ func (x *Explanation) judge(ctx context.Context, c *config.Config, q Question, r
 		if q.From.IsZero() {
 			what = "the null sender"
 		}
-		e := rules.Sender(client, q.From)
-		if e == nil && !q.From.IsZero() && rules.ChecksOutside(client) {
+		e := keys.Sender(client, q.From)
+		if e == nil && !q.From.IsZero() && keys.ChecksOutside(client) {
 			from, err := router.Route(ctx, q.From)
 			if err != nil {
 				return err
 			}
-			e = rules.Outside(q.From, &from)
+			e = keys.Outside(q.From, &from)
 		}
 		say(what, "accepted", e)
 	}
 	if x.Err == nil {
-		say("recipient "+q.To.String(), "accepted", rules.Recipient(client, q.To, &x.Route, 0))
+		say("recipient "+q.To.String(), "accepted", keys.Recipient(client, q.To, &x.Route, 0))
 	}
 	return nil
 }

@@ -74,8 +74,10 @@ func TestTheNinePictures(t *testing.T) {
 	t.Parallel()
 	c, root := qmailHost(t, map[string]string{
 		"alias/.qmail-help": "&joe@mx.example.test\n", "joe/.qmail": "./Maildir/\n", "joe/.qmail-sos": "# copies\n&ann@mx.example.test\n./Maildir/\n",
+		"tcp.smtp":              "198.51.100.7:allow,RELAYCLIENT=\"\"\n198.51.100.8:allow,RELAYCLIENT=\"@virt.example.test\"\n198.51.100.9:deny\n",
 		"joe/.qmail-vv-default": "&joe@mx.example.test\n", "ann/.qmail-uucp-default": "|uux-gateway \"$DEFAULT\" \"$HOST\"\n",
 	})
+	c.SMTP.Rules = []string{filepath.Join(root, "tcp.smtp")}
 	null := &config.Config{Host: "client.example.test", Route: route.Options{Host: "client.example.test", NullClient: true, NextHop: "hub.example.test"}}
 	dir, err := memdir.New()
 	if err != nil {
@@ -98,6 +100,9 @@ func TestTheNinePictures(t *testing.T) {
 		{"nullclient", null, "joe@client.example.test", "", netip.Addr{}, []string{"nothing is delivered here (route.null_client)", "joe@client.example.test goes to hub.example.test"}},
 		{"relaybad", c, "bill@irs.example", "ann@elsewhere.example", outside, []string{"client 192.0.2.7: may send to this host's domains only", "refused 5.7.1"}},
 		{"relaygood", c, "bill@irs.example", "joe@mx.example.test", inside, []string{"client 127.0.0.1: may send to other hosts", "recipient bill@irs.example: accepted", "goes to the MX hosts of irs.example"}},
+		{"relaygood by rule", c, "bill@irs.example", "", netip.MustParseAddr("198.51.100.7"), []string{"let in (", "tcp.smtp", "may send to other hosts", "goes to the MX hosts of irs.example"}},
+		{"fixup", c, "Bill@far.example", "", netip.MustParseAddr("198.51.100.8"), []string{"becomes Bill@far.example@virt.example.test", `local part "joe-vv-Bill@far.example"`}},
+		{"denied", c, "joe@mx.example.test", "", netip.MustParseAddr("198.51.100.9"), []string{"turned away without a word", "refused"}},
 		{"rem2local", c, "joe@mx.example.test", "bill@irs.example", outside, []string{"sender bill@irs.example: accepted", "recipient joe@mx.example.test: accepted", "maildir ./Maildir/"}},
 		{"gateway", c, "X.y@host.uucp.example", "", netip.Addr{}, []string{`local part "ann-uucp-X.y" (route.virtual_domains:2)`, `DEFAULT is "X.y"`, `program uux-gateway "$DEFAULT" "$HOST"`}},
 		{"nobody", c, "nobody@mx.example.test", "", netip.Addr{}, []string{"user alias,", "but 5.1.1"}},
