@@ -20,8 +20,8 @@ import (
 
 // keepAlive makes the system notice a peer that vanished without a word.
 func keepAlive(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	for wrapped, ok := c.(interface{ NetConn() net.Conn }); ok; wrapped, ok = c.(interface{ NetConn() net.Conn }) {
+		c = wrapped.NetConn() // TLS, or who waits for the access rules
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 4}) // the idle time-out remains

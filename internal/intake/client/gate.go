@@ -67,3 +67,6 @@ func (g *gated) Read(p []byte) (int, error) {
 	}
 	return g.Conn.Read(p)
 }
+
+// NetConn returns the connection below.
+func (g *gated) NetConn() net.Conn { return g.Conn }
