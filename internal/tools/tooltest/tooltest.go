@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func Run(t testing.TB, table []tool.Program, name string, c Call) Result {
 	t.Helper()
 	for _, p := range table {
 		if p.Name == name {
-			var out, errs bytes.Buffer
+			var out, errs locked
 			e := &tool.Env{
 				Args: append([]string{name}, c.Args...), Stdin: strings.NewReader(c.In), Stdout: &out, Stderr: &errs,
 				Environ: c.Env, Dir: c.Dir, Exec: c.Exec, Zone: time.UTC,
@@ -54,6 +55,24 @@ func Run(t testing.TB, table []tool.Program, name string, c Call) Result {
 	}
 	t.Fatalf("there is no program %s", name)
 	return Result{}
+}
+
+// locked is a buffer that a program and its children write to.
+type locked struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // Original returns where the distribution's program is, or skips the test.
