@@ -30,7 +30,8 @@ func (g *Gate) Serve(ctx context.Context, c *serve.Conn) {
 		}
 		return
 	}
-	if check != nil && !check.final && c.TLS() == nil {
+	if check != nil && !check.final {
+		// Under TLS too: its state is the serve.Conn's, not this connection's.
 		c.Conn = &gated{Conn: c.Conn, await: sync.OnceValue(func() bool {
 			n := check.Await(c.Context())
 			if n.Refused() {
@@ -38,10 +39,6 @@ func (g *Gate) Serve(ctx context.Context, c *serve.Conn) {
 			}
 			return n.Refused()
 		})}
-	} else if n := check.Await(c.Context()); n.Refused() {
-		// Under TLS from the first byte the connection's own state must stay in sight.
-		g.refused(c, n)
-		return
 	}
 	g.Handler.Serve(ctx, c)
 }
