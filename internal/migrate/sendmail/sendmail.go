@@ -35,7 +35,6 @@ type reader struct {
 	dir      string
 	r        *migrate.Report
 	done     map[string]bool // files that were taken already
-	masked   bool            // some masquerading was seen
 	options  map[string]bool // options that were set
 	listen   map[string][]string
 	rulesets map[string]*ruleset
