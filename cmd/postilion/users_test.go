@@ -146,6 +146,7 @@ func TestSingleRolesAreCommandedByVerbs(t *testing.T) {
 	s.status()
 	s.run("stop", "console")
 	s.eventually("the role is stopped", func() bool { return strings.Contains(s.run("status"), "stopped") })
+	s.run("reload") // concerns those that run
 	s.run("continue", "console")
 	s.status()
 	s.run("pause", "remote")

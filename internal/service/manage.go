@@ -241,6 +241,9 @@ func (n *Node) tellRoles(ctx context.Context, method string, c *config.Config) e
 	defer cancel()
 	var errs []error
 	for _, r := range allRoles {
+		if n.sup != nil && n.sup.stopped(r) {
+			continue // it gets the configuration when it is started
+		}
 		mine := c
 		if n.ids != nil {
 			mine = forRole(c, r)

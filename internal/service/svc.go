@@ -88,6 +88,14 @@ func (s *supervisor) awaitWanted(c *child) bool {
 	}
 }
 
+// stopped reports whether a role is down because somebody wanted it.
+func (s *supervisor) stopped(role Role) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.children[role]
+	return c != nil && c.cmd == nil && c.want != supervise.Up
+}
+
 // tell writes a role's status for svstat. The caller holds mu.
 func (s *supervisor) tell(c *child) {
 	if c.folder == nil {
