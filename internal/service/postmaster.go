@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/seam"
 )
 
 // This file keeps watch over the one address that every host must have (RFC 5321 4.5.1).
@@ -22,6 +24,7 @@ const (
 // postmaster tells whether somebody takes postmaster's mail.
 type postmaster struct {
 	router  route.Router
+	exists  seam.Exists // nil takes all users of the system for somebody
 	log     *slog.Logger
 	trouble atomic.Pointer[string]
 }
@@ -43,13 +46,18 @@ func (w *postmaster) look(ctx context.Context) {
 	if err != nil {
 		return // trouble with asking says nothing of the answer
 	}
+	if found.Kind == route.SystemUser && w.exists != nil {
+		if e, ok := errors.AsType[*reason.Error](w.exists(ctx, *found.User)); ok && e.Class == reason.Permanent {
+			found.Kind, found.Err = route.Refused, e
+		}
+	}
 	if found.Kind != route.Refused {
 		w.trouble.Store(nil)
 		return
 	}
 	text := found.Err.Text(reason.English)
 	if w.trouble.Swap(&text) == nil {
-		w.log.Warn("nobody takes postmaster's mail: give route.postmaster an address that exists, or add an account or alias postmaster", "error", text)
+		w.log.Warn("nobody takes postmaster's mail: give route.postmaster an address that exists, or add an account, an alias or a .qmail file of the user alias for postmaster", "error", text)
 	}
 }
 

@@ -158,7 +158,10 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	}
 	p.here.store, p.here.dispatcher = store, d
 	p.log.Events.SetLimits(p.cfg.Dispatch.LocalParallel, p.cfg.Dispatch.RemoteParallel)
-	watch := &postmaster{router: router, log: p.logger()}
+	watch := &postmaster{router: router, exists: p.here.exists, log: p.logger()}
+	if watch.exists == nil {
+		watch.exists = seam.NewExists(p.client(Local))
+	}
 	part.run = append(part.run, d.Run, watch.run)
 	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d), viewHandlers(d), watchHandlers(part.watch))
 	part.admin = queueHandlers(store, d, router)
