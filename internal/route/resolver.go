@@ -358,7 +358,7 @@ func (r *Resolver) toPostmaster(ctx context.Context, rt Route) (Route, error) {
 	found, locals, err := r.findIn(ctx, domain, r.postmaster.Local)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		if r.isOwnName(domain) {
+		if r.isOwnName(domain) && !r.system.takes(domain) {
 			return rt.refuse(unset), nil
 		}
 		rt.Kind, rt.Targets = Forward, []mail.Address{r.postmaster}

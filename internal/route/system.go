@@ -154,7 +154,8 @@ func (r *Resolver) withSystem(ctx context.Context, rt Route, written mail.Addres
 // elsewhere answers for a domain that neither the directory nor the lists have: one of the host's own names,
 // or another host's.
 func (r *Resolver) elsewhere(ctx context.Context, rt Route, domain string) (Route, error) {
-	if !rt.Local && !r.isOwnName(domain) {
+	if !r.isOwnName(domain) && !(rt.Local && isRole(rt.Final.Local)) {
+		rt.Local = false // the domain that stands for none may be another host's
 		return r.remote(rt, domain)
 	}
 	if r.system.explicit {
@@ -202,6 +203,15 @@ func (s *system) isLocal(domain string) (where string, ok bool, err error) {
 		}
 	}
 	return "", false, nil
+}
+
+// takes reports whether all of a domain's names are those of system users: at least alias gets their mail.
+func (s *system) takes(domain string) bool {
+	if s == nil || s.users == nil {
+		return false
+	}
+	_, ok, err := s.isLocal(domain)
+	return ok || err != nil // who cannot be asked now takes it later
 }
 
 // place looks an address up in locals, then in virtualdomains (qmail reference 7.2).

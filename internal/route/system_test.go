@@ -232,6 +232,14 @@ func TestADomainOfBothHasAccountsAndSystemUsers(t *testing.T) {
 	})
 }
 
+func TestPostmasterMayBeAUserOfTheSystem(t *testing.T) {
+	t.Parallel()
+	newHost(t, Options{SystemUsers: true, Postmaster: "joe@mx.test"}, nil).want(map[string]string{
+		"postmaster@example.test": "forward joe@mx.test (local)", "abuse@localhost": "forward joe@mx.test (local)",
+		"postmaster": "alias 7790:2108 /var/qmail/alias .qmail-postmaster LOCAL postmaster HOST mx.test",
+	})
+}
+
 const assignments = "=joe:joe:507:100:/home/joe:::\n+joe-:joe:507:100:/home/joe:-::\n+list-:ann:508:100:/home/ann:-:pre-:\n" +
 	"=master:root:0:0:/root:::\n+dom.ain-:dom.ain:89:89:/home/vpopmail/domains/dom.ain:-::\n=odd:joe:507:100:home:::\n.\n"
 
@@ -296,6 +304,9 @@ func TestEnvNoHostAndLocalIPHost(t *testing.T) {
 		"Joe":             "joe 507:100 /home/joe .qmail LOCAL Joe HOST a.test",
 		"joe@[127.0.0.1]": "joe 507:100 /home/joe .qmail LOCAL joe HOST b.test",
 		"joe@[192.0.2.9]": "remote [192.0.2.9]" + remote,
+	})
+	newHost(t, Options{SystemUsers: true, Locals: []string{"a.test"}, EnvNoHost: "far.test"}, nil).want(map[string]string{
+		"joe": "remote far.test" + remote, "postmaster": "refused 4.3.5 postmaster-unset (local)",
 	})
 }
 
