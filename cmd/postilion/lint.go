@@ -53,7 +53,14 @@ type checked struct {
 }
 
 func (a *app) check(ctx context.Context, root string, dns bool) error {
-	a.underRoot(root)
+	if root != "" {
+		abs, err := filepath.Abs(root)
+		if err != nil {
+			return err
+		}
+		root = abs
+		a.underRoot(root)
+	}
 	f, err := a.readConfig()
 	x := checked{Problems: config.Problems{}}
 	if err != nil && !errors.As(err, &x.Problems) {
@@ -104,9 +111,6 @@ func printFindings(w io.Writer, found []lint.Finding) {
 
 // underRoot says where the qmail is whose host's root folder is elsewhere.
 func (a *app) underRoot(root string) {
-	if root == "" {
-		return
-	}
 	dir := cmp.Or(a.namedQmail(), "/var/qmail")
 	if rel, err := filepath.Rel(root, dir); err != nil || strings.HasPrefix(rel, "..") {
 		dir = filepath.Join(root, dir)

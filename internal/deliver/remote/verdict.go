@@ -92,7 +92,7 @@ func told(text, remote string) string {
 	if remote == "" {
 		return text
 	}
-	return text + ". Remote host said: " + strings.ReplaceAll(remote, "\n", " / ")
+	return strings.TrimSuffix(text, ".") + ". Remote host said: " + strings.ReplaceAll(remote, "\n", " / ")
 }
 
 // transcript writes a command and its reply the way bounces show them. Control characters of
