@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/id"
@@ -103,7 +104,19 @@ func (l *eventLines) end(e *trace.Event, result string) error {
 	delete(l.deliveries, key)
 	ended := *e // its time is when the pass began
 	ended.Time = e.Time.Add(e.Took)
-	return l.line(&ended, "delivery %d: %s: %s", number, result, safeLog(e.Text))
+	return l.line(&ended, "delivery %d: %s: %s", number, result, safeLog(reasonOf(e)))
+}
+
+// reasonOf is an outcome's text without what is another one for each message: files and ids.
+func reasonOf(e *trace.Event) string {
+	if e.Kind != trace.Delivered || e.Role == "remote" {
+		return e.Text
+	}
+	if strings.Contains(e.Text, "/new/") {
+		return "did 1+0+0\n" // as qmail-local says it
+	}
+	what, _, _ := strings.Cut(e.Text, " as ")
+	return what
 }
 
 func safeLog(s string) []byte { return qmail.AppendLogSafe(nil, s) }
