@@ -92,7 +92,7 @@ func (l *Lines) read() (line string, whole bool, err error) {
 	part, err := l.r.ReadSlice('\n')
 	line = string(part)
 	for errors.Is(err, bufio.ErrBufferFull) {
-		part, err = l.r.ReadSlice('\n')
+		_, err = l.r.ReadSlice('\n')
 	}
 	if err != nil && (err != io.EOF || line == "") {
 		return "", false, err

@@ -38,7 +38,7 @@ func (r *records) next() (Record, error) {
 	part, err := r.r.ReadSlice('\n')
 	line := string(part)
 	for errors.Is(err, bufio.ErrBufferFull) {
-		part, err = r.r.ReadSlice('\n')
+		_, err = r.r.ReadSlice('\n')
 	}
 	if err != nil && (err != io.EOF || line == "") {
 		return Record{}, err

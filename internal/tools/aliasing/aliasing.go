@@ -55,7 +55,7 @@ func openMessage(e *tool.Env) (*opened, error) {
 		return nil, err
 	}
 	m := &opened{f, true}
-	if err := os.Remove(f.Name()); err == nil {
+	if err = os.Remove(f.Name()); err == nil {
 		_, err = io.Copy(f, e.In())
 	}
 	if err != nil {

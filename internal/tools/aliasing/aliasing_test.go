@@ -2,10 +2,12 @@ package aliasing
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -143,6 +145,16 @@ func TestFastforwardSendsNothingWhenAProgramFails(t *testing.T) {
 		if r.Code != want || r.Err != "fastforward: fatal: unable to forward message: "+fail[1:]+"\n" {
 			t.Errorf("%s: %+v", fail, r)
 		}
+	}
+}
+
+func TestAMessageThatCannotBeReadIsNotSentOn(t *testing.T) {
+	t.Parallel()
+	dir, o := world(t), &outbox{}
+	half := io.MultiReader(strings.NewReader("Subject: half\n"), iotest.ErrReader(errors.New("the pipe broke")))
+	r := tooltest.Run(t, o.programs(), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, From: half, Dir: dir, Env: envOf("bob@z.test", "s@s")})
+	if r.Code != 111 || r.Err != "fastforward: fatal: unable to read message: the pipe broke\n" || len(o.sent) > 0 {
+		t.Errorf("got %+v, sent %v", r, o.sent)
 	}
 }
 

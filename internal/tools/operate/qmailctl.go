@@ -243,7 +243,7 @@ func (c *ctl) await(ctx context.Context, cmd *exec.Cmd, log string) int {
 		case <-ended:
 			b, err := tool.ReadAtMost(log, 4<<10)
 			if err == nil {
-				_, _ = io.WriteString(c.e.Errs(), string(b))
+				_, _ = c.e.Errs().Write(b)
 			}
 			return c.e.Fatal(tool.Temporary, "the server ended while it started")
 		default:
