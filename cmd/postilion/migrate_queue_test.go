@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A message that waits in a qmail's queue goes out from here, and a queue that qmail-send
+// serves is left alone.
+func TestAQmailsQueueIsTakenOver(t *testing.T) {
+	t.Parallel()
+	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
+	dir := filepath.Join(t.TempDir(), "queue")
+	for name, text := range map[string]string{
+		"mess/3/26": "Received: (qmail 5 invoked by uid 0); 20 Nov 2026 10:00:00 -0000\nSubject: waited\n\nx\n", "info/3/26": "Fyou@example.org\x00",
+		"local/3/26": "Tjoe-v-hello@example.test\x00", "mess/99": "half", "lock/sendmutex": "", "../control/virtualdomains": "example.test:joe-v\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := os.Open(filepath.Join(dir, "lock", "sendmutex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	p, err := exec.Command("postilion", "migrate", "queue", dir, "--data", s.data).CombinedOutput()
+	if err == nil || !strings.Contains(string(p), "qmail-send serves "+dir) {
+		t.Errorf("a queue that is served: %v, %s", err, p)
+	}
+	if out := s.run("migrate", "queue", dir, "--dry-run"); !strings.Contains(out, "1 messages would be taken") {
+		t.Errorf("--dry-run: %s", out)
+	}
+	lock.Close()
+	p, err = exec.Command("postilion", "migrate", "queue", dir, "--held", "--data", s.data).CombinedOutput()
+	if err == nil || !strings.Contains(string(p), "stop the server first") {
+		t.Errorf("--held beside a running server: %v, %s", err, p)
+	}
+	want := regexp.MustCompile(`(?s)^26: taken as \w{26}, from <you@example.org>, .*\tto hello@example.test\n99: not carried: its injection never ended.*1 messages were taken, 1 of them new here\n$`)
+	if out := s.run("migrate", "queue", dir); !want.MatchString(out) {
+		t.Errorf("%s", out)
+	}
+	s.arrives("waited")
+	if _, err := os.Stat(filepath.Join(dir, "mess/3/26")); err != nil {
+		t.Errorf("the source has changed: %v", err)
+	}
+}
