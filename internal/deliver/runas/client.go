@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -249,8 +248,6 @@ func (c *Client) ask(ctx context.Context, pool *[]*net.UnixConn, what byte, q an
 			return nil
 		case ctx.Err() != nil:
 			return reason.AttemptInterrupted.Because(ctx.Err())
-		case os.IsTimeout(err):
-			return reason.RunasBusy.Because(err)
 		}
 		return reason.RunasUnavailable.Because(err)
 	}
