@@ -81,7 +81,7 @@ func perform(r *request) (p reply) {
 		p.dev = device(filepath.Dir(r.path2))
 		p.err = again(func() error { return unix.Linkat(unix.AT_FDCWD, r.path, unix.AT_FDCWD, r.path2, 0) })
 	case opStat:
-		p.err = again(func() error { return syscall.Stat(r.path, &p.stat) })
+		p.err = status(r.path, &p.stat)
 	case opLstat:
 		p.err = again(func() error { return syscall.Lstat(r.path, &p.stat) })
 	case opChtimes:
@@ -99,11 +99,7 @@ func perform(r *request) (p reply) {
 // open opens what cannot block: a file, a folder, or the null device, which qmail lets
 // instructions name. A FIFO, a socket or a terminal is refused.
 func open(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
-	err = again(func() (err error) {
-		fd, err = syscall.Open(path, flag|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, perm)
-		return err
-	})
-	if err != 0 {
+	if fd, err = follow(path, flag|syscall.O_NONBLOCK|syscall.O_NOCTTY, perm); err != 0 {
 		return -1, err
 	}
 	var st syscall.Stat_t
@@ -119,6 +115,10 @@ func open(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
 			syscall.Close(fd)
 			return -1, syscall.ENXIO
 		}
+	}
+	if unix.Major(st.Dev) == 0 && ofProc(fd) { // it is on no disk
+		syscall.Close(fd)
+		return -1, syscall.EACCES
 	}
 	if !null {
 		// Whoever gets it expects reads and writes to wait for the disk. On a descriptor that was
@@ -166,7 +166,7 @@ const maxInstructions = 16 << 20
 func search(r *request, p *reply) {
 	var st syscall.Stat_t
 	// The dot asks for the right to enter, as chdir(2) does.
-	if p.err = again(func() error { return syscall.Stat(r.user.Home+"/.", &st) }); p.err != 0 {
+	if p.err = status(r.user.Home+"/.", &st); p.err != 0 {
 		p.where = r.user.Home
 		return
 	}
@@ -192,7 +192,7 @@ func search(r *request, p *reply) {
 		if !local(name) {
 			continue
 		}
-		err := again(func() error { return syscall.Stat(r.user.Home+"/"+name, &st) })
+		err := status(r.user.Home+"/"+name, &st)
 		if err != 0 && !absent(err) {
 			p.err, p.where = err, name
 			return
@@ -203,11 +203,7 @@ func search(r *request, p *reply) {
 
 // instructions reads a file into f when it is a regular one.
 func instructions(path, name string, limit int64, f *Found) (bool, syscall.Errno) {
-	fd := -1
-	err := again(func() (err error) {
-		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
-		return err
-	})
+	fd, err := follow(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	switch {
 	case absent(err), err == syscall.ENXIO, err == syscall.ENODEV: // sockets and devices cannot be opened
 		return false, 0
