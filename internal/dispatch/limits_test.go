@@ -285,6 +285,7 @@ func TestGroupsHaveTheirOwnLimitAndPause(t *testing.T) {
 	})
 }
 
+// Vector 53 of the qmail reference, as far as it is the queue's.
 func TestQueueOnlyKeepsMailWithoutDelivering(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -297,6 +298,9 @@ func TestQueueOnlyKeepsMailWithoutDelivering(t *testing.T) {
 		synctest.Wait()
 		if h.store.left() != 1 || !h.Stats(0).HeldBack {
 			t.Error("mail was delivered under load")
+		}
+		if list, _, err := h.List(t.Context(), Filter{}, 0, ""); err != nil || len(list) != 1 || !list[0].QueueOnly {
+			t.Errorf("the list does not tell what holds it: %+v, %v", list, err)
 		}
 		loaded.Store(false)
 		time.Sleep(2 * time.Second)

@@ -48,6 +48,7 @@ type Info struct {
 	Protocol   string      `json:"protocol,omitempty"`
 	EnvelopeID string      `json:"envelope_id,omitempty"`
 	Held       bool        `json:"held,omitempty"`
+	QueueOnly  bool        `json:"queue_only,omitempty"` // it is due, and waits for the load to fall
 	Recipients []Recipient `json:"recipients"`
 }
 
@@ -65,6 +66,7 @@ type Recipient struct {
 	Error       string    `json:"error,omitempty"`
 	Host        string    `json:"host,omitempty"`
 	Destination string    `json:"destination,omitempty"` // once it is known
+	Delayed     bool      `json:"delayed,omitempty"`     // its sender was told that it waits
 }
 
 // match is one message that a filter chose, with the recipients that did it.
@@ -249,7 +251,7 @@ func (d *Dispatcher) look(ctx context.Context, message id.ID, f *Filter) (*match
 func recipientInfo(env *mail.Envelope, s *queue.RecipientState, n int) Recipient {
 	r := Recipient{
 		N: n, To: env.Recipients[n].To.String(), State: [...]string{"waiting", "delivered", "failed", "done"}[s.State&3],
-		Attempts: s.Attempts, Last: s.Last, Next: s.Next, Host: s.Host,
+		Attempts: s.Attempts, Last: s.Last, Next: s.Next, Host: s.Host, Delayed: s.Delayed,
 	}
 	if s.Err != nil {
 		r.Code, r.Status, r.Reason, r.Error = s.Err.Code, s.Err.Enhanced, s.Err.Reason, s.Err.Error()
@@ -263,9 +265,11 @@ func (d *Dispatcher) addSchedule(m *message, x *match) {
 	defer d.mu.Unlock()
 	x.info.Held = m.held
 	now := d.now()
+	loaded := !m.held && d.deps.QueueOnly != nil && d.deps.QueueOnly()
 	for _, t := range m.tasks {
 		for _, n := range t.ns {
 			r := &x.info.Recipients[n]
+			x.info.QueueOnly = x.info.QueueOnly || loaded && t.where != running && t.next <= now
 			if r.State == "waiting" {
 				r.Next = d.wallAt(t.next, now)
 			}

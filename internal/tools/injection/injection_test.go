@@ -375,6 +375,24 @@ func TestTheQueueIsListedInBothForms(t *testing.T) {
 	}
 }
 
+// Vectors 53 and 54: X for what is only queued while the load is high, and in the verbose form + for
+// what its sender was warned of.
+func TestVector54FlagsOfTheListing(t *testing.T) {
+	t.Parallel()
+	const listing = `{"id":"06h01dfynw000016wm4b72tgvc","from":"a@mx.test","accepted":"2026-11-21T19:26:00Z","size":6,"queue_only":true,"recipients":[{"to":"x@[127.0.0.2]","state":"waiting","delayed":true}]}
+`
+	for arg, want := range map[string]string{
+		"-bp": "06h01dfynw000016wm4b72tgvcX       6 Sat Nov 21 14:26 a@mx.test\n",
+		"-v":  "06h01dfynw000016wm4b72tgvcX       6          0+Nov 21 14:26 a@mx.test\n",
+	} {
+		w := newWorld(t)
+		w.server.output = listing
+		if code := w.run("", "sendmail", "-bp", arg); code != 0 || !strings.Contains(w.out.String(), want) {
+			t.Errorf("%s: exit %d: %q, want %q", arg, code, w.out.String(), want)
+		}
+	}
+}
+
 func TestDeliveriesSendOnOrAnswer(t *testing.T) {
 	t.Parallel()
 	vars := []string{"NEWSENDER=new@s.test", "SENDER=old@s.test", "DTLINE=Delivered-To: joe@mx.test\n"}

@@ -24,6 +24,7 @@ type Waiting struct {
 	Priority   int       `json:"priority"`
 	Group      string    `json:"group"`
 	Held       bool      `json:"held"`
+	QueueOnly  bool      `json:"queue_only"`
 	Recipients []struct {
 		To       string `json:"to"`
 		State    string `json:"state"`
@@ -194,8 +195,11 @@ func (m *mailer) list(ctx context.Context) int {
 // entry writes one message. Our ids are longer than sendmail's column, which they keep to themselves.
 func (m *mailer) entry(b *strings.Builder, w *Waiting) {
 	flag := " "
-	if w.Held {
+	switch {
+	case w.Held:
 		flag = "?"
+	case w.QueueOnly:
+		flag = "X"
 	}
 	for i := range w.Recipients {
 		if w.Recipients[i].State == "running" {
