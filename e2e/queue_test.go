@@ -101,6 +101,7 @@ func TestExportedMessagesCanBeImported(t *testing.T) {
 	t.Parallel()
 	s, _, _ := waiting(t, "one", "two")
 	file := filepath.Join(newFolder(t), "queue.tar")
+	s.must("queue", "hold", "--to", "two@else.example", "--yes")
 	s.must("queue", "export", file)
 	if info, err := os.Stat(file); err != nil || info.Size() < 1000 {
 		t.Fatalf("export wrote %v, %v", info, err)
@@ -117,8 +118,12 @@ func TestExportedMessagesCanBeImported(t *testing.T) {
 	if again.Imported != 2 {
 		t.Errorf("importing: %+v", again)
 	}
-	// Two servers now have the messages: what was imported may be held, as a restored queue is.
-	other.run("queue", "release", "--all", "--yes")
+	other.must("flush")
+	first := k.arrived(t, 1)
+	if first[0].to[0] != "one@else.example" {
+		t.Errorf("what was held when it was exported went out at once: %v", first[0].to)
+	}
+	other.must("queue", "release", "--all", "--yes")
 	other.must("flush")
 	for _, m := range k.arrived(t, 2) {
 		if want := letter(strings.TrimSuffix(m.to[0], "@else.example")); !strings.HasSuffix(string(m.content), string(want)) {

@@ -45,7 +45,7 @@ func (a *app) migrateQueue() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&o.dry, "dry-run", "n", false, "only tell what would be taken")
-	c.Flags().BoolVar(&o.held, "held", false, "hold the messages here until `queue release` lets them go; with the server stopped")
+	c.Flags().BoolVar(&o.held, "held", false, "hold the messages here until `queue release` lets them go")
 	c.Flags().StringVar(&o.virtual, "virtualdomains", "", "the `file` that made local recipients (default control/virtualdomains beside DIR)")
 	return c
 }
@@ -53,15 +53,6 @@ func (a *app) migrateQueue() *cobra.Command {
 func (a *app) takeQueue(ctx context.Context, o queueTakeover) error {
 	if err := notServed(o.dir); err != nil && !o.dry {
 		return err
-	}
-	if o.held && !o.dry {
-		running, err := service.Running(ctx, a.data)
-		if err != nil {
-			return err
-		}
-		if running {
-			return usageError{errors.New("--held: stop the server first; a running one starts with messages as they come in")}
-		}
 	}
 	file := cmp.Or(o.virtual, filepath.Join(filepath.Dir(filepath.Clean(o.dir)), "control", "virtualdomains"))
 	virtual, err := os.ReadFile(file)

@@ -74,6 +74,11 @@ func (s *fakeStore) Begin(_ context.Context, env *mail.Envelope) (queue.Draft, e
 	return &fakeDraft{s: s, env: env}, nil
 }
 
+// Restore is not called by a dispatcher.
+func (s *fakeStore) Restore(context.Context, *queue.Message) (queue.Draft, error) {
+	return nil, errors.New("not asked by a dispatcher")
+}
+
 func (f *fakeDraft) Write(p []byte) (int, error) { return f.body.Write(p) }
 func (f *fakeDraft) Abort()                      {}
 func (f *fakeDraft) Commit(context.Context) error {

@@ -201,10 +201,8 @@ func decodeStates(data []byte, e *mail.Envelope) (*Message, error) {
 	return m, d.end()
 }
 
-// importMessage enqueues the message and gives it its states. It is held until it has them,
-// unless the process ends between: then it is there as if new.
 func importMessage(ctx context.Context, s Store, m *Message, body io.Reader) error {
-	d, err := s.Begin(ctx, m.Envelope)
+	d, err := s.Restore(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -212,24 +210,5 @@ func importMessage(ctx context.Context, s Store, m *Message, body io.Reader) err
 		d.Abort()
 		return err
 	}
-	if err := d.Commit(ctx); err != nil {
-		return err
-	}
-	if !m.Held && isNew(m) {
-		return nil
-	}
-	return s.Update(ctx, m.Envelope.ID, func(have *Message) error {
-		have.Held = m.Held
-		have.States = m.States
-		return nil
-	})
-}
-
-func isNew(m *Message) bool {
-	for n := range m.States {
-		if m.States[n] != (RecipientState{N: n}) {
-			return false
-		}
-	}
-	return true
+	return d.Commit(ctx)
 }

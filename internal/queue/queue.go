@@ -42,6 +42,10 @@ type Draft interface {
 type Store interface {
 	Enqueuer
 
+	// Restore is Begin for a message that was in a queue before: its states and its hold count from
+	// the moment that it is durable. m is not read after Commit returns.
+	Restore(ctx context.Context, m *Message) (Draft, error)
+
 	// Claim hands messages to this dispatcher until ctx ends: first every unfinished
 	// one, oldest first, without reading bodies, then a call take(Claimed{}) once, which tells that
 	// all of those are handed over; each message committed meanwhile or later is handed

@@ -61,6 +61,7 @@ var errClosed = reason.QueueUnavailable.Because(errors.New("the store is closed"
 type draft struct {
 	s     *Store
 	env   *mail.Envelope
+	known *queue.Message // of a message that comes back; nil for a new one
 	body  bytes.Buffer
 	ended bool
 }
@@ -78,6 +79,19 @@ func (s *Store) Begin(ctx context.Context, env *mail.Envelope) (queue.Draft, err
 		return nil, errClosed
 	}
 	return &draft{s: s, env: env}, nil
+}
+
+// Restore implements queue.Store.
+func (s *Store) Restore(ctx context.Context, m *queue.Message) (queue.Draft, error) {
+	if len(m.States) != len(m.Envelope.Recipients) {
+		return nil, reason.LocalError.Because(fmt.Errorf("message %s: %d states of %d recipients", m.Envelope.ID, len(m.States), len(m.Envelope.Recipients)))
+	}
+	q, err := s.Begin(ctx, m.Envelope)
+	if err != nil {
+		return nil, err
+	}
+	q.(*draft).known = m
+	return q, nil
 }
 
 func (d *draft) Write(p []byte) (int, error) {
@@ -119,8 +133,11 @@ func (d *draft) commit() error {
 	for n := range m.States {
 		m.States[n].N = n
 	}
-	if len(m.States) == 0 {
-		return nil // a message to nobody is finished
+	if d.known != nil {
+		m.States, m.Held = slices.Clone(d.known.States), d.known.Held
+	}
+	if finished(m) { // as one to nobody is
+		return nil
 	}
 	d.s.messages[e.ID] = m
 	if c := d.s.claim; c != nil {
@@ -295,9 +312,13 @@ func (s *Store) finish(ctx context.Context, lease queue.Lease, states []queue.Re
 }
 
 func (s *Store) dropFinished(m *message) {
-	if !slices.ContainsFunc(m.States, func(st queue.RecipientState) bool { return !st.State.Final() }) {
+	if finished(m) {
 		delete(s.messages, m.Envelope.ID)
 	}
+}
+
+func finished(m *message) bool {
+	return !slices.ContainsFunc(m.States, func(st queue.RecipientState) bool { return !st.State.Final() })
 }
 
 // Update implements queue.Store.

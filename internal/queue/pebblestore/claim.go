@@ -9,7 +9,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/postilion/postilion/internal/id"
-	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/pebblex"
 	"github.com/postilion/postilion/internal/queue"
 )
@@ -22,16 +21,16 @@ type claim struct {
 	over   chan struct{} // closed when another Claim or Close ends this one
 
 	// Under Store.mu:
-	fresh []*mail.Envelope // durable and not yet taken
+	fresh []*queue.Message // durable and not yet taken; without States where all recipients wait
 	// handed, during the scan, is what came through fresh: the scan passes it over.
 	handed map[id.ID]struct{}
 }
 
 // arrived queues a new durable message. s.mu is held.
-func (c *claim) arrived(e *mail.Envelope) {
-	c.fresh = append(c.fresh, e)
+func (c *claim) arrived(m *queue.Message) {
+	c.fresh = append(c.fresh, m)
 	if c.handed != nil {
-		c.handed[e.ID] = struct{}{}
+		c.handed[m.Envelope.ID] = struct{}{}
 	}
 	select {
 	case c.signal <- struct{}{}:
@@ -97,11 +96,11 @@ func (s *Store) handOver(c *claim) {
 	fresh := c.fresh
 	c.fresh = nil
 	s.mu.Unlock()
-	for _, e := range fresh {
-		c.take(queue.Claimed{
-			Message: &queue.Message{Envelope: e, States: waiting(e)},
-			Lease:   queue.Lease{Message: e.ID, Fence: c.fence},
-		})
+	for _, m := range fresh {
+		if m.States == nil {
+			m.States = waiting(m.Envelope)
+		}
+		c.take(queue.Claimed{Message: m, Lease: queue.Lease{Message: m.Envelope.ID, Fence: c.fence}})
 	}
 }
 

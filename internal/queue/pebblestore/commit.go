@@ -2,11 +2,13 @@ package pebblestore
 
 import (
 	"errors"
+	"iter"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/postilion/postilion/internal/pebblex"
+	"github.com/postilion/postilion/internal/queue"
 )
 
 // commit is one atomic change on its way to the disk: new messages, states of a message,
@@ -78,11 +80,22 @@ func (s *Store) arrived(d *draft) {
 	}
 	h := &hot{id: d.id, head: d.head, left: d.head.count, state: make([]uint8, d.head.count), body: d.buf}
 	d.buf = nil
+	for n := range d.states() {
+		h.state[n] = stateWritten
+		if d.known.States[n].State.Final() {
+			h.state[n] |= stateFinal
+			h.left--
+		}
+	}
 	s.hot.add(h)
 	if s.claim != nil {
 		e := *d.env
 		e.Recipients = slices.Clone(e.Recipients)
-		s.claim.arrived(&e)
+		m := &queue.Message{Envelope: &e}
+		if d.known != nil {
+			m.States, m.Held = slices.Clone(d.known.States), d.known.Held
+		}
+		s.claim.arrived(m)
 	}
 	if h.left == 0 { // a message to nobody is finished
 		s.remove(h)
@@ -171,6 +184,11 @@ func (c *commit) undo(b *pebble.Batch) error {
 		if err := errors.Join(b.Delete(idKey(envelopePrefix, d.id), nil), b.Delete(idKey(bodyPrefix, d.id), nil)); err != nil {
 			return err
 		}
+		for n := range d.states() {
+			if err := b.Delete(stateKey(d.id, n), nil); err != nil {
+				return err
+			}
+		}
 	}
 	for _, r := range c.before {
 		// A Delete below the Set lets a later SingleDelete meet one Set only.
@@ -200,11 +218,31 @@ func (s *Store) dropped(c *commit) {
 	}
 }
 
+// states gives the recipients that have a state from the beginning.
+func (d *draft) states() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if d.known == nil {
+			return
+		}
+		for n := range d.known.States {
+			if d.known.States[n] != (queue.RecipientState{N: n}) && !yield(n) {
+				return
+			}
+		}
+	}
+}
+
 // addTo adds a message's rows to b.
 func (d *draft) addTo(b pebblex.Batch) error {
 	d.scratch = appendRow(d.scratch[:0], &d.head, d.env)
 	if err := b.Set(idKey(envelopePrefix, d.id), d.scratch, nil); err != nil {
 		return err
+	}
+	for n := range d.states() {
+		d.scratch = appendStateRow(d.scratch[:0], false, &d.known.States[n])
+		if err := b.Set(stateKey(d.id, n), d.scratch, nil); err != nil {
+			return err
+		}
 	}
 	if d.file != nil {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
@@ -18,6 +19,7 @@ type draft struct {
 	s      *Store
 	id     id.ID
 	env    *mail.Envelope
+	known  *queue.Message // of a message that comes back: its states and hold; nil for a new one
 	head   header
 	buf    *buffer    // the body, or what is not yet written to file
 	file   *spoolFile // nil for a small body
@@ -50,6 +52,20 @@ func (s *Store) Begin(ctx context.Context, env *mail.Envelope) (queue.Draft, err
 		return nil, failure(err)
 	}
 	return &draft{s: s, id: env.ID, env: env}, nil
+}
+
+// Restore implements queue.Store.
+func (s *Store) Restore(ctx context.Context, m *queue.Message) (queue.Draft, error) {
+	if len(m.States) != len(m.Envelope.Recipients) {
+		return nil, reason.LocalError.Because(fmt.Errorf("message %s: %d states of %d recipients", m.Envelope.ID, len(m.States), len(m.Envelope.Recipients)))
+	}
+	q, err := s.Begin(ctx, m.Envelope)
+	if err != nil {
+		return nil, err
+	}
+	d := q.(*draft)
+	d.known, d.head.held = m, m.Held
+	return d, nil
 }
 
 // Write implements queue.Draft.

@@ -35,6 +35,7 @@ func Run(t *testing.T, m Maker) {
 		{"finish removes a message when its last recipient is final", testFinish},
 		{"finish commits its drafts with the states or not at all", testFinishDrafts},
 		{"an old fence is refused", testLease},
+		{"a message that comes back has its states and its hold from the first", testRestore},
 		{"update changes what operators may change", testUpdate},
 		{"delete drops a message whatever its state", testDelete},
 		{"many work at the same time", testConcurrent},
@@ -421,6 +422,67 @@ func testLease(t *testing.T, m Maker) {
 		t.Error(err)
 	}
 	second.Stop()
+}
+
+func testRestore(t *testing.T, m Maker) {
+	s := open(t, m)
+	k := Take(t, s)
+	k.Started(t)
+	at := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
+	put := func(size int, held bool, states ...queue.RecipientState) *queue.Message {
+		t.Helper()
+		e := Envelope("a@b.example", "b@b.example", "c@b.example")
+		back := &queue.Message{Envelope: e, Held: held, States: states}
+		d, err := s.Restore(bg, back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Write(Body(1, size)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Commit(bg); err != nil {
+			t.Fatal(err)
+		}
+		return back
+	}
+	waiting := queue.RecipientState{N: 1, Attempts: 3, Next: at.Add(time.Hour), Last: at, Host: "mx.b.example"}
+	held := put(100, true, queue.RecipientState{N: 0, State: queue.Delivered}, waiting, queue.RecipientState{N: 2})
+	large := put(m.Limit+1, false, queue.RecipientState{N: 0, State: queue.Done}, waiting, queue.RecipientState{N: 2, State: queue.Delivered})
+	over := put(10, false, queue.RecipientState{N: 0, State: queue.Done}, queue.RecipientState{N: 1, State: queue.Done}, queue.RecipientState{N: 2, State: queue.Done})
+	for _, want := range []*queue.Message{held, large} {
+		var first *queue.Message
+		k.Wait(t, "a message that came back", func(got []queue.Claimed, _ bool) bool {
+			for _, c := range got {
+				if c.Message.Envelope.ID == want.Envelope.ID {
+					first = c.Message
+				}
+			}
+			return first != nil
+		})
+		if d := cmp.Diff(want.States, first.States); d != "" || first.Held != want.Held {
+			t.Errorf("handed over held %v, states -want +got:\n%s", first.Held, d)
+		}
+	}
+	finished := large.States[1]
+	finished.State = queue.Done
+	if err := s.Finish(bg, k.Lease(t, large.Envelope.ID), []queue.RecipientState{finished}); err != nil {
+		t.Error(err)
+	}
+	k.Stop()
+	s = reopen(t, m, s)
+	got, err := s.Load(bg, held.Envelope.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(held.States, got.States); d != "" || !got.Held {
+		t.Errorf("read back held %v, states -want +got:\n%s", got.Held, d)
+	}
+	mustGone(t, s, large.Envelope.ID)
+	mustGone(t, s, over.Envelope.ID)
+	if d, err := s.Restore(bg, &queue.Message{Envelope: Envelope("a@b.example")}); err == nil {
+		d.Abort()
+		t.Error("a message without its states came back")
+	}
 }
 
 func testUpdate(t *testing.T, m Maker) {
