@@ -43,6 +43,7 @@ func attempts(t *testing.T, to string, o Options) (ages []int, h *house) {
 	return ages, h
 }
 
+// Vector 18 of the qmail reference, and its table A.1.
 func TestRetriesComeAtTheTimesOfTheReference(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -139,6 +140,7 @@ func TestFailuresOfAMessageMakeOneBounce(t *testing.T) {
 	})
 }
 
+// Vector 35 of the qmail reference.
 func TestDoubleBouncesGoToPostmasterAndTripleOnesAreDropped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -463,6 +464,29 @@ func TestAServerThatStopsReadingIsHeard(t *testing.T) {
 	}
 }
 
+// Vector 21 of the qmail reference: connections that are refused make no address dead.
+func TestVector21OnlyTimeOutsMakeAnAddressDead(t *testing.T) {
+	t.Parallel()
+	dials := 0
+	target := newTarget(t, Options{}, Deps{Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
+		dials++
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	}})
+	now := time.Unix(1_000_000, 0)
+	target.dead.now = func() time.Time { return now }
+	job := letterTo(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25}, "x\n", "a@dest.test")
+	for n := range 5 {
+		if v := target.Deliver(t.Context(), job)[0]; v.Err == nil || v.Err.Reason != reason.ConnectFailed.Reason || dials != n+1 {
+			t.Errorf("attempt %d: %v after %d dials", n+1, v.Err, dials)
+		}
+		now = now.Add(3 * time.Minute)
+	}
+	if d := target.Dead(); len(d) != 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// Vector 21: an address is dead from the second time-out on.
 func TestDeadAddressesAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_000_000, 0)

@@ -245,6 +245,45 @@ type iotestErr struct{ err error }
 
 func (e iotestErr) Read([]byte) (int, error) { return 0, e.err }
 
+// Vector 49 of the qmail reference: a sum that says "over" is believed while it is one line and
+// 15 minutes young; a file of 5120 bytes is counted anew.
+func TestVector49WhenMaildirsizeIsCountedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, maildir.Options{})
+	q := maildir.Quota{Bytes: 100}
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		if err := os.MkdirAll(w.root+"/m/"+sub, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name, file string
+		old        time.Duration
+		over       bool
+	}{
+		{"one line, fresh", "100S\n9999 1\n", 0, true},
+		{"5119 bytes", "100S\n9999 1" + strings.Repeat(" ", 5119-5-6-1) + "\n", 0, true},
+		{"one line, 14 minutes", "100S\n9999 1\n", 14 * time.Minute, true},
+		{"one line, 16 minutes", "100S\n9999 1\n", 16 * time.Minute, false},
+		{"two lines", "100S\n9000 1\n999 1\n", 0, false},
+		{"5120 bytes", "100S\n9999 1" + strings.Repeat(" ", 5120-5-6-1) + "\n", 0, false},
+		{"of another quota", "200S\n9999 1\n", 0, false},
+	} {
+		path := w.root + "/m/maildirsize"
+		at := noon.Add(-c.old)
+		if err := errors.Join(os.WriteFile(path, []byte(c.file), 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		err := w.CheckQuota("m", q, 1)
+		if over := err != nil; over != c.over {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if content, _ := os.ReadFile(path); (string(content) == c.file) != c.over {
+			t.Errorf("%s: maildirsize is %.40q", c.name, content)
+		}
+	}
+}
+
 func TestQuotaIsKeptAsMaildirsizeSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, maildir.Options{})
