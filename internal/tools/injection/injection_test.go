@@ -377,7 +377,7 @@ func TestTheQueueIsListedInBothForms(t *testing.T) {
 
 // Vectors 53 and 54: X for what is only queued while the load is high, and in the verbose form + for
 // what its sender was warned of.
-func TestVector54FlagsOfTheListing(t *testing.T) {
+func TestVectors53And54FlagsOfTheListing(t *testing.T) {
 	t.Parallel()
 	const listing = `{"id":"06h01dfynw000016wm4b72tgvc","from":"a@mx.test","accepted":"2026-11-21T19:26:00Z","size":6,"queue_only":true,"recipients":[{"to":"x@[127.0.0.2]","state":"waiting","delayed":true}]}
 `
