@@ -488,3 +488,20 @@ func BenchmarkDispatch(b *testing.B) {
 		})
 	}
 }
+
+func TestAChannelWithoutDeliveriesHoldsItsMailAndNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGauge(func(deliver.Recipient) (time.Duration, deliver.Verdict) { return time.Second, deliver.Verdict{} })
+		h := build(t, plan{remote: g, options: Options{RemoteParallel: -1}})
+		stop := h.start()
+		h.send(t, letter("joe@a.test", "far@else.test"))
+		h.send(t, letter("joe@a.test", "joe@here.test"))
+		time.Sleep(30 * 24 * time.Hour)
+		synctest.Wait()
+		if g.peak("") != 0 || h.store.left() != 1 {
+			t.Errorf("%d deliveries to other hosts, %d messages left: want none and one", g.peak(""), h.store.left())
+		}
+		stop()
+	})
+}

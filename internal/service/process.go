@@ -95,11 +95,16 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 	if p.log, err = logs.Open(c.Log, name, file, stderr); err != nil {
 		return nil, err
 	}
-	p.log.Events.SetLimits(cmp.Or(c.Dispatch.LocalParallel, 100), cmp.Or(c.Dispatch.RemoteParallel, 500))
+	p.log.Events.SetLimits(p.limits())
 	if p.data, err = osfs.New(c.Data); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// limits are how many deliveries run at once, as qmail's status lines tell them.
+func (p *process) limits() (local, remote int) {
+	return max(cmp.Or(p.cfg.Dispatch.LocalParallel, 100), 0), max(cmp.Or(p.cfg.Dispatch.RemoteParallel, 500), 0)
 }
 
 // starters makes each role's part. It opens everything; run only works.

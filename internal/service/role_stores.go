@@ -157,7 +157,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 		return err
 	}
 	p.here.store, p.here.dispatcher = store, d
-	p.log.Events.SetLimits(p.cfg.Dispatch.LocalParallel, p.cfg.Dispatch.RemoteParallel)
+	p.log.Events.SetLimits(p.limits())
 	watch := &postmaster{router: router, exists: p.here.exists, log: p.logger()}
 	if watch.exists == nil {
 		watch.exists = seam.NewExists(p.client(Local))

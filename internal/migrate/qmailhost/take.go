@@ -88,7 +88,8 @@ func concurrency(key string) func(*reader, file) {
 		switch {
 		case !ok || at == 0:
 		case n == 0:
-			r.r.Note(f.path, at, "0", migrate.NotCarried, key, "holds these deliveries in qmail: use `postilion pause`")
+			r.r.Set(key, "-1", f.path, at) // the channel is not served
+			r.r.Taken(f.path, at, "0", key)
 		default:
 			r.r.Set(key, strconv.FormatInt(min(n, 100_000), 10), f.path, at)
 			if n > control.MaxConcurrency {
@@ -125,13 +126,13 @@ func (r *reader) takeMe(f file) {
 
 func (r *reader) databytes(f file) {
 	n, at, _ := r.number(f)
+	r.r.Set("policy.max_send_size", noLimit, f.path, at) // qmail-queue has no limit for programs
 	if n > 0 {
 		r.r.Set("policy.databytes", strconv.FormatInt(min(n, 1<<50), 10), f.path, at)
 		r.r.Taken(f.path, at, control.Line(f.data), "policy.databytes")
 		return
 	}
 	r.r.Set("policy.max_size", noLimit, f.path, at)
-	r.r.Set("policy.max_send_size", noLimit, f.path, at)
 	if at > 0 {
 		r.r.Note(f.path, at, control.Line(f.data), migrate.Taken, "policy.max_size", "no limit")
 	}
