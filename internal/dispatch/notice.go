@@ -66,13 +66,14 @@ func (d *Dispatcher) outcomeOf(c *content, s *queue.RecipientState, n note, a bo
 
 // hostText names the remote MTA of a verdict as RecipientState.Host does.
 func hostText(v *deliver.Verdict) string {
+	literal := "[" + v.Addr + "]"
 	switch {
 	case v.Addr == "":
 		return v.Host
-	case v.Host == "":
-		return "[" + v.Addr + "]"
+	case v.Host == "" || v.Host == literal || v.Host == v.Addr: // a route to an address
+		return literal
 	}
-	return v.Host + " [" + v.Addr + "]"
+	return v.Host + " " + literal
 }
 
 // acceptedEvent tells of a message that was committed, whoever handed it in.

@@ -27,6 +27,7 @@ func TestRcptHostsOpenWhatTheyName(t *testing.T) {
 	only.RcptHostsOnly = true
 	ours := &route.Route{Kind: route.Mailbox, Local: true}
 	other := &route.Route{Kind: route.Remote}
+	byAddress := &route.Route{Kind: route.SystemUser, Local: true, Final: mail.ParseAddress("joe@file.example")}
 	for _, c := range []struct {
 		name string
 		o    Options
@@ -50,6 +51,8 @@ func TestRcptHostsOpenWhatTheyName(t *testing.T) {
 		{"a database's suffix", listed, client("192.0.2.1"), "joe@x.more.below.example", other, ""},
 		{"neither", listed, client("192.0.2.1"), "joe@far.test", other, "relay-denied"},
 		{"our own, listed alone counts", only, client("192.0.2.1"), "joe@own.test", ours, "relay-denied"},
+		{"this host's address, for which control/localiphost stands", only, client("192.0.2.1"), "joe@[127.0.0.1]", byAddress, ""},
+		{"another's address", only, client("192.0.2.1"), "joe@[192.0.2.9]", other, "relay-denied"},
 		{"RELAYCLIENT", only, Client{Grant: &Grant{Relay: true}}, "joe@far.test", other, ""},
 		{"receive only beats all", Options{ReceiveOnly: true, RcptHosts: []string{"key.example"}}, client("192.0.2.1"), "joe@key.example", other, "receive-only"},
 	} {
@@ -122,6 +125,9 @@ func TestVariablesGrant(t *testing.T) {
 	}
 	if q := compile(t, Options{Databytes: 50}); q.MaxSize(Client{}) != 50 || !q.CountsLF(Client{}) {
 		t.Error("policy.databytes counts where the client has none")
+	}
+	if q := compile(t, Options{Databytes: 50, MaxSendSize: 70}); q.MaxSize(Client{Local: true}) != 70 || q.CountsLF(Client{Local: true}) {
+		t.Error("policy.databytes is no limit of programs of this host, as with qmail-queue")
 	}
 	for _, v := range [][2]string{{"RELAYCLIENT", "fix me"}, {"RELAYCLIENT", "@"}, {"RELAYCLIENT", "@a..b"}, {"RELAYCLIENT", "x"},
 		{"DATABYTES", ""}, {"DATABYTES", "many"}, {"DATABYTES", "-1"}, {"QMAILQUEUE", "a\x00b"}} {

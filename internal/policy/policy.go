@@ -38,7 +38,7 @@ type Options struct {
 	RcptHostsOnly bool     `toml:"rcpthosts_only" default:"false" doc:"take mail from outside for the domains of rcpthosts alone, not for this host's own that are missing there, as qmail does" example:"true"`
 	AnyRecipient  bool     `toml:"any_recipient" default:"false" doc:"take mail for any host from anyone, as qmail without control/rcpthosts does: an open relay" example:"true"`
 	SendersAt     string   `toml:"refuse_senders_at" default:"mail" doc:"when a sender of bad_senders is told: at mail, or at rcpt as qmail does (553)" example:"rcpt"`
-	Databytes     int64    `toml:"databytes" default:"0" unit:"bytes" doc:"size of a message as qmail counts it, with LF line ends (control/databytes), in place of max_size and max_send_size; 0 leaves it to those" example:"\"25MiB\""`
+	Databytes     int64    `toml:"databytes" default:"0" unit:"bytes" doc:"size of a message as qmail counts it, with LF line ends (control/databytes), in place of max_size and, but for programs of this host, of max_send_size; 0 leaves it to those" example:"\"25MiB\""`
 
 	// Warn is told of files that have become bad; what they said before stays in force.
 	Warn func(error) `toml:"-"`
@@ -208,11 +208,14 @@ func (p *Policy) Recipient(c Client, to mail.Address, r *route.Route, size int64
 	if p.recipients.has(to) {
 		return reason.RecipientRefused.With(smtp.Text(to.String(), 200))
 	}
-	remote := r.Kind == route.Remote
+	remote, host := r.Kind == route.Remote, to.Domain
+	if r.Local && strings.HasPrefix(host, "[") {
+		host = r.Final.Domain // control/localiphost stands for this host's addresses
+	}
 	switch {
 	case remote && p.o.ReceiveOnly:
 		return reason.ReceiveOnly
-	case (remote || p.o.RcptHostsOnly && to.Domain != "") && !p.MayRelay(c) && !p.o.AnyRecipient && !p.rcpthosts.has(to.Domain):
+	case (remote || p.o.RcptHostsOnly && host != "") && !p.MayRelay(c) && !p.o.AnyRecipient && !p.rcpthosts.has(host):
 		return reason.RelayDenied.With(smtp.Text(to.Domain, 200))
 	case r.Kind == route.Refused:
 		return r.Err
@@ -246,7 +249,7 @@ func (p *Policy) MaxSize(c Client) int64 {
 		return c.Grant.Databytes
 	case c.Grant != nil && c.Grant.Sized:
 		return NoLimit
-	case p.o.Databytes > 0:
+	case p.o.Databytes > 0 && !c.Local:
 		return p.o.Databytes
 	case p.MayRelay(c):
 		return p.maxSendSize
@@ -257,7 +260,7 @@ func (p *Policy) MaxSize(c Client) int64 {
 // CountsLF reports whether MaxSize of c counts line ends as LF, as DATABYTES does, not as CRLF.
 func (p *Policy) CountsLF(c Client) bool {
 	own := c.Account != nil && c.Account.MaxSize > 0 || c.Domain != nil && c.Domain.MaxSize > 0
-	return !own && (p.o.Databytes > 0 || c.Grant != nil && c.Grant.Sized)
+	return !own && (p.o.Databytes > 0 && !c.Local || c.Grant != nil && c.Grant.Sized)
 }
 
 // SendersAtRcpt reports whether a refused sender is told at RCPT (qmail reference 2.8).

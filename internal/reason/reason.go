@@ -45,12 +45,15 @@ type Error struct {
 
 // Error returns the English text with the private cause, for logs.
 func (e *Error) Error() string {
-	s := e.Text(English)
+	text := e.Text(English)
+	s := text
 	if e.Remote != "" {
 		s += fmt.Sprintf(": %q", e.Remote)
 	}
 	if e.Cause != nil {
-		s += ": " + e.Cause.Error()
+		if cause := e.Cause.Error(); cause != text { // an error of our own that was wrapped again
+			s += ": " + cause
+		}
 	}
 	return s
 }

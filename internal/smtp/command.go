@@ -77,7 +77,8 @@ func ParseCommand(line string) (Verb, string) {
 // Extensions are those that a server offered in its last answer to EHLO or LHLO, as far as they
 // allow parameters of MAIL and RCPT.
 //
-// Bare is none of theirs: it lets addresses do without a domain, as qmail does (its reference 28, vector 3).
+// Bare is none of theirs: it lets addresses do without a domain, have dots at any place and long
+// local parts, as qmail does (its reference 28, vector 3).
 type Extensions struct{ Size, EightBit, UTF8, DSN, Auth, RequireTLS, Bare bool }
 
 // Mail is the argument of MAIL.
@@ -99,8 +100,12 @@ func ParseMail(arg string, ext Extensions) (Mail, *reason.Error) {
 	if !ok {
 		return m, reason.CommandSyntax.With("want MAIL FROM:<address>")
 	}
+	parse := ParseReversePath
+	if ext.Bare {
+		parse = parseAsQmail
+	}
 	var err error
-	if m.From, rest, err = ParseReversePath(strings.TrimLeft(rest, " ")); err != nil {
+	if m.From, rest, err = parse(strings.TrimLeft(rest, " ")); err != nil {
 		return m, reason.SenderSyntax.With(err.Error())
 	}
 	if e := params(rest, func(key, value string) *reason.Error { return m.param(ext, key, value) }); e != nil {
@@ -173,12 +178,12 @@ func ParseRcpt(arg string, ext Extensions, utf8 bool) (Rcpt, *reason.Error) {
 	if !ok {
 		return r, reason.CommandSyntax.With("want RCPT TO:<address>")
 	}
-	var err error
-	path := strings.TrimLeft(rest, " ")
-	if r.To, rest, err = ParsePath(path); err != nil && ext.Bare {
-		r.To, rest, err = withoutDomain(path, err)
+	parse := ParsePath
+	if ext.Bare {
+		parse = parseAsQmail
 	}
-	if err != nil {
+	var err error
+	if r.To, rest, err = parse(strings.TrimLeft(rest, " ")); err != nil {
 		return r, reason.RecipientSyntax.With(err.Error())
 	}
 	if r.To.IsZero() {
@@ -191,20 +196,6 @@ func ParseRcpt(arg string, ext Extensions, utf8 bool) (Rcpt, *reason.Error) {
 		return r, reason.UTF8NotDeclared
 	}
 	return r, nil
-}
-
-// withoutDomain reads a path of a local part alone; where it is none, err stays what is wrong.
-func withoutDomain(s string, err error) (mail.Address, string, error) {
-	if word, _, _ := strings.Cut(s, " "); word != "" && !strings.ContainsAny(word, "<>") {
-		a, _, err := withoutDomain("<"+word+">", err)
-		return a, s[len(word):], err
-	}
-	inside, ok := strings.CutPrefix(s, "<")
-	local, rest, bad := parseLocal(inside, MaxLocalPart)
-	if !ok || bad != nil || local == "" || !strings.HasPrefix(rest, ">") {
-		return mail.Address{}, s, err
-	}
-	return mail.Address{Local: local}, rest[1:], nil
 }
 
 func (r *Rcpt) param(ext Extensions, key, value string) (e *reason.Error) {

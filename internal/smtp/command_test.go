@@ -62,9 +62,11 @@ func FuzzCommand(f *testing.F) {
 // Vector 3 of the qmail reference.
 func TestADomainIsWantedUnlessTheListenerDoesWithout(t *testing.T) {
 	t.Parallel()
+	long := strings.Repeat("return-", 20) + "joe=far.test"
 	for arg, want := range map[string]string{
 		"TO:<joe>": "joe", "TO:joe": "joe", "TO:<\"a b\">": "a b", "TO:<joe@example.test>": "joe@example.test",
-		"TO:<>": "", "TO:<joe": "", "TO:joe>": "", "TO:<joe@>": "", "TO:<joe>x": "", "TO:<a b>": "",
+		"TO:<a..b@example.test>": "a..b@example.test", "TO:<.a.@example.test>": ".a.@example.test",
+		"TO:<" + long + "@example.test>": long + "@example.test", "TO:<>": "", "TO:<joe": "", "TO:joe>": "", "TO:<joe@>": "", "TO:<joe>x": "", "TO:<a b>": "",
 	} {
 		r, e := ParseRcpt(arg, Extensions{Bare: true}, false)
 		if e != nil && want != "" || e == nil && r.To.String() != want {
@@ -73,5 +75,13 @@ func TestADomainIsWantedUnlessTheListenerDoesWithout(t *testing.T) {
 	}
 	if _, e := ParseRcpt("TO:<joe>", Extensions{}, false); e == nil {
 		t.Error("without Bare: want an error")
+	}
+	for _, arg := range []string{"FROM:<root>", "FROM:<a..b@example.test>"} {
+		if _, e := ParseMail(arg, Extensions{}); e == nil {
+			t.Errorf("%s without Bare: want an error", arg)
+		}
+		if m, e := ParseMail(arg, Extensions{Bare: true}); e != nil || "FROM:<"+m.From.String()+">" != arg {
+			t.Errorf("%s: %q, %v", arg, m.From, e)
+		}
 	}
 }

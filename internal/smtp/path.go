@@ -24,19 +24,31 @@ func pathError(why string) error { return &PathError{why} }
 // postmaster in any case. UTF-8 is checked but taken; whether it may be used is the caller's to
 // decide (mail.Address.IsASCII). The error is *PathError.
 func ParsePath(s string) (a mail.Address, rest string, err error) {
-	return parsePath(s, MaxLocalPart)
+	return parsePath(s, limits{local: MaxLocalPart})
 }
 
 // ParseReversePath is ParsePath for MAIL: the local part may have MaxReverseLocal bytes, as those
 // that carry a recipient's address back (VERP, BATV) go beyond 64 in practice, and refusing them
 // would lose mail.
 func ParseReversePath(s string) (a mail.Address, rest string, err error) {
-	return parsePath(s, MaxReverseLocal)
+	return parsePath(s, limits{local: MaxReverseLocal})
 }
 
-func parsePath(s string, maxLocal int) (a mail.Address, rest string, err error) {
+// parseAsQmail is ParseReversePath for both directions with what qmail-smtpd takes besides: no
+// domain, and dots at any place of an unquoted local part.
+func parseAsQmail(s string) (a mail.Address, rest string, err error) {
+	return parsePath(s, limits{local: MaxReverseLocal, asQmail: true})
+}
+
+// limits are what a path may be.
+type limits struct {
+	local   int  // bytes of the local part
+	asQmail bool // see parseAsQmail
+}
+
+func parsePath(s string, most limits) (a mail.Address, rest string, err error) {
 	if !strings.HasPrefix(s, "<") {
-		return parseBare(s, maxLocal)
+		return parseBare(s, most)
 	}
 	s = s[1:]
 	if strings.HasPrefix(s, ">") {
@@ -47,12 +59,12 @@ func parsePath(s string, maxLocal int) (a mail.Address, rest string, err error) 
 			return a, s, err
 		}
 	}
-	local, s, err := parseLocal(s, maxLocal)
+	local, s, err := parseLocal(s, most)
 	if err != nil {
 		return a, s, err
 	}
 	if strings.HasPrefix(s, ">") {
-		if !strings.EqualFold(local, "postmaster") {
+		if !most.asQmail && !strings.EqualFold(local, "postmaster") {
 			return a, s, pathError("want a domain after the local part")
 		}
 		return mail.Address{Local: local}, s[1:], nil
@@ -72,12 +84,12 @@ func parsePath(s string, maxLocal int) (a mail.Address, rest string, err error) 
 }
 
 // parseBare reads an address without brackets up to the next space. The null path needs them.
-func parseBare(s string, maxLocal int) (a mail.Address, rest string, err error) {
+func parseBare(s string, most limits) (a mail.Address, rest string, err error) {
 	word, _, _ := strings.Cut(s, " ")
 	if word == "" || strings.ContainsAny(word, "<>") {
 		return a, s, pathError("want an address in angle brackets")
 	}
-	if a, _, err = parsePath("<"+word+">", maxLocal); err != nil {
+	if a, _, err = parsePath("<"+word+">", most); err != nil {
 		return a, s, err
 	}
 	return a, s[len(word):], nil
@@ -98,7 +110,7 @@ func skipRoute(s string) (string, error) {
 }
 
 // parseLocal reads a local part, a dot-string or a quoted-string, and returns it unquoted.
-func parseLocal(s string, most int) (local, rest string, err error) {
+func parseLocal(s string, most limits) (local, rest string, err error) {
 	if strings.HasPrefix(s, `"`) {
 		local, rest, err = parseQuoted(s)
 	} else {
@@ -107,26 +119,26 @@ func parseLocal(s string, most int) (local, rest string, err error) {
 			return "", s, pathError("want > at the end of the address")
 		}
 		local, rest = s[:end], s[end:]
-		err = checkDotString(local)
+		err = checkDotString(local, most.asQmail)
 	}
 	switch {
 	case err != nil:
 		return "", s, err
 	case local == "":
 		return "", s, pathError("want a local part that is not empty")
-	case len(local) > most:
-		return "", s, pathError("want a local part of at most " + strconv.Itoa(most) + " bytes")
+	case len(local) > most.local:
+		return "", s, pathError("want a local part of at most " + strconv.Itoa(most.local) + " bytes")
 	case !utf8.ValidString(local):
 		return "", s, pathError("want valid UTF-8 in the local part")
 	}
 	return local, rest, nil
 }
 
-func checkDotString(s string) error {
+func checkDotString(s string, anyDots bool) error {
 	if s == "" {
 		return nil // parseLocal names this
 	}
-	if s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+	if !anyDots && (s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..")) {
 		return pathError("want single dots inside an unquoted local part only")
 	}
 	for i := range len(s) {

@@ -127,7 +127,7 @@ func (s *session) mail(arg string) {
 	if s.src.Protocol == "" {
 		s.protocol()
 	}
-	m, e := smtp.ParseMail(arg, s.ext)
+	m, e := smtp.ParseMail(arg, s.extensions())
 	if e != nil {
 		s.refuse(e)
 		return
@@ -139,6 +139,13 @@ func (s *session) mail(arg string) {
 	}
 	s.tx, s.utf8 = tx, m.UTF8
 	s.say(250, "2.1.0", "ok")
+}
+
+// extensions are those that the client may use now.
+func (s *session) extensions() smtp.Extensions {
+	ext := s.ext
+	ext.Bare = s.srv.o.BareAddresses
+	return ext
 }
 
 func (s *session) helloVerb() string {
@@ -170,9 +177,7 @@ func (s *session) rcpt(arg string) {
 		s.refuse(reason.CommandOrder.With("the message has begun"))
 		return
 	}
-	ext := s.ext
-	ext.Bare = s.srv.o.BareAddresses
-	r, e := smtp.ParseRcpt(arg, ext, s.utf8)
+	r, e := smtp.ParseRcpt(arg, s.extensions(), s.utf8)
 	if e != nil {
 		s.refuse(e)
 		return

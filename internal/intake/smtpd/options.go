@@ -46,7 +46,7 @@ type Options struct {
 	Mechanisms    []string      `toml:"mechanisms" default:"" doc:"SASL mechanisms that AUTH offers, of PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS; none is all. Some clients fail on -PLUS instead of taking another, such as mutt 2.2 of Debian" example:"[\"PLAIN\", \"SCRAM-SHA-256\"]"`
 	RequireTLS    bool          `toml:"require_tls" default:"false" doc:"take no mail without TLS" example:"true"`
 
-	BareAddresses bool `toml:"bare_recipients" default:"false" doc:"take recipients without a domain, as qmail does; they are names at the default domain" example:"true"`
+	BareAddresses bool `toml:"bare_recipients" default:"false" doc:"take addresses as qmail does: without a domain (recipients are names at the default domain), with dots at any place, with local parts of up to 250 bytes" example:"true"`
 	HeloOptional  bool `toml:"helo_optional" default:"false" doc:"take MAIL without HELO or EHLO before it, as qmail does" example:"true"`
 
 	Mode Mode   `toml:"-"`

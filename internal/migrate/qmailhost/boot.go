@@ -28,6 +28,9 @@ func (r *reader) users() {
 		r.r.Set(key, "true", dir, 0)
 	}
 	r.r.Set("submit.received", "qmail", dir, 0)
+	if dir != "/var/qmail" { // programs of .qmail files must find this qmail's own
+		r.r.Set("local.program_path", filepath.Join(dir, "bin")+":/usr/local/bin:/usr/bin:/bin", dir, 0)
+	}
 	alias := filepath.Join(dir, "alias")
 	if _, err := os.Stat(alias); err != nil {
 		r.r.Note(alias, 0, "alias", migrate.Differs, keyAliasHome, "missing: mail for names that no user has is refused for now")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/postilion/postilion/internal/id"
@@ -114,11 +115,31 @@ func (q *qmailLines) end(e *trace.Event, msg uint64, result string) {
 	delete(q.running, key)
 	q.count[channel(e)]--
 	text := e.Text
+	switch {
+	case e.Role == "remote":
+		text = remoteReport(text, result != "success")
+	case e.Role == "queue" && e.Status != "": // no delivery worded it
+		text += " (#" + e.Status + ")"
+	}
 	if text != "" && text[len(text)-1] != '\n' {
 		text += "\n"
 	}
 	q.line("delivery %d: %s: %s", d, result, safe(text))
 	q.status()
+}
+
+// remoteReport puts the lines of qmail-remote's report back, which texts elsewhere have in one
+// (qmail reference 11.3).
+func remoteReport(text string, failed bool) string {
+	ours, theirs, ok := strings.Cut(text, ". Remote host said: ")
+	if !ok {
+		return text
+	}
+	text = ours + ".\nRemote host said: " + strings.ReplaceAll(theirs, " / ", "\n")
+	if host, ok := strings.CutSuffix(ours, " does not like recipient"); ok && failed {
+		text += "\nGiving up on " + host + ".\n"
+	}
+	return text
 }
 
 func (q *qmailLines) status() {
