@@ -177,7 +177,7 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 	}
 	if *traced {
 		attr.Sys.Ptrace = true
-		pid, err = syscall.ForkExec(p.args[0], p.args, attr)
+		pid, err = forkExec(p.args[0], p.args, attr)
 		if err == nil {
 			return pid, s.release(pid, p, list)
 		}
@@ -191,10 +191,20 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 		return 0, err
 	}
 	args := append([]string{shell, "-c", script(list), "sh"}, p.args...)
-	if pid, err = syscall.ForkExec(shell, args, attr); err == nil {
+	if pid, err = forkExec(shell, args, attr); err == nil {
 		s.adjust(pid, p.user)
 	}
 	return pid, err
+}
+
+// forkExec is syscall.ForkExec on a locked thread, which no user can hold up.
+func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
+	done := make(chan struct{})
+	defer close(done)
+	tid := unix.Gettid()
+	watch := time.AfterFunc(stuckLook, func() { unstick(tid, done) })
+	defer watch.Stop()
+	return syscall.ForkExec(path, args, attr)
 }
 
 // release lays its limits on a traced program and lets it go.
@@ -211,7 +221,7 @@ func (s *starters) release(pid int, p start, list []limit) error {
 		s.adjust(pid, p.user)
 		err = syscall.PtraceDetach(pid)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnded) {
 		// It must not run without its limits.
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		var ws syscall.WaitStatus
@@ -220,6 +230,9 @@ func (s *starters) release(pid int, p start, list []limit) error {
 	return err
 }
 
+// errEnded is the error of a program that is gone, its number with it.
+var errEnded = errors.New("it ended before its limits could be laid on it")
+
 // awaitStop waits for the stop that execve(2) makes in a traced program.
 func awaitStop(pid int) error {
 	var ws syscall.WaitStatus
@@ -227,7 +240,7 @@ func awaitStop(pid int) error {
 		return err
 	}
 	if !ws.Stopped() {
-		return errors.New("it ended before its limits could be laid on it")
+		return errEnded
 	}
 	return nil
 }
