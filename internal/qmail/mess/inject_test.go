@@ -60,6 +60,9 @@ var cases = []struct {
 		out: added + "Mail-Followup-To: List@x.y,\n  bob@mx.test,\n  eve@mx.test\nFrom: a@b.c\nTo: List@x.y, bob@mx.test\nCc: eve@mx.test\n",
 		to:  []string{"List@x.y", "bob@mx.test", "eve@mx.test"}, set: func(j *Injector) { j.Followup = []string{"list@X.y"} }},
 	{name: "other fields pass", in: "X-A:  b\n\tc\nFrom: a@b.c\nSubject:\nTo: b@c.d\nDate: now\n", out: "Message-ID: <20261121193436.23383.qmail@mx.test>\nX-A:  b\n\tc\nFrom: a@b.c\nSubject:\nTo: b@c.d\nDate: now\n", to: []string{"b@c.d"}},
+	{name: "one semicolon between addresses", in: "From: a@b.c\nTo: joe;bob@x.y\n", out: added + "From: a@b.c\nTo: joe@mx.test;, bob@x.y\n", to: []string{"joe@mx.test", "bob@x.y"}},
+	{name: "an angle that nothing closes", in: "From: a@b.c\nTo: <joe>, <bob@x.y\n", out: added + "From: a@b.c\nTo: <joe@mx.test>, <bob@x.y\n", to: []string{"joe@mx.test", "<bob@x.y"}},
+	{name: "what no atom may hold is quoted", in: "From: a@b.c\nTo: \xe4 <a)b@x.y>\n", out: added + "From: a@b.c\nTo: \"\xe4\" <\"a\\)b\"@x.y>\n", to: []string{"a)b@x.y"}},
 	{name: "an empty address", in: "From: a@b.c\nTo: nobody <>\n", out: added + "From: a@b.c\nTo: nobody <>\n", to: []string{""}},
 }
 
@@ -92,7 +95,7 @@ func TestHeadersAreRewritten(t *testing.T) {
 
 func TestABrokenAuthorIsNamed(t *testing.T) {
 	t.Parallel()
-	for _, f := range []string{"From: a@b.c)\n", "Sender: <a@b\n", "Reply-To: \"open\n", "Errors-To: x: y\n", "Return-Path: [1.2\n"} {
+	for _, f := range []string{"From: a@b.c ) d\n", "Sender: a@b>\n", "Reply-To: \"open\n", "Errors-To: x: y\n", "Return-Path: [1.2\n"} {
 		_, err := injector().Rewrite([]string{f})
 		if err == nil || err.Error() != "unable to parse this line:\n"+f {
 			t.Errorf("%q: %v", f, err)
@@ -155,7 +158,7 @@ func TestArgumentsAreAddresses(t *testing.T) {
 			t.Errorf("%q: %q %v, want %q", in, got, ok, want)
 		}
 	}
-	if got, ok := injector().Address("joe@x)"); ok {
+	if got, ok := injector().Address("joe@x )"); ok {
 		t.Errorf("%q was taken", got)
 	}
 }

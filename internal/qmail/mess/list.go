@@ -93,18 +93,13 @@ func List(tokens []Token, rewrite Rewrite) ([]Token, error) {
 			l.put(k)
 			wordOK = true
 			t--
-		case Left:
-			return nil, ErrSyntax
-		default:
+		default: // also a "<" that nothing closes: it is of the address, as qmail has it
 			wordOK = true
 			l.take(k)
 			t--
 		}
 	}
-	if inGroup {
-		return nil, ErrSyntax
-	}
-	l.flush()
+	l.flush() // a ";" that ends no group, as between the addresses of some programs, is let through
 	slices.Reverse(l.out)
 	return l.out, nil
 }
@@ -167,10 +162,8 @@ func (h *Hosts) Rewrite(a []Token) []Token {
 	if at < 0 {
 		at = len(a)
 		a = append(append(slices.Clip(a), Token{Kind: At}), hostTokens(h.DefaultHost)...)
-	} else if len(a) > at+2 && a[at+1].Kind == Dot {
-		a = slices.Delete(slices.Clone(a), at+1, at+2)
 	}
-	if last := &a[len(a)-1]; last.Kind == Atom && len(last.Text) > 1 && last.Text[len(last.Text)-1] == '+' && len(a)-1 > at {
+	if last := &a[len(a)-1]; last.Kind == Atom && last.Text != "" && last.Text[len(last.Text)-1] == '+' && len(a)-1 > at {
 		a = slices.Clone(a)
 		a[len(a)-1].Text = last.Text[:len(last.Text)-1]
 		a = append(append(a, Token{Kind: Dot}), hostTokens(h.PlusDomain)...)

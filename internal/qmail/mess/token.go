@@ -104,11 +104,13 @@ func delimited(s string, k Kind, open, shut byte) (t Token, n int) {
 	return t, 0
 }
 
+// atom reads a word. What an atom may not hold makes it a quoted string (token822's atomcheck).
 func atom(s string) (t Token, n int) {
 	var b strings.Builder
+	kind := Atom
 	for n < len(s) {
 		c := s[n]
-		if _, ok := specials[c]; ok || strings.IndexByte(" \t\r\n()[]\"", c) >= 0 {
+		if _, ok := specials[c]; ok || strings.IndexByte(" \t\r\n([\"", c) >= 0 {
 			break
 		}
 		if c == '\\' {
@@ -117,12 +119,15 @@ func atom(s string) (t Token, n int) {
 			}
 			c = s[n]
 		}
+		if c < ' ' || c > '~' || c == ')' || c == ']' || c == '\\' {
+			kind = Quote
+		}
 		if c != '\n' && c != '\r' {
 			b.WriteByte(c)
 		}
 		n++
 	}
-	return Token{Atom, b.String()}, n
+	return Token{kind, b.String()}, n
 }
 
 // lineLength is where folding begins (qmail reference 12.4).

@@ -70,7 +70,7 @@ func forward(ctx context.Context, e *tool.Env) int {
 func judge(ctx context.Context, e *tool.Env, argv []string) (code int, failed bool) {
 	c, err := e.Command(ctx, argv)
 	if err != nil {
-		return e.Fatal(tool.Temporary, "unable to run ", argv[0], ": ", err), true
+		return cannotRun(e, argv[0], err)
 	}
 	if err := rewind(e); err != nil {
 		return e.Fatal(tool.Temporary, "unable to rewind message: ", err), true
@@ -78,16 +78,26 @@ func judge(ctx context.Context, e *tool.Env, argv []string) (code int, failed bo
 	c.Stdin = e.In()
 	err = c.Run()
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		return e.Fatal(tool.Temporary, "unable to run ", argv[0], ": ", err), true
+		return cannotRun(e, argv[0], err)
 	}
 	code, crashed := tool.ExitCode(err)
 	if crashed {
 		return e.Fatal(tool.Temporary, "child crashed"), true
 	}
 	if code == tool.Temporary {
-		return tool.Temporary, true
+		return e.Fatal(tool.Temporary, "temporary child error"), true
 	}
 	return code, false
+}
+
+// cannotRun tells of a program that does not start. As with the originals, one that is missing or
+// may not be run answers 100, which is no 0: mail that has passed such a line goes on passing it.
+func cannotRun(e *tool.Env, program string, err error) (code int, failed bool) {
+	if tool.TemporaryError(err) {
+		return e.Fatal(tool.Temporary, "unable to run ", program, ": ", err), true
+	}
+	e.Warn("unable to run ", program, ": ", err)
+	return tool.Permanent, false
 }
 
 // condredirect is condredirect(1).

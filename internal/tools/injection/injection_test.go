@@ -131,8 +131,8 @@ func TestWhatProgramsSayWhenNothingWasQueued(t *testing.T) {
 		errs   string
 	}{
 		{"an unknown option", []string{"qmail-inject", "-x"}, "", inject.Answer{}, false, 100, "qmail-inject: usage: qmail-inject [ -nNaAhH ] [ -f sender ] [ recip ... ]\n"},
-		{"an author that cannot be parsed", []string{"qmail-inject"}, "From: a)b\nTo: c\n", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse this line:\nFrom: a)b\n"},
-		{"an argument that is no address", []string{"qmail-inject", "a@b)"}, "", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse address: a@b)\n"},
+		{"an author that cannot be parsed", []string{"qmail-inject"}, "From: (a\nTo: c\n", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse this line:\nFrom: (a\n"},
+		{"an argument that is no address", []string{"qmail-inject", "a@b )"}, "", inject.Answer{}, false, 100, "qmail-inject: fatal: unable to parse address: a@b )\n"},
 		{"refused for good", []string{"qmail-inject", "a"}, "", refused, false, 100, "qmail-inject: fatal: message is too large (#5.3.4)\n"},
 		{"refused for now", []string{"qmail-inject", "a"}, "", busy, false, 111, "qmail-inject: fatal: too busy (#4.3.2)\n"},
 		{"no server", []string{"qmail-inject", "a"}, "", inject.Answer{}, true, 111, "qmail-inject: fatal: connection to mail server rejected (#4.4.1): the mail server is not running: nobody listens on SOCKET\n"},
@@ -143,7 +143,7 @@ func TestWhatProgramsSayWhenNothingWasQueued(t *testing.T) {
 		{"sendmail, an unknown mode", []string{"sendmail", "-bz"}, "", inject.Answer{}, false, 64, "sendmail: fatal: option -b: there is no mode z\n"},
 		{"sendmail as a server", []string{"sendmail", "-bd", "-q30m"}, "", inject.Answer{}, false, 64, "sendmail: fatal: this program is no server: run `postilion serve`\n"},
 		{"sendmail, bad DSN", []string{"sendmail", "-N", "often", "a"}, "", inject.Answer{}, false, 64, "sendmail: fatal: option -N: want never, or some of success, failure and delay\n"},
-		{"sendmail, a broken header", []string{"sendmail", "-t"}, "From: a)b\n", inject.Answer{}, false, 65, "sendmail: fatal: unable to parse this line:\nFrom: a)b\n"},
+		{"sendmail, a broken header", []string{"sendmail", "-t"}, "From: (a\n", inject.Answer{}, false, 65, "sendmail: fatal: unable to parse this line:\nFrom: (a\n"},
 		{"mailq, not allowed", []string{"mailq"}, "", inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}, false, 100, "mailq: fatal: You are not permitted to see the queue\n"},
 		{"mailq, not allowed, sendmail's", []string{"sendmail", "-bp"}, "", inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}, false, 77, "510 You are not permitted to see the queue\n"},
 		{"forward without its variables", []string{"forward", "a"}, "", inject.Answer{}, false, 100, "forward: fatal: NEWSENDER not set\n"},
@@ -405,17 +405,18 @@ func TestDeliveriesSendOnOrAnswer(t *testing.T) {
 		{[]string{"forward", "a@b", "c"}, 0, "new@s.test: a@b c", "", fmt.Sprintf("forward: qp %d\n", pid)},
 		{[]string{"condredirect", "a@b", "true"}, 99, "old@s.test: a@b", fmt.Sprintf("condredirect: qp %d\n", pid), ""},
 		{[]string{"condredirect", "a@b", "false"}, 0, "", "", ""},
-		{[]string{"condredirect", "a@b", "sh", "-c", "exit 111"}, 111, "", "", ""},
+		{[]string{"condredirect", "a@b", "sh", "-c", "exit 111"}, 111, "", "", "condredirect: fatal: temporary child error\n"},
 		{[]string{"condredirect", "a@b", "grep", "-q", "Subject: x"}, 99, "old@s.test: a@b", fmt.Sprintf("condredirect: qp %d\n", pid), ""},
-		{[]string{"condredirect", "a@b", "/nonexistent"}, 111, "", "", "condredirect: fatal: unable to run /nonexistent: file does not exist\n"},
+		{[]string{"condredirect", "a@b", "/nonexistent"}, 0, "", "", "condredirect: warning: unable to run /nonexistent: file does not exist\n"},
+		{[]string{"except", "/nonexistent"}, 0, "", "", "except: warning: unable to run /nonexistent: file does not exist\n"},
 		{[]string{"bouncesaying", "No such list."}, 100, "", "", "No such list.\n"},
 		{[]string{"bouncesaying", "No.", "true"}, 100, "", "", "No.\n"},
 		{[]string{"bouncesaying", "No.", "false"}, 0, "", "", ""},
-		{[]string{"bouncesaying", "No.", "sh", "-c", "exit 111"}, 111, "", "", ""},
+		{[]string{"bouncesaying", "No.", "sh", "-c", "exit 111"}, 111, "", "", "bouncesaying: fatal: temporary child error\n"},
 		{[]string{"bouncesaying", "No.", "sh", "-c", "kill -9 $$"}, 111, "", "", "bouncesaying: fatal: child crashed\n"},
 		{[]string{"except", "true"}, 100, "", "", ""},
 		{[]string{"except", "false"}, 0, "", "", ""},
-		{[]string{"except", "sh", "-c", "exit 111"}, 111, "", "", ""},
+		{[]string{"except", "sh", "-c", "exit 111"}, 111, "", "", "except: fatal: temporary child error\n"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			t.Parallel()
