@@ -87,7 +87,7 @@ func (a *app) recordCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Print what a recording holds, also of one that has ended", Args: cobra.ExactArgs(1),
 		Example: "  postilion record show r4f2a1c | postilion-tools tai64nlocal",
-		RunE: func(_ *cobra.Command, args []string) error { return service.CopyRecording(a.data, args[0], a.out) },
+		RunE:    func(_ *cobra.Command, args []string) error { return service.CopyRecording(a.data, args[0], a.out) },
 	}
 	group.AddCommand(add, list, remove, show)
 	return group

@@ -16,6 +16,7 @@ import (
 	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/route"
 )
@@ -29,7 +30,7 @@ func (f *File) check() (ps Problems) {
 	}
 	if c.Host == "" {
 		bad("host", `want this server's name, such as "mail.example.test"`)
-	} else if _, err := netx.Name(c.Host); err != nil {
+	} else if _, err := names.Domain(c.Host); err != nil {
 		bad("host", "%s", err)
 	}
 	for _, s := range c.Services() {

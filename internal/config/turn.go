@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/serve"
 )
 
@@ -38,7 +38,7 @@ func ParseFetchers(list []string) (fetchers []Fetcher, err error) {
 		}
 		for _, d := range strings.FieldsFunc(domains, func(r rune) bool { return r == ' ' || r == ',' }) {
 			if d != "*" {
-				if d, err = netx.Name(d); err != nil {
+				if d, err = names.Domain(d); err != nil {
 					return nil, fmt.Errorf("%q: %w", e, err)
 				}
 			}
@@ -86,7 +86,7 @@ func (t *Turn) routes(have []string) (routes []string) {
 		for _, d := range f.Domains {
 			if !known[d] {
 				known[d] = true
-				routes = append(routes, d+":"+netx.FormatLiteral(f.Clients.Addr()))
+				routes = append(routes, d+":"+names.FormatLiteral(f.Clients.Addr()))
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/smtp"
 )
@@ -87,7 +88,7 @@ func parseList(line string) (*list, error) {
 	if len(words) == 0 {
 		return nil, errors.New("want the name of a list")
 	}
-	name, err := netx.Name(strings.TrimSuffix(words[0], "."))
+	name, err := names.Domain(strings.TrimSuffix(words[0], "."))
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // HostName sets the key host, where the settings leave it to the system, from the host's own files.
@@ -21,7 +21,7 @@ func (r *Report) HostName(root string) {
 			continue
 		}
 		host, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-		if _, err := netx.Name(host); err == nil && strings.Contains(host, ".") {
+		if _, err := names.Domain(host); err == nil && strings.Contains(host, ".") {
 			r.Set("host", host, path, 1)
 			r.Taken(path, 1, host, "host")
 			return

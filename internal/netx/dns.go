@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // Bounds on what one answer may make us do.
@@ -71,7 +73,7 @@ func (r *Resolver) MX(ctx context.Context, name string) (Result[MX], error) {
 		if mx.Mx == "." {
 			return MX{Pref: mx.Preference}, true
 		}
-		host, err := Name(strings.TrimSuffix(mx.Mx, "."))
+		host, err := names.Domain(strings.TrimSuffix(mx.Mx, "."))
 		return MX{mx.Preference, host}, err == nil
 	})
 }
@@ -122,7 +124,7 @@ func (r *Resolver) PTR(ctx context.Context, addr netip.Addr) (Result[string], er
 		if !ok {
 			return "", false
 		}
-		name, err := Name(strings.TrimSuffix(ptr.Ptr, "."))
+		name, err := names.Domain(strings.TrimSuffix(ptr.Ptr, "."))
 		return name, err == nil
 	})
 }
@@ -236,7 +238,7 @@ func collect(m *dns.Msg, name string, qtype uint16) (rrs []dns.RR, end, next str
 		case alias == "":
 			return nil, end, "", ttl, nil
 		}
-		target, err := Name(strings.TrimSuffix(alias, "."))
+		target, err := names.Domain(strings.TrimSuffix(alias, "."))
 		if err != nil {
 			return nil, end, "", ttl, fmt.Errorf("alias to %q: %w", alias, err)
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // ednsSize is the UDP answer that is asked for: it passes any path unfragmented
@@ -100,7 +102,7 @@ func orDuration(d *time.Duration, otherwise time.Duration) {
 // lookup answers from the cache, or joins or starts a flight. The flight outlives a
 // caller that gives up as long as another one waits.
 func (r *Resolver) lookup(ctx context.Context, domain string, qtype uint16) (answer, error) {
-	name, err := Name(strings.TrimSuffix(domain, "."))
+	name, err := names.Domain(strings.TrimSuffix(domain, "."))
 	if err != nil {
 		return answer{}, &DNSError{domain, dns.TypeToString[qtype], ErrNoName, err.Error()}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/srs"
 )
@@ -21,7 +21,7 @@ func newSRS(o Options, now func() time.Time) (*srs.Rewriter, error) {
 	if o.SRS == "" {
 		return nil, nil
 	}
-	domain, err := netx.Name(o.SRS)
+	domain, err := names.Domain(o.SRS)
 	if err != nil {
 		return nil, fmt.Errorf("srs %q: %w", o.SRS, err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/srs"
 )
@@ -88,7 +88,7 @@ func NewWith(o Options, d Deps) (*Resolver, error) {
 // setNames fills in what this host is called.
 func (r *Resolver) setNames(o Options) (errs []error) {
 	name := func(key, value string) string {
-		n, err := netx.Name(value)
+		n, err := names.Domain(value)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %q: %w", key, value, err))
 		}
@@ -187,11 +187,11 @@ func (r *Resolver) domain(domain string, rt *Route) (string, error) {
 		return r.noHost, nil
 	}
 	if domain[0] == '[' {
-		a, ok := netx.Literal(domain)
+		a, ok := names.Literal(domain)
 		if !ok {
 			return "", fmt.Errorf("%q is no address literal", domain)
 		}
-		literal := netx.FormatLiteral(a)
+		literal := names.FormatLiteral(a)
 		if !r.own(a) {
 			return literal, nil
 		}
@@ -199,12 +199,12 @@ func (r *Resolver) domain(domain string, rt *Route) (string, error) {
 		rt.step("address literal "+literal, "interfaces of this host", "the default domain "+quoted(r.ipHost))
 		return r.ipHost, nil
 	}
-	return netx.Name(domain)
+	return names.Domain(domain)
 }
 
 // host is this host's name in key form; a wrong one has been told.
 func (r *Resolver) host(o Options) string {
-	name, err := netx.Name(o.Host)
+	name, err := names.Domain(o.Host)
 	if err != nil {
 		return ""
 	}
@@ -351,7 +351,7 @@ func isRole(local string) bool {
 func (r *Resolver) toPostmaster(ctx context.Context, rt Route) (Route, error) {
 	rt.step("local part "+quoted(rt.Final.Local), "postmaster", "always taken: goes to "+quoted(r.postmaster.String()))
 	unset := reason.PostmasterUnset.With(r.postmaster.String())
-	domain, err := netx.Name(r.postmaster.Domain)
+	domain, err := names.Domain(r.postmaster.Domain)
 	if err != nil {
 		return rt.refuse(unset), nil
 	}
@@ -430,7 +430,7 @@ func (rt Route) forward(targets []mail.Address, local string) Route {
 	seen := map[mail.Address]struct{}{{Local: local, Domain: rt.Domain.Name}: {}}
 	for _, t := range targets {
 		key := mail.Address{Local: directory.LocalKey(t.Local, rt.Domain.CaseSensitive), Domain: t.Domain}
-		if name, err := netx.Name(t.Domain); err == nil {
+		if name, err := names.Domain(t.Domain); err == nil {
 			key.Domain = name
 		}
 		if _, twice := seen[key]; twice {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/fs/reread"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/qmail/control"
 )
 
@@ -90,11 +90,11 @@ func cutKey(line string) (key, rest string, err error) {
 		if end < 0 {
 			return "", "", fmt.Errorf("want [ADDRESS]:RELAY")
 		}
-		a, ok := netx.Literal(line[:end+1])
+		a, ok := names.Literal(line[:end+1])
 		if !ok {
 			return "", "", fmt.Errorf("%q is no address literal", line[:end+1])
 		}
-		return netx.FormatLiteral(a), line[end+2:], nil
+		return names.FormatLiteral(a), line[end+2:], nil
 	}
 	key, rest, ok := strings.Cut(line, ":")
 	if !ok {
@@ -104,7 +104,7 @@ func cutKey(line string) (key, rest string, err error) {
 		return "", rest, nil
 	}
 	name, dot := strings.CutPrefix(key, ".")
-	if name, err = netx.Name(name); err != nil {
+	if name, err = names.Domain(name); err != nil {
 		return "", "", fmt.Errorf("key %q: %w", key, err)
 	}
 	if dot {
@@ -195,14 +195,14 @@ func parseRelay(s string, hop *NextHop) error {
 		host = "[" + host + "]"
 	}
 	if host[0] == '[' {
-		a, ok := netx.Literal(host)
+		a, ok := names.Literal(host)
 		if !ok {
 			return fmt.Errorf("relay %q: want a name, an IPv4 address or [IPv6 address]", s)
 		}
-		hop.Host = netx.FormatLiteral(a)
+		hop.Host = names.FormatLiteral(a)
 		return nil
 	}
-	name, err := netx.Name(host)
+	name, err := names.Domain(host)
 	if err != nil {
 		return fmt.Errorf("relay %q: %w", s, err)
 	}
@@ -307,7 +307,7 @@ func relayHost(host string) (string, error) {
 		return "", nil
 	}
 	if a, err := netip.ParseAddr(host); err == nil && a.Zone() == "" {
-		return netx.FormatLiteral(a), nil
+		return names.FormatLiteral(a), nil
 	}
-	return netx.Name(host)
+	return names.Domain(host)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/postilion/postilion/internal/intake/qmtpd"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
@@ -159,7 +160,7 @@ func (f *fetchers) takes(ctx context.Context, client netip.Addr, domain string) 
 	if err != nil || r.Kind != route.Remote {
 		return false
 	}
-	names := []string{r.Next.Host}
+	hosts := []string{r.Next.Host}
 	if r.Next.Host == "" || r.Next.MX {
 		name := r.Next.Host
 		if name == "" {
@@ -169,16 +170,16 @@ func (f *fetchers) takes(ctx context.Context, client netip.Addr, domain string) 
 		if err != nil && !errors.Is(err, netx.ErrNoData) {
 			return false
 		}
-		names = []string{name}
+		hosts = []string{name}
 		if err == nil {
-			names = nil
+			hosts = nil
 			for _, x := range mx.Records[:min(len(mx.Records), 10)] {
-				names = append(names, x.Host)
+				hosts = append(hosts, x.Host)
 			}
 		}
 	}
-	for _, name := range names {
-		if a, ok := netx.Literal(name); ok {
+	for _, name := range hosts {
+		if a, ok := names.Literal(name); ok {
 			if a == client.Unmap() {
 				return true
 			}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // nameLookup is the part of netx.Resolver that finding the name needs.
@@ -78,7 +79,7 @@ func thisHost(resolvConf string) (hostFacts, error) {
 func findHost(ctx context.Context, r nameLookup, f hostFacts) (string, error) {
 	var tried []string
 	fits := func(name string) bool {
-		name, err := netx.Name(strings.TrimSuffix(name, "."))
+		name, err := names.Domain(strings.TrimSuffix(name, "."))
 		if err != nil || !strings.Contains(name, ".") {
 			return false
 		}
@@ -99,14 +100,14 @@ func findHost(ctx context.Context, r nameLookup, f hostFacts) (string, error) {
 		if !a.IsGlobalUnicast() {
 			continue
 		}
-		names, err := r.PTR(ctx, a)
+		found, err := r.PTR(ctx, a)
 		if err != nil {
 			tried = append(tried, fmt.Sprintf("%s: %v", a, err))
 			continue
 		}
-		for _, name := range names.Records {
+		for _, name := range found.Records {
 			if fits(name) {
-				return netx.Name(strings.TrimSuffix(name, "."))
+				return names.Domain(strings.TrimSuffix(name, "."))
 			}
 		}
 	}
@@ -119,7 +120,7 @@ func findHost(ctx context.Context, r nameLookup, f hostFacts) (string, error) {
 	}
 	for _, name := range candidates {
 		if fits(name) {
-			return netx.Name(strings.TrimSuffix(name, "."))
+			return names.Domain(strings.TrimSuffix(name, "."))
 		}
 	}
 	if len(tried) == 0 {

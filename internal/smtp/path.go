@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // PathError tells why a path is none.
@@ -184,7 +184,7 @@ func CheckDomain(s string) error {
 	case s == "":
 		return pathError("want a domain that is not empty")
 	case s[0] == '[':
-		if _, ok := netx.Literal(s); !ok {
+		if _, ok := names.Literal(s); !ok {
 			return pathError("want an address literal such as [192.0.2.1] or [IPv6:2001:db8::1]")
 		}
 		return nil
@@ -195,16 +195,16 @@ func CheckDomain(s string) error {
 	if s[len(s)-1] == '.' {
 		return pathError("want no dot at the end of the domain")
 	}
-	if _, err := netx.Name(s); err != nil {
+	if _, err := names.Domain(s); err != nil {
 		return pathError(err.Error())
 	}
 	return nil
 }
 
-// DomainKey returns the form that domains are compared in, see netx.Name. What has no such form,
+// DomainKey returns the form that domains are compared in, see names.Domain. What has no such form,
 // as an address literal, is only lowered.
 func DomainKey(s string) string {
-	if name, err := netx.Name(s); err == nil {
+	if name, err := names.Domain(s); err == nil {
 		return name
 	}
 	return strings.ToLower(s)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/smtp"
 )
@@ -146,7 +146,7 @@ func (t *Transaction) received(b []byte) []byte {
 			if src.RemoteHost != "" {
 				b = append(appendSafe(b, src.RemoteHost, 255), ' ')
 			}
-			b = append(b, netx.FormatLiteral(src.Client)...)
+			b = append(b, names.FormatLiteral(src.Client)...)
 			b = append(b, ')')
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 )
@@ -46,7 +47,7 @@ func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reas
 		name = next.Host
 	}
 	if name != "" && name[0] == '[' {
-		a, ok := netx.Literal(name)
+		a, ok := names.Literal(name)
 		if !ok {
 			return nil, reason.BadAddress.With(name)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/smtp"
@@ -147,7 +148,7 @@ func (s *session) helo() string {
 		return s.t.o.Helo
 	}
 	if a, err := netip.ParseAddrPort(s.conn.LocalAddr().String()); err == nil {
-		return netx.FormatLiteral(a.Addr())
+		return names.FormatLiteral(a.Addr())
 	}
 	return "localhost"
 }
@@ -219,7 +220,7 @@ func (s *session) startTLS(ctx context.Context, policy route.TLSPolicy) (failure
 func (s *session) handshake(ctx context.Context, base *tls.Config) *reason.Error {
 	config := base.Clone()
 	config.ServerName = strings.Trim(s.host, "[]")
-	if a, ok := netx.Literal(s.host); ok {
+	if a, ok := names.Literal(s.host); ok {
 		config.ServerName = a.String()
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.t.o.EhloTimeout)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/reason"
 )
@@ -77,7 +77,7 @@ func (a *attempt) sendQMQP(ctx context.Context, from mail.Address, who []int) de
 			last = err
 			continue
 		}
-		s := a.recorded(a.t.newSession(a.key, conn, &host{name: netx.FormatLiteral(server.Addr())}, server))
+		s := a.recorded(a.t.newSession(a.key, conn, &host{name: names.FormatLiteral(server.Addr())}, server))
 		defer s.close()
 		return s.qmqp(ctx, a, from, who)
 	}

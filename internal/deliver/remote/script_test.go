@@ -30,6 +30,7 @@ import (
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/netx/nettest"
 	"github.com/postilion/postilion/internal/route"
 )
@@ -115,7 +116,7 @@ func readScript(t *testing.T, file string) *script {
 		}
 	}
 	if sc.next.Domain == "" {
-		sc.next.Domain, _ = netx.Name(sc.job.Recipients[0].To.Domain)
+		sc.next.Domain, _ = names.Domain(sc.job.Recipients[0].To.Domain)
 		if sc.next.Domain == "" {
 			sc.next.Domain = sc.job.Recipients[0].To.Domain
 		}

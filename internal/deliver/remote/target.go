@@ -21,6 +21,7 @@ import (
 	"github.com/postilion/postilion/internal/deliver/remote/sevenbit"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 )
@@ -68,7 +69,7 @@ func New(o Options, deps Deps) (*Target, error) {
 	t.verified = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
 	// RFC 7435: encryption to anyone beats none, so any certificate and TLS 1.0 will do.
 	t.any = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
-	if name, err := netx.Name(o.Helo); err == nil {
+	if name, err := names.Domain(o.Helo); err == nil {
 		t.helo = name
 	}
 	t.idle.init(o.MaxIdle, o.IdleTime)

@@ -25,6 +25,7 @@ import (
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 )
@@ -45,7 +46,7 @@ func (noDNS) Addrs(context.Context, string) (r netx.Result[netip.Addr], err erro
 func letterTo(l net.Addr, body string, to ...string) *deliver.Job {
 	at := netip.MustParseAddrPort(l.String())
 	env := &mail.Envelope{From: mail.ParseAddress("joe@here.test"), CRLFSize: int64(len(body) + strings.Count(body, "\n")), Size: int64(len(body))}
-	job := &deliver.Job{Envelope: env, Next: &route.NextHop{Domain: "dest.test", Host: netx.FormatLiteral(at.Addr()), Port: int(at.Port())}}
+	job := &deliver.Job{Envelope: env, Next: &route.NextHop{Domain: "dest.test", Host: names.FormatLiteral(at.Addr()), Port: int(at.Port())}}
 	for i, a := range to {
 		r := mail.ParseAddress(a)
 		env.Recipients = append(env.Recipients, mail.Recipient{To: r})

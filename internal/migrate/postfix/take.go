@@ -12,7 +12,7 @@ import (
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/migrate"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/smtp"
 )
 
@@ -198,7 +198,7 @@ func (r *reader) not(p parameter, key, format string, args ...any) {
 }
 
 func (r *reader) name(p parameter, key, value string) {
-	if _, err := netx.Name(value); err != nil {
+	if _, err := names.Domain(value); err != nil {
 		r.not(p, key, "%s", err)
 		return
 	}
@@ -254,7 +254,7 @@ func span(s string, unit time.Duration) (time.Duration, bool) {
 
 func (r *reader) destinations(p parameter, _ string) {
 	r.members(p, func(w, file string, line int) {
-		if _, err := netx.Name(w); err != nil || strings.Contains(w, ":") {
+		if _, err := names.Domain(w); err != nil || strings.Contains(w, ":") {
 			r.r.Note(file, line, w, migrate.NotCarried, "route.locals", "want a domain")
 			return
 		}
@@ -266,7 +266,7 @@ func (r *reader) destinations(p parameter, _ string) {
 func (r *reader) relayDomains(p parameter, _ string) {
 	r.members(p, func(w, file string, line int) {
 		w = strings.ToLower(w)
-		if _, err := netx.Name(strings.TrimPrefix(w, ".")); err != nil || strings.Contains(w, ":") {
+		if _, err := names.Domain(strings.TrimPrefix(w, ".")); err != nil || strings.Contains(w, ":") {
 			r.r.Note(file, line, w, migrate.NotCarried, "policy.rcpthosts", "want a domain")
 			return
 		}
@@ -322,7 +322,7 @@ func hop(s string) (string, error) {
 		if host, mx = a.String(), ""; a.Is6() {
 			host = "[IPv6:" + host + "]"
 		}
-	} else if host, err = netx.Name(host); err != nil {
+	} else if host, err = names.Domain(host); err != nil {
 		return "", err
 	}
 	if port != "" {
@@ -376,7 +376,7 @@ func (r *reader) transports(p parameter, _ string) {
 		if domain == "*" {
 			domain = ""
 		}
-		if _, bad := netx.Name(strings.TrimPrefix(domain, ".")); err == nil && domain != "" && bad != nil {
+		if _, bad := names.Domain(strings.TrimPrefix(domain, ".")); err == nil && domain != "" && bad != nil {
 			err = bad
 		}
 		if err != nil {

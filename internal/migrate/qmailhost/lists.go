@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/postilion/postilion/internal/migrate"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/qmail/control"
 )
@@ -229,7 +229,7 @@ func Route(key, value string) (string, error) {
 		return "", errors.New("routes by sender have no equal here")
 	}
 	if name := strings.TrimPrefix(key, "."); name != "" {
-		if _, err := netx.Name(name); err != nil {
+		if _, err := names.Domain(name); err != nil {
 			return "", fmt.Errorf("no host can match this: %w", err)
 		}
 	}
@@ -244,7 +244,7 @@ func Route(key, value string) (string, error) {
 	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
 		host = "[IPv6:" + host + "]"
 	} else if err != nil {
-		if host, err = netx.Name(host); err != nil {
+		if host, err = names.Domain(host); err != nil {
 			return "", err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/migrate"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/qmail/control"
 	"github.com/postilion/postilion/internal/smtp"
 )
@@ -115,7 +115,7 @@ func (r *reader) takeMe(f file) {
 	case !f.has || r.me == "":
 		r.r.Note(f.path, 0, "me", migrate.NotCarried, "host", "missing or empty: qmail does not start without it")
 	default:
-		if _, err := netx.Name(r.me); err != nil {
+		if _, err := names.Domain(r.me); err != nil {
 			r.r.Note(f.path, 1, r.me, migrate.NotCarried, "host", "%s", err)
 			return
 		}

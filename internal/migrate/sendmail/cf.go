@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/migrate"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // ruleset is one S line and its rules.
@@ -153,7 +153,7 @@ func (r *reader) masquerade(value, file string, n int, line string) {
 
 // name takes a key whose value is a host's name.
 func (r *reader) name(key, value, file string, n int, line string) {
-	if _, err := netx.Name(value); err != nil {
+	if _, err := names.Domain(value); err != nil {
 		r.r.Note(file, n, line, migrate.NotCarried, key, "%s", err)
 		return
 	}

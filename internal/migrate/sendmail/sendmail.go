@@ -17,7 +17,7 @@ import (
 	"strings"
 
 	"github.com/postilion/postilion/internal/migrate"
-	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/netx/names"
 )
 
 // Options say where the settings are.
@@ -201,7 +201,7 @@ func (r *reader) class(class byte, path string) {
 
 // member takes one member of a class: w is this host's names, R may be relayed for.
 func (r *reader) member(class byte, name, file string, line int) {
-	_, bad := netx.Name(strings.TrimPrefix(name, "."))
+	_, bad := names.Domain(strings.TrimPrefix(name, "."))
 	switch {
 	case class == 'w' && bad != nil:
 		r.r.Note(file, line, name, migrate.NotCarried, "route.locals", "%s", bad)
@@ -261,7 +261,7 @@ func (r *reader) mailertable(path string) {
 			return
 		}
 		route, err := hop(value)
-		if _, bad := netx.Name(strings.TrimPrefix(key, ".")); err == nil && key != "." {
+		if _, bad := names.Domain(strings.TrimPrefix(key, ".")); err == nil && key != "." {
 			err = bad
 		}
 		if err != nil {
@@ -300,7 +300,7 @@ func hop(s string) (string, error) {
 		if host, mx = a.String(), ""; a.Is6() {
 			host = "[IPv6:" + host + "]"
 		}
-	} else if host, err = netx.Name(host); err != nil {
+	} else if host, err = names.Domain(host); err != nil {
 		return "", err
 	}
 	if port != "" {

@@ -1,4 +1,6 @@
-package netx
+// Package names is how domain names and address literals are written: the one form that they are
+// compared, looked up and keyed in. It asks nobody, so that small programs can be linked with it.
+package names
 
 import (
 	"errors"
@@ -9,7 +11,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Errors of Name, in the words of the rule that was broken.
+// Errors of Domain, in the words of the rule that was broken.
 var (
 	errNameEmpty  = errors.New("a domain name must not be empty")
 	errNameLong   = errors.New("a domain name has at most 253 characters")
@@ -26,10 +28,10 @@ const maxUnicode = 1024
 var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false),
 	idna.StrictDomainName(false), idna.ValidateLabels(true))
 
-// Name returns a domain name in the one form that names are compared, looked up
+// Domain returns a domain name in the one form that names are compared, looked up
 // and keyed in: A-labels in lower case, without a final dot. Underscores are let
 // through, as names in use have them. A name that cannot be one is an error.
-func Name(domain string) (string, error) {
+func Domain(domain string) (string, error) {
 	if len(domain) > maxUnicode {
 		return "", errNameLong
 	}
