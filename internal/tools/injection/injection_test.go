@@ -245,7 +245,7 @@ func TestQMAILQUEUEReplacesTheServer(t *testing.T) {
 		}
 		if tt.code == 0 {
 			p, _ := os.ReadFile(w.dir + "/out")
-			if want := added() + "From: a@b.c\nTo: c@d.e\n\nbodyFjoe@mx.test!Tc@d.e!!"; string(p) != want {
+			if want := added() + "From: a@b.c\nTo: c@d.e\n\nbody\nFjoe@mx.test!Tc@d.e!!"; string(p) != want {
 				t.Errorf("%q, want %q", p, want)
 			}
 		}

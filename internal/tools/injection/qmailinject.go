@@ -105,7 +105,7 @@ func (in *injection) run(ctx context.Context, e *tool.Env) (*outcome, int) {
 	default:
 		in.env.From = j.DefaultSender()
 	}
-	content := io.MultiReader(strings.NewReader(strings.Join(h.Fields, "")+"\n"), strings.NewReader(string(start)), r)
+	content := io.Reader(&lineEnded{r: io.MultiReader(strings.NewReader(strings.Join(h.Fields, "")+"\n"), strings.NewReader(string(start)), r)})
 	if in.print {
 		return nil, printMessage(e, in.env.From, content)
 	}
@@ -114,6 +114,26 @@ func (in *injection) run(ctx context.Context, e *tool.Env) (*outcome, int) {
 	}
 	o := handOff(ctx, e, &in.env, content, in.steps)
 	return &o, o.family()
+}
+
+// lineEnded ends a message's last line when nothing else does, as qmail-inject does.
+type lineEnded struct {
+	r    io.Reader
+	open bool // the last byte was no line end
+}
+
+// Read implements io.Reader.
+func (l *lineEnded) Read(p []byte) (n int, err error) {
+	n, err = l.r.Read(p)
+	switch {
+	case n > 0:
+		l.open = p[n-1] != '\n'
+	case err == io.EOF && l.open && len(p) > 0:
+		l.open = false
+		p[0] = '\n'
+		return 1, nil
+	}
+	return n, err
 }
 
 // fatalLines is Fatal with a text of several lines, each made fit for a terminal.
