@@ -130,11 +130,7 @@ func (w *writer) recipient(o *Outcome) {
 			w.paragraph(report)
 		}
 	} else if o.Err != nil {
-		w.paragraph(o.Err.Text(reason.English) + " (#" + o.status() + ")")
-		if o.Err.Remote != "" {
-			w.printf("Remote host %s said:\n", clip(o.Host))
-			w.paragraph(o.Err.Remote)
-		}
+		w.paragraph(o.Err.Paragraph())
 	}
 	if !o.RetryUntil.IsZero() {
 		w.printf("I keep trying until %s.\n", o.RetryUntil.UTC().Format("2 Jan 2006 15:04:05 -0000"))

@@ -1,10 +1,13 @@
 package dispatch
 
 import (
+	"strings"
+
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/trace"
 )
 
@@ -128,7 +131,12 @@ func (d *Dispatcher) resultEvent(p *pass, k trace.Kind, s *queue.RecipientState,
 		if report, ok := s.Err.Report(); ok {
 			e.Text = report
 		} else if e.Text == "" {
-			e.Text = s.Err.Error()
+			e.Text = s.Err.Line()
+			if s.Err.Cause != nil {
+				e.Text += " " + s.Err.Cause.Error()
+			}
+		} else if s.Err.Reason == reason.QueueLifetime.Reason {
+			e.Text = strings.TrimRight(e.Text, "\n") + "\n" + reason.NotAgain
 		}
 	}
 	return e

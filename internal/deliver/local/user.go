@@ -286,7 +286,7 @@ func (d *delivery) verdict(err *reason.Error) deliver.Verdict {
 		if _, said := err.Report(); said {
 			return deliver.Verdict{Err: err, Text: d.report.String()}
 		}
-		d.report.line(errorLine(err))
+		d.report.line(err.Line())
 		return deliver.Verdict{Err: err, Text: d.report.String()}
 	}
 	d.report.line("did " + didText(d.files, d.forwards, d.programs))
@@ -295,15 +295,6 @@ func (d *delivery) verdict(err *reason.Error) deliver.Verdict {
 		v.Forward = &deliver.Forward{From: mail.ParseAddress(d.plan.Sender), To: d.to}
 	}
 	return v
-}
-
-// errorLine is an error as qmail-local and qmail-lspawn report it. The latter's have no code.
-func errorLine(e *reason.Error) string {
-	text := e.Text(reason.English)
-	if e.Reason == reason.DeliverAsRoot.Reason || e.Reason == reason.AliasUserAbsent.Reason {
-		return text
-	}
-	return text + " (#" + e.Enhanced + ")"
 }
 
 // errnoText words a system's error as qmail does: "access denied", without names.

@@ -65,7 +65,7 @@ func isProtocol(err error) bool {
 // verdict is what a recipient is told of a failure.
 func (f failure) verdict() deliver.Verdict {
 	return deliver.Verdict{
-		Err: f.err, Text: told(f.err.Text(reason.English), f.err.Remote), Host: f.host, Addr: f.addr,
+		Err: f.err, Text: told(f.err.Line(), f.err.Remote), Host: f.host, Addr: f.addr,
 		TLS: f.tls, Transcript: f.transcript, RetryAfter: f.retryAfter,
 	}
 }

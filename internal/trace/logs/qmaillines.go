@@ -115,11 +115,8 @@ func (q *qmailLines) end(e *trace.Event, msg uint64, result string) {
 	delete(q.running, key)
 	q.count[channel(e)]--
 	text := e.Text
-	switch {
-	case e.Role == "remote":
+	if e.Role == "remote" {
 		text = remoteReport(text, result != "success")
-	case e.Role == "queue" && e.Status != "": // no delivery worded it
-		text += " (#" + e.Status + ")"
 	}
 	if text != "" && text[len(text)-1] != '\n' {
 		text += "\n"
@@ -131,15 +128,19 @@ func (q *qmailLines) end(e *trace.Event, msg uint64, result string) {
 // remoteReport puts the lines of qmail-remote's report back, which texts elsewhere have in one
 // (qmail reference 11.3).
 func remoteReport(text string, failed bool) string {
+	text, last, dying := strings.Cut(text, "\n") // the line of one that was in the queue too long
+	if dying {
+		last = "\n" + last
+	}
 	ours, theirs, ok := strings.Cut(text, ". Remote host said: ")
 	if !ok {
-		return text
+		return text + last
 	}
 	text = ours + ".\nRemote host said: " + strings.ReplaceAll(theirs, " / ", "\n")
 	if host, ok := strings.CutSuffix(ours, " does not like recipient"); ok && failed {
-		text += "\nGiving up on " + host + ".\n"
+		text += "\nGiving up on " + host + "."
 	}
-	return text
+	return text + last
 }
 
 func (q *qmailLines) status() {
