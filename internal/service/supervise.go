@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/qmail/supervise"
 )
 
@@ -149,6 +150,9 @@ func (s *supervisor) once(c *child) error {
 	s.tell(c)
 	s.mu.Unlock()
 	started()
+	if c.role == RunAs {
+		defer runas.Attend(cmd.Process.Pid)()
+	}
 	return cmd.Wait()
 }
 

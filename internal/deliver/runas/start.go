@@ -177,7 +177,7 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 	}
 	if *traced {
 		attr.Sys.Ptrace = true
-		pid, err = forkExec(p.args[0], p.args, attr)
+		pid, err = syscall.ForkExec(p.args[0], p.args, attr)
 		if err == nil {
 			return pid, s.release(pid, p, list)
 		}
@@ -191,20 +191,10 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 		return 0, err
 	}
 	args := append([]string{shell, "-c", script(list), "sh"}, p.args...)
-	if pid, err = forkExec(shell, args, attr); err == nil {
+	if pid, err = syscall.ForkExec(shell, args, attr); err == nil {
 		s.adjust(pid, p.user)
 	}
 	return pid, err
-}
-
-// forkExec is syscall.ForkExec on a locked thread, which no user can hold up.
-func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
-	done := make(chan struct{})
-	defer close(done)
-	tid := unix.Gettid()
-	watch := time.AfterFunc(stuckLook, func() { unstick(tid, done) })
-	defer watch.Stop()
-	return syscall.ForkExec(path, args, attr)
 }
 
 // release lays its limits on a traced program and lets it go.

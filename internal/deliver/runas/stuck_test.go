@@ -1,45 +1,61 @@
 package runas
 
 import (
-	"context"
-	"sync"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// A copy of this process that has become the user may be stopped by the user before it is the
-// program; whatever starts after it would wait.
-func TestAUserThatStopsItsProgramsHoldsUpNobodyElse(t *testing.T) {
+// A copy of the server that has become the user may be stopped by the user before it is the
+// program. A shell's part in parentheses is such a copy: of the same command line, and no program yet.
+func TestACopyThatIsStoppedBeforeItIsAProgramIsEnded(t *testing.T) {
 	t.Parallel()
-	h, err := NewHere(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	bad, good := newUser(t), newUser(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	var all sync.WaitGroup
-	defer all.Wait()
-	defer killAll(bad.UID)
-	defer cancel()
-	all.Go(func() {
-		for ctx.Err() == nil {
-			h.Run(ctx, bad, Command{Args: []string{"/bin/sh", "-c", "while :; do kill -STOP -1; done"}})
-		}
-	})
-	for range 4 {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				h.Run(ctx, bad, Command{Args: []string{"/bin/true"}, Time: time.Second})
+	for name, c := range map[string]struct{ child, want string }{
+		"a copy":    {"(while :; do :; done) &", "137"}, // 128 + SIGKILL
+		"a program": {"sleep 1000 &", "143"},            // SIGTERM, by the test
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command("/bin/sh", "-c", c.child+" wait $!; echo $?")
+			var out strings.Builder
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			server := strconv.Itoa(cmd.Process.Pid)
+			child := 0
+			a := attendant{proc: "/proc/" + server}
+			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+				child = youngest("/proc/" + server + "/task/" + server + "/children")
+				if child != 0 && a.isCopy(child) == (name == "a copy") {
+					break
+				}
+			}
+			stop := Attend(cmd.Process.Pid)
+			if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			if name == "a program" {
+				for !isStopped(child) {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(2 * stuckLook) // it is left alone
+				for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGCONT} {
+					if err := syscall.Kill(child, s); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			err := cmd.Wait()
+			stop()
+			if have := strings.TrimSpace(out.String()); err != nil || have != c.want {
+				t.Errorf("have %q, %v", have, err)
 			}
 		})
-	}
-	for i := range 200 {
-		ctx, done := context.WithTimeout(t.Context(), 20*time.Second)
-		result, err := h.Run(ctx, good, Command{Args: []string{"/bin/true"}, Time: time.Minute})
-		done()
-		if err != nil || result.Exit != 0 || result.TimedOut {
-			t.Fatalf("start %d: have %+v, %v", i, result, err)
-		}
 	}
 }
