@@ -33,7 +33,7 @@ type Message struct {
 	Body string
 }
 
-// Recipients writes the recipients in a line; a refused one has its code behind it.
+// To writes the recipients in a line; a refused one has its code behind it.
 func (m Message) To() string {
 	var list []string
 	for _, r := range m.Envelope.Recipients {
@@ -52,7 +52,8 @@ func (m Message) Content() string {
 	return rest
 }
 
-// Queue keeps what was committed. Fail, when set, is Commit's error.
+// Queue keeps what was committed. Fail, when set, is Commit's error. It also fails for senders by
+// their local parts: queue-down when a message begins, write-fails, commit-fails.
 type Queue struct {
 	mu       sync.Mutex
 	messages []Message
@@ -62,6 +63,9 @@ type Queue struct {
 
 // Begin implements queue.Enqueuer.
 func (q *Queue) Begin(_ context.Context, env *mail.Envelope) (queue.Draft, error) {
+	if env.From.Local == "queue-down" {
+		return nil, reason.QueueUnavailable
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.Open++
@@ -84,12 +88,20 @@ type draft struct {
 	over bool
 }
 
-func (d *draft) Write(p []byte) (int, error) { return d.body.Write(p) }
+func (d *draft) Write(p []byte) (int, error) {
+	if d.env.From.Local == "write-fails" {
+		return 0, reason.DiskFull
+	}
+	return d.body.Write(p)
+}
 
 func (d *draft) Commit(context.Context) error {
 	d.Abort()
 	if d.q.Fail != nil {
 		return d.q.Fail
+	}
+	if d.env.From.Local == "commit-fails" {
+		return reason.QueueUnavailable
 	}
 	d.q.mu.Lock()
 	defer d.q.mu.Unlock()
@@ -142,11 +154,13 @@ func (e *Events) Record(ev trace.Event) {
 	e.list = append(e.list, ev)
 }
 
-// All returns the events.
-func (e *Events) All() []trace.Event {
+// Take returns the events and forgets them.
+func (e *Events) Take() []trace.Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return append([]trace.Event(nil), e.list...)
+	l := e.list
+	e.list = nil
+	return l
 }
 
 // Submitter makes one on q.
@@ -160,23 +174,29 @@ func Submitter(t testing.TB, q *Queue, o policy.Options) *submit.Submitter {
 	return submit.New(submit.Options{Host: "mx.example.test"}, submit.Deps{Queue: q, Router: Router{}, Policy: p, Clock: c, IDs: id.Source{Clock: c}})
 }
 
-// Session starts a session of h over loopback, as from client, and returns the client's end and a
-// function that waits for the session's end. Both end with the test.
-func Session(ctx context.Context, t testing.TB, h serve.Handler, client string) (conn net.Conn, wait func()) {
+// Loopback returns both ends of a TCP connection.
+func Loopback(t testing.TB) (client, server net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err = net.Dial("tcp", l.Addr().String())
+	client, err = net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := l.Accept()
-	if err != nil {
+	if server, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
+	return client, server
+}
+
+// Session starts a session of h over loopback, as from client, and returns the client's end and a
+// function that waits for the session's end. Both end with the test.
+func Session(ctx context.Context, t testing.TB, h serve.Handler, client string) (conn net.Conn, wait func()) {
+	t.Helper()
+	conn, server := Loopback(t)
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	done := make(chan struct{})
 	go func() {

@@ -12,8 +12,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/postilion/postilion/internal/clock"
-	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/intake/netstrings"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/qmail"
@@ -21,7 +19,6 @@ import (
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/smtp"
 	"github.com/postilion/postilion/internal/submit"
-	"github.com/postilion/postilion/internal/trace"
 )
 
 // Options are one listener's. The zero value speaks with nobody.
@@ -50,15 +47,7 @@ func (o *Options) Validate() error {
 }
 
 // Deps are what a Server works with. Submit is needed.
-type Deps struct {
-	Submit *submit.Submitter
-	Events trace.Recorder // nil forgets
-	Clock  clock.Clock    // nil is the system's
-	// Busy returns an error while the load is too high to serve. nil never does.
-	Busy func() error
-	// Clients tells what is known of a client; nil for nothing.
-	Clients *client.Checker
-}
+type Deps = netstrings.Deps
 
 // Server is a serve.Handler, safe for concurrent use.
 type Server struct {
@@ -72,20 +61,9 @@ func New(o Options, d Deps) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.IdleTimeout == 0 {
-		o.IdleTimeout = 5 * time.Minute
-	}
-	if o.Total == 0 {
-		o.Total = time.Hour // qmail-qmqpd's alarm
-	}
-	if d.Events == nil {
-		d.Events = trace.Discard
-	}
-	if d.Clock == nil {
-		d.Clock = clock.System{}
-	}
+	o.IdleTimeout, o.Total = netstrings.Timeouts(o.IdleTimeout, o.Total)
 	nets, err := serve.ParsePrefixes(o.Networks)
-	return &Server{o, d, nets}, err
+	return &Server{o, d.Filled(), nets}, err
 }
 
 // Refuse answers a client over a limit: it tries again, or another server.
@@ -253,16 +231,9 @@ func (x *session) commit(ctx context.Context) string {
 
 // record sums the session up.
 func (x *session) record(end string) {
-	ev := trace.Event{Time: x.srv.d.Clock.Now(), Kind: trace.SessionEnd, Role: "qmqp", Session: x.c.ID, Size: x.size, Host: x.src.RemoteHost,
-		Text: fmt.Sprintf("%s: %d recipients", end, x.taken)}
+	var messages int64
 	if x.taken > 0 {
-		ev.Count = 1
+		messages = 1
 	}
-	if x.src.Client.IsValid() {
-		ev.Client = x.src.Client.String()
-	}
-	if !x.c.Started.IsZero() {
-		ev.Took = ev.Time.Sub(x.c.Started)
-	}
-	x.srv.d.Events.Record(ev)
+	x.srv.d.Record(x.c, &x.src, messages, x.size, fmt.Sprintf("%s: %d recipients", end, x.taken))
 }

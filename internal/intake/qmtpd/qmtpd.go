@@ -8,10 +8,8 @@ package qmtpd
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
-	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/intake/netstrings"
 	"github.com/postilion/postilion/internal/qmail"
@@ -19,7 +17,6 @@ import (
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/smtp"
 	"github.com/postilion/postilion/internal/submit"
-	"github.com/postilion/postilion/internal/trace"
 )
 
 // Options are one listener's. The zero value works.
@@ -38,15 +35,7 @@ func (o *Options) Validate() error {
 }
 
 // Deps are what a Server works with. Submit is needed.
-type Deps struct {
-	Submit *submit.Submitter
-	Events trace.Recorder // nil forgets
-	Clock  clock.Clock    // nil is the system's
-	// Busy returns an error while the load is too high to serve. nil never does.
-	Busy func() error
-	// Clients tells what is known of a client; nil for nothing.
-	Clients *client.Checker
-}
+type Deps = netstrings.Deps
 
 // Server is a serve.Handler, safe for concurrent use.
 type Server struct {
@@ -59,19 +48,8 @@ func New(o Options, d Deps) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.IdleTimeout == 0 {
-		o.IdleTimeout = 5 * time.Minute
-	}
-	if o.Total == 0 {
-		o.Total = time.Hour // qmail-qmtpd's alarm
-	}
-	if d.Events == nil {
-		d.Events = trace.Discard
-	}
-	if d.Clock == nil {
-		d.Clock = clock.System{}
-	}
-	return &Server{o, d}, nil
+	o.IdleTimeout, o.Total = netstrings.Timeouts(o.IdleTimeout, o.Total)
+	return &Server{o, d.Filled()}, nil
 }
 
 // Refuse has nothing to say: QMTP has no answer without a message. The client tries again.
@@ -281,16 +259,6 @@ func (m *letter) answer(ctx context.Context) {
 
 // record sums the session up.
 func (x *session) record(end string) {
-	ev := trace.Event{
-		Time: x.srv.d.Clock.Now(), Kind: trace.SessionEnd, Role: "qmtp", Session: x.c.ID, Count: int64(x.messages), Size: x.bytes,
-		Host: x.src.RemoteHost,
-		Text: end + ": " + strconv.Itoa(x.messages) + " messages, " + strconv.Itoa(x.recipients) + " recipients, " + strconv.Itoa(x.refusals) + " refusals",
-	}
-	if x.src.Client.IsValid() {
-		ev.Client = x.src.Client.String()
-	}
-	if !x.c.Started.IsZero() {
-		ev.Took = ev.Time.Sub(x.c.Started)
-	}
-	x.srv.d.Events.Record(ev)
+	x.srv.d.Record(x.c, &x.src, int64(x.messages), x.bytes,
+		fmt.Sprintf("%s: %d messages, %d recipients, %d refusals", end, x.messages, x.recipients, x.refusals))
 }

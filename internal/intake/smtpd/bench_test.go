@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/intake/intaketest"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue"
@@ -48,7 +49,7 @@ func BenchmarkMessages(b *testing.B) {
 	for name, size := range map[string]int{"10KiB": 10 << 10, "1MiB": 1 << 20} {
 		b.Run(name, func(b *testing.B) {
 			s := benchServer(b)
-			client, server := loopback(b)
+			client, server := intaketest.Loopback(b)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)

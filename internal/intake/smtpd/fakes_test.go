@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -24,82 +23,14 @@ import (
 	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/intake/client"
+	"github.com/postilion/postilion/internal/intake/intaketest"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
-	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
-	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/submit"
-	"github.com/postilion/postilion/internal/trace"
 )
-
-// fakeQueue keeps what was committed in memory.
-type fakeQueue struct {
-	mu       sync.Mutex
-	messages []fakeMessage
-	open     int // drafts neither committed nor aborted
-}
-
-type fakeMessage struct {
-	env  mail.Envelope
-	body string
-}
-
-func (q *fakeQueue) Begin(_ context.Context, env *mail.Envelope) (queue.Draft, error) {
-	if env.From.Local == "queue-down" {
-		return nil, reason.QueueUnavailable
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.open++
-	return &fakeDraft{q: q, env: env}, nil
-}
-
-func (q *fakeQueue) take() []fakeMessage {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	m := q.messages
-	q.messages = nil
-	return m
-}
-
-type fakeDraft struct {
-	q    *fakeQueue
-	env  *mail.Envelope
-	body bytes.Buffer
-	over bool
-}
-
-func (d *fakeDraft) Write(p []byte) (int, error) {
-	if d.env.From.Local == "write-fails" {
-		return 0, reason.DiskFull
-	}
-	return d.body.Write(p)
-}
-
-func (d *fakeDraft) Commit(context.Context) error {
-	d.Abort()
-	if d.env.From.Local == "commit-fails" {
-		return reason.QueueUnavailable
-	}
-	d.q.mu.Lock()
-	defer d.q.mu.Unlock()
-	env := *d.env
-	env.Recipients = append([]mail.Recipient(nil), env.Recipients...)
-	d.q.messages = append(d.q.messages, fakeMessage{env, d.body.String()})
-	return nil
-}
-
-func (d *fakeDraft) Abort() {
-	d.q.mu.Lock()
-	defer d.q.mu.Unlock()
-	if !d.over {
-		d.over = true
-		d.q.open--
-	}
-}
 
 // fakeRouter knows example.test with its alias domain alias.test, and small.test.
 type fakeRouter struct{}
@@ -209,30 +140,10 @@ func (f *fakeConversation) Identity() auth.Identity {
 
 func (f *fakeConversation) Close() error { return nil }
 
-// events keeps what was recorded.
-type events struct {
-	mu   sync.Mutex
-	list []trace.Event
-}
-
-func (e *events) Record(ev trace.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, ev)
-}
-
-func (e *events) take() []trace.Event {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	l := e.list
-	e.list = nil
-	return l
-}
-
 // world is a server with fakes around it.
 type world struct {
-	queue   *fakeQueue
-	events  *events
+	queue   *intaketest.Queue
+	events  *intaketest.Events
 	options Options
 	policy  policy.Options
 	submit  submit.Options
@@ -273,12 +184,9 @@ func (f fakeDNS) TXT(context.Context, string) (r netx.Result[string], err error)
 	return r, nil
 }
 
-// epoch is what the world's clock shows.
-var epoch = time.Date(2026, 11, 21, 19, 31, 43, 0, time.UTC)
-
 func newWorld() *world {
 	return &world{
-		queue: new(fakeQueue), events: new(events), client: netip.MustParseAddr("192.0.2.7"),
+		queue: new(intaketest.Queue), events: new(intaketest.Events), client: netip.MustParseAddr("192.0.2.7"),
 		options: Options{Host: "mx.example.test"}, submit: submit.Options{Host: "mx.example.test"},
 	}
 }
@@ -298,7 +206,7 @@ func (w *world) server(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := clock.NewFake(epoch)
+	c := clock.NewFake(intaketest.Epoch)
 	w.deps.Events, w.deps.Clock = w.events, c
 	w.deps.Submit = submit.New(w.submit, submit.Deps{
 		Queue: w.queue, Router: fakeRouter{}, Policy: p, Events: w.events, Clock: c, IDs: id.Source{Clock: c},
@@ -320,36 +228,8 @@ func (w *world) server(t testing.TB) *Server {
 // session starts a session of s over loopback and returns the client's end. It ends with the test.
 func (w *world) session(ctx context.Context, t testing.TB, s *Server) net.Conn {
 	t.Helper()
-	client, server := loopback(t)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer server.Close()
-		s.Serve(ctx, &serve.Conn{Conn: server, ID: id.Source{}.New(), Client: netip.AddrPortFrom(w.client, 4711), Started: epoch})
-	}()
-	t.Cleanup(func() {
-		client.Close()
-		<-done
-	})
-	return client
-}
-
-// loopback returns both ends of a TCP connection.
-func loopback(t testing.TB) (client, server net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if server, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	return client, server
+	conn, _ := intaketest.Session(ctx, t, s, w.client.String())
+	return conn
 }
 
 // certificate is a self-signed one for mx.example.test.

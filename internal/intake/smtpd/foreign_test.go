@@ -47,12 +47,12 @@ func submissionWorld() *world {
 // joesMessage checks that exactly one message of joe's is in the queue, with its text.
 func joesMessage(t *testing.T, w *world, text string) {
 	t.Helper()
-	m := w.queue.take()
+	m := w.queue.Take()
 	if len(m) != 1 {
 		t.Fatalf("%d messages", len(m))
 	}
-	if m[0].env.From.String() != "joe@example.test" || m[0].env.Account != "joe@example.test" || !strings.Contains(m[0].body, text) {
-		t.Errorf("%+v\n%s", m[0].env, m[0].body)
+	if m[0].Envelope.From.String() != "joe@example.test" || m[0].Envelope.Account != "joe@example.test" || !strings.Contains(m[0].Body, text) {
+		t.Errorf("%+v\n%s", m[0].Envelope, m[0].Body)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestSwaksPipelines(t *testing.T) {
 	w := newWorld()
 	host, port := w.listen(t, w.server(t))
 	run(t, "swaks", "--server", host, "--port", port, "--from", "ann@client.test", "--to", "joe@example.test,postmaster@example.test", "--pipeline")
-	if m := w.queue.take(); len(m) != 1 || len(m[0].env.Recipients) != 2 {
+	if m := w.queue.Take(); len(m) != 1 || len(m[0].Envelope.Recipients) != 2 {
 		t.Errorf("%+v", m)
 	}
 }

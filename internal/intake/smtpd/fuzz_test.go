@@ -75,12 +75,12 @@ func FuzzSession(f *testing.F) {
 				t.Fatalf("the answer %q", line)
 			}
 		}
-		if w.queue.open != 0 {
+		if w.queue.Open != 0 {
 			t.Fatal("a draft is left open")
 		}
-		for _, m := range w.queue.take() {
-			if strings.Contains(m.body, "\r") || m.env.Size != int64(len(m.body)) || m.env.CRLFSize != m.env.Size+int64(strings.Count(m.body, "\n")) {
-				t.Fatalf("sizes %d, %d: %q", m.env.Size, m.env.CRLFSize, m.body)
+		for _, m := range w.queue.Take() {
+			if strings.Contains(m.Body, "\r") || m.Envelope.Size != int64(len(m.Body)) || m.Envelope.CRLFSize != m.Envelope.Size+int64(strings.Count(m.Body, "\n")) {
+				t.Fatalf("sizes %d, %d: %q", m.Envelope.Size, m.Envelope.CRLFSize, m.Body)
 			}
 		}
 	})
@@ -113,7 +113,7 @@ func FuzzBDAT(f *testing.F) {
 		w.options.MaxCommands = 1 << 20
 		c := &helloFirst{script{in: in.Bytes(), step: int(step) + 1}}
 		w.server(t).Serve(context.Background(), &serve.Conn{Conn: c, Client: netip.AddrPortFrom(w.client, 1)})
-		m := w.queue.take()
+		m := w.queue.Take()
 		if len(m) != 1 {
 			t.Fatalf("%d messages: %q", len(m), c.out.String())
 		}
@@ -122,7 +122,7 @@ func FuzzBDAT(f *testing.F) {
 		if !strings.HasSuffix(want, "\n") && want != "" {
 			want += "\n"
 		}
-		if got := m[0].body; !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 3+strings.Count(want, "\n") {
+		if got := m[0].Body; !strings.HasSuffix(got, want) || strings.Count(got, "\n") != 3+strings.Count(want, "\n") {
 			t.Fatalf("%q came as %q", body, got)
 		}
 	})

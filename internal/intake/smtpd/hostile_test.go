@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/intake/intaketest"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/smtp"
 	"github.com/postilion/postilion/internal/trace"
@@ -91,8 +92,8 @@ func TestNoMessageIsSmuggled(t *testing.T) {
 				if r := d.do("NOOP"); r.Code != 250 {
 					t.Errorf("the session is out of step: %s", r)
 				}
-				m := w.queue.take()
-				if len(m) > 1 || len(m) == 1 && (m[0].env.From.Local != "ann" || strings.Contains(m[0].body, "\r")) {
+				m := w.queue.Take()
+				if len(m) > 1 || len(m) == 1 && (m[0].Envelope.From.Local != "ann" || strings.Contains(m[0].Body, "\r")) {
 					t.Errorf("in the queue: %+v", m)
 				}
 			})
@@ -125,7 +126,7 @@ func TestNobodyRelays(t *testing.T) {
 			d.conn.Close()
 		}
 	}
-	if m := w.queue.take(); len(m) > 0 {
+	if m := w.queue.Take(); len(m) > 0 {
 		t.Errorf("%d messages", len(m))
 	}
 }
@@ -134,7 +135,7 @@ func TestOneWhoSpeaksBeforeTheGreetingIsDropped(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	s := w.server(t)
-	client, server := loopback(t)
+	client, server := intaketest.Loopback(t)
 	defer client.Close()
 	defer server.Close()
 	io.WriteString(client, "EHLO client.test\r\n")
@@ -150,7 +151,7 @@ func TestOneWhoSpeaksBeforeTheGreetingIsDropped(t *testing.T) {
 	if string(b) != "554 5.5.0 you spoke before the greeting\r\n" {
 		t.Errorf("%q", b)
 	}
-	if e := w.events.take(); len(e) != 2 || e[0].Reason != "early-talker" || e[1].Kind != trace.SessionEnd {
+	if e := w.events.Take(); len(e) != 2 || e[0].Reason != "early-talker" || e[1].Kind != trace.SessionEnd {
 		t.Errorf("events %+v", e)
 	}
 }
@@ -190,7 +191,7 @@ func TestAMessageUnderWayIsTakenWhenTheServerStops(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	d.expect(421)
-	if m := w.queue.take(); len(m) != 1 || !strings.HasSuffix(m[0].body, "half a message\nthe other half\n") {
+	if m := w.queue.Take(); len(m) != 1 || !strings.HasSuffix(m[0].Body, "half a message\nthe other half\n") {
 		t.Errorf("%+v", m)
 	}
 }
@@ -226,7 +227,7 @@ func TestAClientThatIsTooSlowIsDropped(t *testing.T) {
 			if err != nil || !strings.HasSuffix(string(rest), "421 4.4.2 mx.example.test nothing came for too long, closing connection\r\n") {
 				t.Errorf("%q, %v", rest, err)
 			}
-			if w.queue.open != 0 || len(w.queue.messages) != 0 {
+			if w.queue.Open != 0 || len(w.queue.Take()) != 0 {
 				t.Error("the message was not dropped")
 			}
 		})
@@ -308,7 +309,7 @@ func TestSessionsAtRestAreSmall(t *testing.T) {
 	defer cancel()
 	before := memory()
 	for range n {
-		client, server := loopback(t)
+		client, server := intaketest.Loopback(t)
 		conns = append(conns, client, server)
 		sessions.Go(func() {
 			s.Serve(ctx, &serve.Conn{Conn: server, ID: id.Source{}.New(), Client: netip.AddrPortFrom(w.client, 1)})

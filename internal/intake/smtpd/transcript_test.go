@@ -20,6 +20,7 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/intake/intaketest"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/record"
@@ -46,7 +47,7 @@ type transcript struct {
 	conn  net.Conn
 	in    *bufio.Reader
 	send  strings.Builder
-	last  fakeMessage
+	last  intaketest.Message
 	lines []string
 
 	records fs.FS    // of "! record"
@@ -99,7 +100,7 @@ func TestDialoguesHappenAsWritten(t *testing.T) {
 			if x.conn != nil {
 				x.conn.Close()
 			}
-			if m := x.w.queue.take(); len(m) > 0 {
+			if m := x.w.queue.Take(); len(m) > 0 {
 				t.Errorf("%d messages are left that the transcript does not name", len(m))
 			}
 		})
@@ -169,8 +170,8 @@ func (x *transcript) step(line string) error {
 		}
 		return nil
 	case "q-":
-		if m := x.w.queue.take(); len(m) > 0 {
-			return fmt.Errorf("there is a message: %q", m[0].body)
+		if m := x.w.queue.Take(); len(m) > 0 {
+			return fmt.Errorf("there is a message: %q", m[0].Body)
 		}
 		return nil
 	}
@@ -215,10 +216,10 @@ func (x *transcript) setUp(line string) error {
 			return err
 		}
 		x.records = root
-		book := record.New(root, clock.NewFake(epoch))
+		book := record.New(root, clock.NewFake(intaketest.Epoch))
 		x.t.Cleanup(func() { book.Close() })
 		w.deps.Record = book
-		return book.Add(record.Rule{ID: "r", Client: w.client.String(), Until: epoch.Add(time.Hour), MaxSize: 1 << 20})
+		return book.Add(record.Rule{ID: "r", Client: w.client.String(), Until: intaketest.Epoch.Add(time.Hour), MaxSize: 1 << 20})
 	case "ptr": // NAME: the client's name by DNS
 		w.ptr = value
 		w.rules.ReverseNames = true
@@ -310,29 +311,29 @@ func (x *transcript) closed() error {
 }
 
 func (x *transcript) queued(want string) error {
-	m := x.w.queue.take()
+	m := x.w.queue.Take()
 	if len(m) != 1 {
 		return fmt.Errorf("%d messages in the queue", len(m))
 	}
 	x.last = m[0]
-	x.lines = strings.Split(strings.TrimSuffix(x.last.body, "\n"), "\n")
-	got := "<" + x.last.env.From.Quoted() + ">"
-	for _, r := range x.last.env.Recipients {
+	x.lines = strings.Split(strings.TrimSuffix(x.last.Body, "\n"), "\n")
+	got := "<" + x.last.Envelope.From.Quoted() + ">"
+	for _, r := range x.last.Envelope.Recipients {
 		got += " <" + r.To.Quoted() + ">"
 	}
 	if got != want {
 		return fmt.Errorf("the envelope is %s", got)
 	}
-	body := []byte(x.last.body)
-	lines := int64(strings.Count(x.last.body, "\n"))
-	if x.last.env.Size != int64(len(body)) || x.last.env.CRLFSize != int64(len(body))+lines {
-		return fmt.Errorf("sizes %d, %d of %d bytes in %d lines", x.last.env.Size, x.last.env.CRLFSize, len(body), lines)
+	body := []byte(x.last.Body)
+	lines := int64(strings.Count(x.last.Body, "\n"))
+	if x.last.Envelope.Size != int64(len(body)) || x.last.Envelope.CRLFSize != int64(len(body))+lines {
+		return fmt.Errorf("sizes %d, %d of %d bytes in %d lines", x.last.Envelope.Size, x.last.Envelope.CRLFSize, len(body), lines)
 	}
 	return nil
 }
 
 func (x *transcript) envelope(want string) error {
-	e := x.last.env
+	e := x.last.Envelope
 	r := e.Recipients[0]
 	got := map[string]string{
 		"envid": e.EnvID, "ret": strconv.Itoa(int(e.Ret)), "orcpt": r.ORcpt, "notify": strconv.Itoa(int(r.Notify)),
