@@ -581,6 +581,7 @@ func FuzzServer(f *testing.F) {
 	f.Add(wire.AppendFrame(wire.AppendFrame(whole, wire.FrameData, "x\n"), wire.FrameEnd))
 	f.Add(wire.AppendFrame(wire.CallFrame(wire.VerbRoute, &wire.Envelope{}), wire.FrameEnd))
 	f.Add([]byte("P\x00\x00\xff\xff"))
+	f.Add(wire.AppendFrame(whole, wire.FrameEnd, "00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := policy.New(policy.Options{})
 		if err != nil {

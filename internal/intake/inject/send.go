@@ -47,6 +47,10 @@ func (c *session) send(f wire.Fields) {
 			l.abort()
 			return
 		}
+		if kind == wire.FrameEnd && len(p) > 0 { // no client ends a message so
+			l.abort()
+			return
+		}
 		switch kind {
 		case wire.FrameFrom:
 			l.from(string(p))
