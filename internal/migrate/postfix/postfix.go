@@ -6,7 +6,6 @@ package postfix
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,9 +19,6 @@ type Options struct {
 	Dir  string // the folder of main.cf, or main.cf itself
 	Root string // the root of the host's other files; "" is "/"
 }
-
-// maxFile bounds a file in bytes.
-const maxFile = 64 << 20
 
 // parameter is one setting of main.cf.
 type parameter struct {
@@ -50,12 +46,9 @@ func Read(o Options) (*migrate.Report, error) {
 	if info, err := os.Stat(o.Dir); err == nil && !info.IsDir() {
 		r.dir, r.file = filepath.Dir(o.Dir), o.Dir
 	}
-	text, err := os.ReadFile(r.file)
+	text, err := migrate.ReadFile(r.file)
 	if err != nil {
 		return nil, err
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", r.file, maxFile)
 	}
 	r.parse(string(text))
 	for _, p := range r.list {
@@ -218,21 +211,13 @@ func (r *reader) host(path string) string {
 	return filepath.Join("/", r.o.Root, path)
 }
 
-// read reads a file; one that cannot be read is noted.
+// read reads a file; one that cannot be read, or that is named and is not there, is noted.
 func (r *reader) read(path string) (string, bool) {
-	p, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	data, err := r.r.File(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "there is no such file")
-		return "", false
-	case err != nil:
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "cannot be read: %s", err)
-		return "", false
-	case len(p) > maxFile:
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "is larger than %d bytes", maxFile)
-		return "", false
 	}
-	return string(p), true
+	return string(data), err == nil
 }
 
 // lines calls each for the logical lines of a table: continued ones joined, comments left out.

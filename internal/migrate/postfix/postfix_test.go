@@ -2,32 +2,19 @@ package postfix
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/migrate/migratetest"
 )
 
 func etc(t testing.TB, files map[string]string) Options {
 	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		if !strings.HasPrefix(name, "/") {
-			name = "/etc/postfix/" + name
-		}
-		full := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return Options{Dir: filepath.Join(root, "/etc/postfix"), Root: root}
+	dir, root := migratetest.Tree(t, "/etc/postfix", files)
+	return Options{Dir: dir, Root: root}
 }
 
 func read(t testing.TB, o Options) *migrate.Report {

@@ -6,9 +6,7 @@
 package qmailhost
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,9 +25,6 @@ type Options struct {
 	Live bool
 }
 
-// maxFile bounds a control file in bytes; the largest in use are lists of some 100,000 domains.
-const maxFile = 64 << 20
-
 // reader is one reading of a tree.
 type reader struct {
 	o  Options
@@ -47,7 +42,7 @@ func Read(o Options) (*migrate.Report, error) {
 	info, err := os.Stat(filepath.Join(dir, "control"))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s is no qmail folder: %w", dir, plain(err))
+		return nil, fmt.Errorf("%s is no qmail folder: %w", dir, migrate.Plain(err))
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is no qmail folder: control is no folder", dir)
 	}
@@ -58,14 +53,6 @@ func Read(o Options) (*migrate.Report, error) {
 	r.clientRules()
 	r.r.Sort()
 	return r.r, nil
-}
-
-// plain leaves the operation and the path out of an error of package os.
-func plain(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // Files lists the files whose change Read would see, whether they exist or not.
@@ -110,7 +97,7 @@ func (r *reader) controlFiles() {
 	}
 	entries, err := os.ReadDir(filepath.Join(r.o.Dir, "control"))
 	if err != nil {
-		r.r.Note(filepath.Join(r.o.Dir, "control"), 0, "control", migrate.NotCarried, "", "cannot be listed: %s", plain(err))
+		r.r.Note(filepath.Join(r.o.Dir, "control"), 0, "control", migrate.NotCarried, "", "cannot be listed: %s", migrate.Plain(err))
 	}
 	for _, e := range entries {
 		name := e.Name()
@@ -137,25 +124,10 @@ func (r *reader) open(name string) file {
 	return f
 }
 
-// read reads a file of the host.
-func (r *reader) read(path string) ([]byte, bool) {
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().IsRegular() && info.Size() <= maxFile {
-		var data []byte
-		if data, err = os.ReadFile(path); err == nil {
-			return data, true
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "cannot be read: %s", plain(err))
-	case info.Mode().IsRegular():
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "is larger than %d bytes", maxFile)
-	case !info.IsDir():
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "is no regular file")
-	}
-	return nil, false
+// read reads a file of the host; ok is false when it is not there or cannot be read, which is noted.
+func (r *reader) read(path string) (data []byte, ok bool) {
+	data, err := r.r.File(path)
+	return data, err == nil
 }
 
 // lineOf returns a line of a file, for notes.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/migrate/migratetest"
 	"github.com/postilion/postilion/internal/qmail/control"
 )
 
@@ -17,20 +18,8 @@ import (
 // /var/qmail below it.
 func makeTree(t testing.TB, files map[string]string) Options {
 	t.Helper()
-	root := t.TempDir()
-	for path, content := range files {
-		if !strings.HasPrefix(path, "/") {
-			path = "/var/qmail/" + path
-		}
-		full := filepath.Join(root, path)
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return Options{Dir: filepath.Join(root, "/var/qmail"), Root: root}
+	dir, root := migratetest.Tree(t, "/var/qmail", files)
+	return Options{Dir: dir, Root: root}
 }
 
 func read(t testing.TB, o Options) *migrate.Report {

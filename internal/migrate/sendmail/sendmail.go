@@ -8,7 +8,6 @@ package sendmail
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"net/url"
 	"os"
@@ -25,9 +24,6 @@ type Options struct {
 	Dir  string // the folder of sendmail.mc and its tables, or one of sendmail.cf and sendmail.mc itself
 	Root string // the root of the host's other files; "" is "/"
 }
-
-// maxFile bounds a file in bytes.
-const maxFile = 64 << 20
 
 // reader is one reading.
 type reader struct {
@@ -56,12 +52,9 @@ func Read(o Options) (*migrate.Report, error) {
 	} else {
 		r.dir = filepath.Dir(o.Dir)
 	}
-	text, err := os.ReadFile(main)
+	text, err := migrate.ReadFile(main)
 	if err != nil {
 		return nil, err
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", main, maxFile)
 	}
 	if strings.HasSuffix(main, ".mc") {
 		r.mc(main, string(text))
@@ -105,18 +98,8 @@ func (r *reader) host(path string) string {
 
 // read reads a table; ok is false when it is not there or cannot be read, which is noted.
 func (r *reader) read(path string) (text string, ok bool) {
-	p, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", false
-	case err != nil:
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "cannot be read: %s", err)
-		return "", false
-	case len(p) > maxFile:
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "is larger than %d bytes", maxFile)
-		return "", false
-	}
-	return string(p), true
+	data, err := r.r.File(path)
+	return string(data), err == nil
 }
 
 // lines calls each for the lines of a table, without comments and blank ones.

@@ -2,7 +2,6 @@ package sendmail
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,25 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postilion/postilion/internal/migrate"
+	"github.com/postilion/postilion/internal/migrate/migratetest"
 )
 
 // etc makes a folder of sendmail's files, as /etc/mail of a root, and returns the options for it.
 func etc(t testing.TB, files map[string]string) Options {
 	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		if !strings.HasPrefix(name, "/") {
-			name = "/etc/mail/" + name
-		}
-		full := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return Options{Dir: filepath.Join(root, "/etc/mail"), Root: root}
+	dir, root := migratetest.Tree(t, "/etc/mail", files)
+	return Options{Dir: dir, Root: root}
 }
 
 func read(t testing.TB, o Options) *migrate.Report {
