@@ -132,8 +132,8 @@ func (d *Dispatcher) resultEvent(p *pass, k trace.Kind, s *queue.RecipientState,
 			e.Text = report
 		} else if e.Text == "" {
 			e.Text = s.Err.Line()
-			if s.Err.Cause != nil {
-				e.Text += " " + s.Err.Cause.Error()
+			if c := s.Err.Cause; c != nil && !strings.Contains(e.Text, c.Error()) {
+				e.Text += " " + c.Error()
 			}
 		} else if s.Err.Reason == reason.QueueLifetime.Reason {
 			e.Text = strings.TrimRight(e.Text, "\n") + "\n" + reason.NotAgain

@@ -547,7 +547,7 @@ func TestAWatchedMessageIsFollowedToItsVerdicts(t *testing.T) {
 				{Kind: trace.Dialogue, Message: m, Text: ">>> QUIT"},
 				{Kind: trace.Accepted, Message: child, Count: 1, To: "a@b", From: "c@d"},
 				{Kind: trace.Delivered, Message: m, To: "joe@example.test"},
-				{Kind: trace.Deferred, Message: m, N: 1, To: "x@far.example", Code: 450, Text: "busy"},
+				{Kind: trace.Deferred, Message: m, N: 1, To: "x@far.example", Code: 450, Text: "busy\nvery\n"},
 				{Kind: trace.Finished, Message: m},
 				{Kind: trace.Failed, Message: child, To: "a@b", Reason: "mailbox-unknown"},
 			} {
@@ -566,7 +566,7 @@ func TestAWatchedMessageIsFollowedToItsVerdicts(t *testing.T) {
 		got[i], _, _ = strings.Cut(got[i], " as ")
 	}
 	want := []string{"step  0 queued", "step joe@example.test 0 routed: forward to 1 addresses", "step x@far.example 0 Connecting via esmtp...",
-		"dialogue  0 >>> QUIT", "step  0 sent on", "verdict joe@example.test 250 Sent", "verdict x@far.example 450 Deferred: busy", "verdict a@b 554 User unknown"}
+		"dialogue  0 >>> QUIT", "step  0 sent on", "verdict joe@example.test 250 Sent", "verdict x@far.example 450 Deferred: busy / very", "verdict a@b 554 User unknown"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

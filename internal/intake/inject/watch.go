@@ -101,8 +101,8 @@ func (j *journey) step(e *trace.Event, now time.Time) (s wire.Step, tell bool) {
 	case trace.Delivered:
 		j.verdict(e)
 		s.Kind, s.Code, s.Text = "verdict", 250, "Sent"
-		if e.Text != "" {
-			s.Text += " (" + e.Text + ")"
+		if text := oneLine(e.Text); text != "" {
+			s.Text += " (" + text + ")"
 		}
 	case trace.Deferred:
 		j.verdict(e)
@@ -132,10 +132,19 @@ func orCode(code, otherwise int) int {
 
 // failureText words what went wrong: sendmail's words where the reason has some.
 func failureText(e *trace.Event) string {
-	if reason.ID(e.Reason) == reason.MailboxUnknown.Reason {
+	switch reason.ID(e.Reason) {
+	case reason.MailboxUnknown.Reason, reason.NoDotQmail.Reason:
 		return "User unknown"
 	}
-	return strings.TrimSpace(strings.ReplaceAll(e.Text, "\n", " "))
+	if text := oneLine(e.Text); text != "" {
+		return text
+	}
+	return "refused without a word" // by a program
+}
+
+// oneLine puts a report's lines beside each other.
+func oneLine(text string) string {
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n", " / ")
 }
 
 // smtpConn is a connection whose first bytes may have been read with the call.
