@@ -18,8 +18,9 @@ import (
 // Client is the service of a process apart: it asks the one that has root.
 type Client struct {
 	userFiles
-	dial func(ctx context.Context) (net.Conn, error)
-	hang time.Duration
+	dial  func(ctx context.Context) (net.Conn, error)
+	hang  time.Duration
+	lanes lanes
 
 	mu       sync.Mutex
 	files    []*raw
@@ -36,7 +37,7 @@ var (
 // which an operation is given up.
 func NewClient(dial func(ctx context.Context) (net.Conn, error), o Options) *Client {
 	setDefault(&o.HangTime, 30*time.Second)
-	c := &Client{dial: dial, hang: o.HangTime}
+	c := &Client{dial: dial, hang: o.HangTime, lanes: lanes{hang: o.HangTime, users: map[uint32]*lane{}}}
 	c.userFiles = userFiles{c, osfs.NewDevices()}
 	return c
 }
@@ -61,55 +62,82 @@ func (c *Client) Search(_ context.Context, u User, s Search) (Found, error) {
 }
 
 // do implements doer.
-func (c *Client) do(r *request) (reply, error) {
-	for {
-		conn, fresh, err := c.take()
-		if err != nil {
-			return reply{file: -1}, reason.RunasUnavailable.Because(err)
+func (c *Client) do(r *request) (reply, error) { return c.lanes.do(r, c.exchange) }
+
+// exchange makes calls of one user.
+func (c *Client) exchange(calls []*asked) {
+	err := c.try(calls)
+	if err == nil {
+		for _, a := range calls {
+			if a.reply.busy {
+				a.err = reason.RunasBusy.With(a.request.user.title())
+			}
 		}
-		conn.begin().request(r)
-		p, err := conn.exchange(r.op)
-		switch {
-		case err == nil && p.busy:
-			c.put(conn)
-			return p, reason.RunasBusy.With(r.user.title())
-		case err == nil:
-			c.put(conn)
-			return p, nil
-		}
-		syscall.Close(conn.fd)
-		if !fresh && errors.Is(err, errStale) {
-			continue // the other side was started anew: nothing was done
-		}
+		return
+	}
+	for _, a := range calls {
+		closeFile(a.reply.file)
+		a.reply = reply{file: -1}
 		if errors.Is(err, unix.EAGAIN) {
-			return reply{file: -1}, reason.RunasBusy.With(r.user.title()).Because(errHang)
+			a.err = reason.RunasBusy.With(a.request.user.title()).Because(errHang)
+		} else {
+			a.err = reason.RunasUnavailable.Because(err)
 		}
-		return reply{file: -1}, reason.RunasUnavailable.Because(err)
 	}
 }
 
-// errStale is of a connection that was closed before the call reached anybody.
+// try is exchange once there is a connection that works.
+func (c *Client) try(calls []*asked) error {
+	for {
+		conn, fresh, err := c.take()
+		if err != nil {
+			return err
+		}
+		if err = conn.exchange(calls); err == nil {
+			c.put(conn)
+			return nil
+		}
+		syscall.Close(conn.fd)
+		if fresh || !errors.Is(err, errStale) {
+			return err
+		}
+		// The other side was started anew: nothing was done.
+	}
+}
+
+// errStale is of a connection that was closed before the calls reached anybody.
 var errStale = errors.New("the connection was closed")
 
-// exchange sends the request and takes the reply.
-func (c *raw) exchange(op opcode) (reply, error) {
-	if err := c.send(-1); err != nil {
-		return reply{file: -1}, errors.Join(errStale, err)
+// exchange sends the requests and takes the replies.
+func (c *raw) exchange(calls []*asked) error {
+	w := c.begin()
+	w.num(int64(len(calls)))
+	for _, a := range calls {
+		w.request(a.request)
 	}
-	frame, file, err := c.receive()
+	if err := c.send(nil); err != nil {
+		return errors.Join(errStale, err)
+	}
+	frame, files, err := c.receive()
 	if err != nil {
-		return reply{file: -1}, err
+		return err
 	}
-	p, err := (&reader{b: frame}).reply(op)
-	if err == nil && op == opOpen && p.err == 0 && !p.busy && file < 0 {
-		err = errFrame
+	r := &reader{b: frame}
+	for _, a := range calls {
+		if a.reply, err = r.reply(a.request.op); err != nil {
+			break
+		}
+		if a.request.op != opOpen || a.reply.err != 0 || a.reply.busy {
+			continue
+		}
+		if len(files) == 0 {
+			err = errFrame
+			break
+		}
+		a.reply.file, files = files[0], files[1:]
 	}
-	if err != nil {
-		closeFile(file)
-		return reply{file: -1}, err
-	}
-	p.file = file
-	return p, nil
+	closeFiles(files)
+	return err
 }
 
 // take returns a connection for operations, and whether it is a new one.

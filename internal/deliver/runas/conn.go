@@ -41,7 +41,7 @@ func receiveConn(u *net.UnixConn) (frame []byte, file int, err error) {
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := u.ReadMsgUnix(head, oob)
 	if oobn > 0 {
-		file = descriptor(oob[:oobn], -1)
+		file = descriptor(oob[:oobn])
 	}
 	if err == nil && n == 0 {
 		err = io.EOF

@@ -94,12 +94,7 @@ func (f *files) open(name string, flag int, perm fs.FileMode) (*os.File, error) 
 	}
 	file := os.NewFile(uintptr(p.file), r.path)
 	if flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0 {
-		var st syscall.Stat_t
-		err := syscall.Fstat(p.file, &st)
-		if err == nil {
-			err = f.note(uint64(st.Dev), filepath.Dir(r.path))
-		}
-		if err != nil {
+		if err := f.note(p.dev, filepath.Dir(r.path)); err != nil {
 			return nil, errors.Join(&stdfs.PathError{Op: "open", Path: r.path, Err: err}, file.Close())
 		}
 	}

@@ -3,6 +3,7 @@ package runas
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/postilion/postilion/internal/reason"
 )
@@ -29,12 +30,32 @@ func newGate(all, each, waiting int) *gate {
 	return &gate{all: all, each: each, waiting: waiting, users: map[uint32]int{}, kept: map[uint32]int{}}
 }
 
+// within is enter for at most so long. The time costs nothing where a place is free.
+func (g *gate) within(d time.Duration, u User) *reason.Error {
+	if g.try(u) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return g.enter(ctx, u)
+}
+
+// try takes a place that is free.
+func (g *gate) try(u User) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	free := g.free(u.UID)
+	if free {
+		g.take(u.UID)
+	}
+	return free
+}
+
 // enter waits until the user has a place. The error is RunasBusy.
 func (g *gate) enter(ctx context.Context, u User) *reason.Error {
 	g.mu.Lock()
 	if g.free(u.UID) {
-		g.busy++
-		g.users[u.UID]++
+		g.take(u.UID)
 		g.mu.Unlock()
 		return nil
 	}
@@ -64,6 +85,11 @@ func (g *gate) enter(ctx context.Context, u User) *reason.Error {
 
 func (g *gate) free(uid uint32) bool { return g.busy < g.all && g.users[uid] < g.each }
 
+func (g *gate) take(uid uint32) {
+	g.busy++
+	g.users[uid]++
+}
+
 func (g *gate) remove(i int) {
 	uid := g.queue[i].uid
 	g.queue = append(g.queue[:i], g.queue[i+1:]...)
@@ -82,8 +108,7 @@ func (g *gate) leave(u User) {
 	}
 	for i, w := range g.queue {
 		if g.free(w.uid) {
-			g.busy++
-			g.users[w.uid]++
+			g.take(w.uid)
 			g.remove(i)
 			close(w.turn)
 			return

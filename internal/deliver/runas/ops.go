@@ -49,7 +49,7 @@ type reply struct {
 	busy  bool          // it was not tried: RunasBusy
 	file  int           // a descriptor of opOpen; -1 for none
 	stat  syscall.Stat_t
-	dev   uint64 // of the folder in which a name was made
+	dev   uint64 // of the folder in which a name was made, or of the file that was opened
 	space fs.Space
 	found Found
 }
@@ -63,7 +63,7 @@ func perform(r *request) (p reply) {
 	p.file = -1
 	switch r.op {
 	case opOpen:
-		p.file, p.err = open(r.path, r.flag&openFlags, r.perm)
+		p.file, p.dev, p.err = open(r.path, r.flag&openFlags, r.perm)
 	case opMkdir:
 		p.dev = device(filepath.Dir(r.path))
 		p.err = again(func() error { return syscall.Mkdir(r.path, r.perm) })
@@ -98,14 +98,19 @@ func perform(r *request) (p reply) {
 
 // open opens what cannot block: a file, a folder, or the null device, which qmail lets
 // instructions name. A FIFO, a socket or a terminal is refused.
-func open(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
-	if fd, err = follow(path, flag|syscall.O_NONBLOCK|syscall.O_NOCTTY, perm); err != 0 {
-		return -1, err
+func open(path string, flag int, perm uint32) (fd int, dev uint64, err syscall.Errno) {
+	const fresh = syscall.O_CREAT | syscall.O_EXCL // a regular file, which never waits
+	wait := syscall.O_NONBLOCK
+	if flag&fresh == fresh {
+		wait = 0
+	}
+	if fd, err = follow(unix.AT_FDCWD, path, flag|wait|syscall.O_NOCTTY, perm); err != 0 {
+		return -1, 0, err
 	}
 	var st syscall.Stat_t
 	if e := syscall.Fstat(fd, &st); e != nil {
 		syscall.Close(fd)
-		return -1, errno(e)
+		return -1, 0, errno(e)
 	}
 	null := st.Mode&syscall.S_IFMT == syscall.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
 	switch st.Mode & syscall.S_IFMT {
@@ -113,19 +118,19 @@ func open(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
 	default:
 		if !null {
 			syscall.Close(fd)
-			return -1, syscall.ENXIO
+			return -1, 0, syscall.ENXIO
 		}
 	}
 	if unix.Major(st.Dev) == 0 && ofProc(fd) { // it is on no disk
 		syscall.Close(fd)
-		return -1, syscall.EACCES
+		return -1, 0, syscall.EACCES
 	}
-	if !null {
+	if !null && wait != 0 {
 		// Whoever gets it expects reads and writes to wait for the disk. On a descriptor that was
 		// just opened this cannot fail.
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flag&(syscall.O_APPEND|syscall.O_SYNC))
 	}
-	return fd, 0
+	return fd, uint64(st.Dev), 0
 }
 
 // rename is os.Rename with its refusal to put a file in the place of a folder.
@@ -164,9 +169,15 @@ const maxInstructions = 16 << 20
 
 // search is Service.Search (qmail reference 9.1, 9.3).
 func search(r *request, p *reply) {
-	var st syscall.Stat_t
 	// The dot asks for the right to enter, as chdir(2) does.
-	if p.err = status(r.user.Home+"/.", &st); p.err != 0 {
+	home, err := follow(unix.AT_FDCWD, r.user.Home+"/.", unix.O_PATH, 0)
+	if err != 0 {
+		p.err, p.where = err, r.user.Home
+		return
+	}
+	defer syscall.Close(home)
+	var st syscall.Stat_t
+	if p.err = errno(syscall.Fstat(home, &st)); p.err != 0 {
 		p.where = r.user.Home
 		return
 	}
@@ -178,7 +189,7 @@ func search(r *request, p *reply) {
 		if !local(name) {
 			continue
 		}
-		found, err := instructions(r.user.Home+"/"+name, name, min(max(r.search.Limit, 0), maxInstructions), &p.found)
+		found, err := instructions(home, name, min(max(r.search.Limit, 0), maxInstructions), &p.found)
 		if err != 0 {
 			p.err, p.where = err, name
 			return
@@ -192,7 +203,7 @@ func search(r *request, p *reply) {
 		if !local(name) {
 			continue
 		}
-		err := status(r.user.Home+"/"+name, &st)
+		err := exists(home, name)
 		if err != 0 && !absent(err) {
 			p.err, p.where = err, name
 			return
@@ -202,8 +213,8 @@ func search(r *request, p *reply) {
 }
 
 // instructions reads a file into f when it is a regular one.
-func instructions(path, name string, limit int64, f *Found) (bool, syscall.Errno) {
-	fd, err := follow(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+func instructions(home int, name string, limit int64, f *Found) (bool, syscall.Errno) {
+	fd, err := follow(home, name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	switch {
 	case absent(err), err == syscall.ENXIO, err == syscall.ENODEV: // sockets and devices cannot be opened
 		return false, 0

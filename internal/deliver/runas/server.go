@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -176,20 +177,21 @@ func (s *Server) serveFiles(u *net.UnixConn) {
 		defer s.give(f)
 		runtime.LockOSThread() // and never unlocked: see thread
 		c, t := &raw{fd: int(f.Fd())}, &thread{self: s.rule.self}
+		var list []request
+		var files []int
 		for {
-			frame, file, err := c.receive()
-			closeFile(file)
+			frame, sent, err := c.receive()
+			closeFiles(sent)
 			if err != nil {
 				return
 			}
-			r, err := (&reader{b: frame}).request()
-			if err != nil {
+			if list, err = (&reader{b: frame}).requests(list[:0]); err != nil {
 				return
 			}
-			p, ok := s.operate(t, &r)
-			c.begin().reply(r.op, &p)
-			err = c.send(p.file)
-			closeFile(p.file)
+			w, ok := c.begin(), false
+			files, ok = s.operate(t, list, w, files[:0])
+			err = c.send(files)
+			closeFiles(files)
 			if err != nil || !ok {
 				return
 			}
@@ -198,26 +200,37 @@ func (s *Server) serveFiles(u *net.UnixConn) {
 	<-done
 }
 
-// operate does one operation; ok is false when the thread must not be used any more.
-func (s *Server) operate(t *thread, r *request) (p reply, ok bool) {
-	p.file = -1
-	if s.rule.check(r.user) != nil {
-		p.err = unix.EPERM // callers have checked: this one is no role of ours
-		return p, false
+// operate does operations of one user and writes the replies; it adds the files it opened. ok is false when
+// the thread must not be used any more.
+func (s *Server) operate(t *thread, list []request, w *writer, files []int) (_ []int, ok bool) {
+	all := reply{file: -1} // to those that are not done
+	user := list[0].user
+	switch {
+	case slices.ContainsFunc(list, func(r request) bool { return s.rule.check(r.user) != nil }):
+		all.err = unix.EPERM // callers have checked: this one is no role of ours
+	case s.workers.gate.within(s.workers.hang, user) != nil:
+		all.busy, ok = true, true
+	default:
+		defer s.workers.gate.leave(user)
+		ok = true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.workers.hang)
-	defer cancel()
-	if s.workers.gate.enter(ctx, r.user) != nil {
-		p.busy = true
-		return p, true
+	for i := range list {
+		r, p := &list[i], all
+		if ok && !all.busy {
+			if err := t.become(r.user.UID, r.user.GID); err == nil {
+				p = perform(r)
+			} else {
+				s.Log.Error("a user's rights could not be taken on", "uid", r.user.UID, "error", err)
+				all.err, ok = unix.EPERM, false
+				p = all
+			}
+		}
+		w.reply(r.op, &p)
+		if p.file >= 0 {
+			files = append(files, p.file)
+		}
 	}
-	defer s.workers.gate.leave(r.user)
-	if err := t.become(r.user.UID, r.user.GID); err != nil {
-		s.Log.Error("a user's rights could not be taken on", "uid", r.user.UID, "error", err)
-		p.err = unix.EPERM
-		return p, false
-	}
-	return perform(r), true
+	return files, ok
 }
 
 // call is a program to run, as it travels.

@@ -23,17 +23,17 @@ var openat2Works = sync.OnceValue(func() bool {
 	return true
 })
 
-// follow opens a path, which is absolute.
-func follow(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
+// follow opens a path: an absolute one, or one from the folder at on.
+func follow(at int, path string, flag int, perm uint32) (fd int, err syscall.Errno) {
 	if !openat2Works() {
-		return walk(path, flag, perm)
+		return walk(at, path, flag, perm)
 	}
 	how := unix.OpenHow{Flags: uint64(flag | syscall.O_CLOEXEC), Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	if flag&syscall.O_CREAT != 0 {
 		how.Mode = uint64(perm)
 	}
 	fd = -1
-	err = again(func() (err error) { fd, err = unix.Openat2(unix.AT_FDCWD, path, &how); return err })
+	err = again(func() (err error) { fd, err = unix.Openat2(at, path, &how); return err })
 	return fd, err
 }
 
@@ -41,9 +41,13 @@ func follow(path string, flag int, perm uint32) (fd int, err syscall.Errno) {
 const maxLinks = 40
 
 // walk is follow for older kernels: part by part, and by no link of /proc.
-func walk(path string, flag int, perm uint32) (int, syscall.Errno) {
+func walk(at int, path string, flag int, perm uint32) (int, syscall.Errno) {
 	const folder = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	dir, err := unix.Open("/", folder, 0)
+	start := "."
+	if path[0] == '/' {
+		start = "/"
+	}
+	dir, err := unix.Openat(at, start, folder, 0)
 	if err != nil {
 		return -1, errno(err)
 	}
@@ -102,10 +106,17 @@ func ofProc(fd int) bool {
 
 // status is stat(2).
 func status(path string, st *syscall.Stat_t) syscall.Errno {
-	fd, err := follow(path, unix.O_PATH, 0)
+	fd, err := follow(unix.AT_FDCWD, path, unix.O_PATH, 0)
 	if err != 0 {
 		return err
 	}
 	defer syscall.Close(fd)
 	return errno(syscall.Fstat(fd, st))
+}
+
+// exists looks whether a name leads to a file.
+func exists(at int, name string) syscall.Errno {
+	fd, err := follow(at, name, unix.O_PATH, 0)
+	closeFile(fd)
+	return err
 }

@@ -84,8 +84,8 @@ func TestWalkingFollowsAsTheKernelDoes(t *testing.T) {
 	} {
 		for _, flag := range []int{os.O_RDONLY, unix.O_PATH, os.O_RDONLY | unix.O_NOFOLLOW, os.O_RDONLY | unix.O_DIRECTORY} {
 			var want, have syscall.Stat_t
-			wantErr := statBy(&want, func() (int, syscall.Errno) { return follow(top+"/"+name, flag, 0) })
-			haveErr := statBy(&have, func() (int, syscall.Errno) { return walk(top+"/"+name, flag, 0) })
+			wantErr := statBy(&want, func() (int, syscall.Errno) { return follow(unix.AT_FDCWD, top+"/"+name, flag, 0) })
+			haveErr := statBy(&have, func() (int, syscall.Errno) { return walk(unix.AT_FDCWD, top+"/"+name, flag, 0) })
 			if wantErr != haveErr || want.Ino != have.Ino || want.Dev != have.Dev {
 				if name == "root/proc/self/status" && haveErr == syscall.ELOOP {
 					continue // the walk follows no link of /proc at all
@@ -94,7 +94,7 @@ func TestWalkingFollowsAsTheKernelDoes(t *testing.T) {
 			}
 		}
 	}
-	fd, err := walk(top+"/new", os.O_WRONLY|os.O_CREATE, 0o640)
+	fd, err := walk(unix.AT_FDCWD, top+"/new", os.O_WRONLY|os.O_CREATE, 0o640)
 	if err != 0 {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package runas
 
-// How operations travel over the Unix socket of the process that has root: a frame each way, the
-// length first, with an open file's descriptor beside it (SCM_RIGHTS, unix(7)), so that no
+// How operations travel over the Unix socket of the process that has root: a frame each way for some of one
+// user, the length first, with the open files' descriptors beside it (SCM_RIGHTS, unix(7)), so that no
 // byte of a file is copied. Both ends are of one program version.
 
 import (
@@ -125,6 +125,22 @@ func (w *writer) request(r *request) {
 	}
 }
 
+// requests reads those of one user, as many as a frame may hold.
+func (r *reader) requests(list []request) ([]request, error) {
+	n := r.num()
+	if n < 1 || n > maxTogether {
+		return nil, errFrame
+	}
+	for range n {
+		q, err := r.request()
+		if err != nil || len(list) > 0 && q.user.UID != list[0].user.UID {
+			return nil, errFrame
+		}
+		list = append(list, q)
+	}
+	return list, nil
+}
+
 func (r *reader) request() (q request, err error) {
 	if len(r.b) == 0 {
 		return q, errFrame
@@ -218,15 +234,20 @@ func (r *reader) reply(op opcode) (p reply, err error) {
 type raw struct {
 	fd  int
 	in  []byte
+	oob []byte
 	out writer
 }
 
-// send sends the frame that out holds behind its first four bytes, with a descriptor where file is not -1.
-func (c *raw) send(file int) error {
-	binary.BigEndian.PutUint32(c.out.b, uint32(len(c.out.b)-4))
+// send sends the frame that out holds behind its first four bytes, with descriptors.
+func (c *raw) send(files []int) error {
+	size := len(c.out.b) - 4
+	if size > maxFrame-4 {
+		return fmt.Errorf("%w: %d bytes", errFrame, size)
+	}
+	binary.BigEndian.PutUint32(c.out.b, uint32(size))
 	var oob []byte
-	if file >= 0 {
-		oob = unix.UnixRights(file)
+	if len(files) > 0 {
+		oob = unix.UnixRights(files...)
 	}
 	for rest := c.out.b; len(rest) > 0; {
 		n, err := unix.SendmsgN(c.fd, rest, oob, nil, unix.MSG_NOSIGNAL)
@@ -247,16 +268,17 @@ func (c *raw) begin() *writer {
 	return &c.out
 }
 
-// receive returns the next frame, valid until the next call, and its descriptor or -1.
-func (c *raw) receive() (frame []byte, file int, err error) {
-	file = -1
+// receive returns the next frame, valid until the next call, and its descriptors.
+func (c *raw) receive() (frame []byte, files []int, err error) {
 	have, want := 0, 4
-	if len(c.in) < 512 {
-		c.in = make([]byte, 512)
+	if len(c.in) < 4096 {
+		c.in = make([]byte, 4096)
 	}
-	oob := make([]byte, unix.CmsgSpace(4))
+	if c.oob == nil {
+		c.oob = make([]byte, unix.CmsgSpace(4*maxTogether))
+	}
 	for have < want {
-		n, oobn, _, _, err := unix.Recvmsg(c.fd, c.in[have:], oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, _, _, err := unix.Recvmsg(c.fd, c.in[have:], c.oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
@@ -264,54 +286,63 @@ func (c *raw) receive() (frame []byte, file int, err error) {
 			err = io.EOF
 		}
 		if oobn > 0 {
-			file = descriptor(oob[:oobn], file)
+			files = descriptors(files, c.oob[:oobn])
 		}
 		if err != nil {
-			closeFile(file)
-			return nil, -1, err
+			closeFiles(files)
+			return nil, nil, err
 		}
 		have += n
 		if have >= 4 && want == 4 {
 			want = 4 + int(binary.BigEndian.Uint32(c.in))
 			if want > maxFrame {
-				closeFile(file)
-				return nil, -1, fmt.Errorf("%w: %d bytes", errFrame, want)
+				closeFiles(files)
+				return nil, nil, fmt.Errorf("%w: %d bytes", errFrame, want)
 			}
 			if want > len(c.in) {
 				c.in = append(make([]byte, 0, want), c.in[:have]...)[:want]
 			}
 		}
 	}
-	if have > want {
-		closeFile(file)
-		return nil, -1, errFrame // one at a time
+	if have > want || len(files) > maxTogether {
+		closeFiles(files)
+		return nil, nil, errFrame // one frame at a time
 	}
-	return c.in[4:want], file, nil
+	return c.in[4:want], files, nil
 }
 
-// descriptor takes the one descriptor out of a control message. What is more, or came before, is closed.
-func descriptor(oob []byte, before int) int {
-	closeFile(before)
-	file := -1
+// descriptors adds those of a control message.
+func descriptors(files []int, oob []byte) []int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return -1
+		return files
 	}
 	for i := range messages {
-		list, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue
-		}
-		for _, fd := range list {
-			closeFile(file)
-			file = fd
+		if list, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			files = append(files, list...)
 		}
 	}
-	return file
+	return files
+}
+
+// descriptor takes the one descriptor out of a control message. What is more is closed.
+func descriptor(oob []byte) int {
+	files := descriptors(nil, oob)
+	if len(files) == 0 {
+		return -1
+	}
+	closeFiles(files[1:])
+	return files[0]
 }
 
 func closeFile(fd int) {
 	if fd >= 0 {
 		syscall.Close(fd)
+	}
+}
+
+func closeFiles(files []int) {
+	for _, fd := range files {
+		closeFile(fd)
 	}
 }

@@ -56,6 +56,9 @@ func FuzzReader(f *testing.F) {
 	}
 	f.Add([]byte{byte(opSearch), 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, frame []byte) {
+		if list, err := (&reader{b: frame}).requests(nil); err == nil && (len(list) < 1 || len(list) > maxTogether) {
+			t.Errorf("%d requests in a frame", len(list))
+		}
 		r, err := (&reader{b: frame}).request()
 		if err != nil {
 			return
