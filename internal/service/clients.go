@@ -13,12 +13,9 @@ import (
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/intake/client"
-	"github.com/postilion/postilion/internal/intake/qmqpd"
-	"github.com/postilion/postilion/internal/intake/qmtpd"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/netx/names"
-	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
@@ -26,8 +23,8 @@ import (
 	"github.com/postilion/postilion/internal/submit"
 )
 
-// This file is who clients are to the listeners, and the services that are spoken in netstrings; and
-// the mail that waits for hosts which come and fetch it (ETRN, AutoTURN).
+// This file is who clients are to the listeners, and the mail that waits for hosts which come and
+// fetch it (ETRN, AutoTURN).
 
 // guests makes the checkers of a role's listeners.
 type guests struct {
@@ -84,30 +81,6 @@ func (g *guests) facts(m map[string]any) map[string]any {
 		m["wrong_rules"] = strings.Join(bad, "; ")
 	}
 	return m
-}
-
-// netstringServices are spoken by role smtpd besides those of SMTP.
-var netstringServices = []string{"qmtp", "qmqp"}
-
-// netstrings makes the handlers of QMTP and QMQP.
-func (p *process) netstrings(c *config.Config, part *part, g *guests, lists *dnsbl.Lists, s *submit.Submitter, f *policy.Floors) (map[string]serve.Handler, []*client.Checker, error) {
-	qmtpClients, err := g.checker("qmtp", c.QMTP.ClientOptions, lists)
-	if err != nil {
-		return nil, nil, err
-	}
-	qmqpClients, err := g.checker("qmqp", c.QMQP.ClientOptions, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	qmtp, err := qmtpd.New(c.QMTP.Options, qmtpd.Deps{Submit: s, Events: part.recorder, Clock: p.clock, Busy: f.Busy, Clients: qmtpClients})
-	if err != nil {
-		return nil, nil, err
-	}
-	qmqp, err := qmqpd.New(c.QMQP.Options, qmqpd.Deps{Submit: s, Events: part.recorder, Clock: p.clock, Busy: f.Busy, Clients: qmqpClients})
-	if err != nil {
-		return nil, nil, err
-	}
-	return map[string]serve.Handler{"qmtp": qmtp, "qmqp": qmqp}, []*client.Checker{qmtpClients, qmqpClients}, nil
 }
 
 // fetchers is who may have waiting mail sent by asking (ETRN, RFC 1985) or by connecting (AutoTURN, qmail

@@ -2,9 +2,6 @@ package service
 
 import (
 	"context"
-	"crypto/tls"
-	"maps"
-	"slices"
 
 	"github.com/postilion/postilion/internal/access/pop3d"
 	"github.com/postilion/postilion/internal/access/session"
@@ -24,7 +21,7 @@ var accessServices = map[string]func(*config.Config) *config.POP3{
 }
 
 func (p *process) startAccess(_ context.Context, part *part) error {
-	cert, err := p.startCertificate(part)
+	f, err := p.newFront(part)
 	if err != nil {
 		return err
 	}
@@ -46,50 +43,29 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 		accounts := p.systemAccounts()
 		logins.System = func(name string) (*directory.Account, bool, error) { return accounts.Find(name, "") }
 	}
-	handlers := map[string]*swapHandler{}
-	for name := range accessServices {
-		handlers[name] = new(swapHandler)
-	}
-	guests, err := p.newGuests()
-	if err != nil {
-		return err
-	}
-	book, err := p.newBook(part)
-	if err != nil {
-		return err
-	}
 	part.prepare = func(c *config.Config) (func(), error) {
-		checkers := map[string]*client.Checker{}
+		all := &services{handlers: map[string]serve.Handler{}}
+		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users), Clock: p.clock, Recorder: part.recorder,
+			Record: f.book, TLS: f.tls(c)}
 		for name, group := range accessServices {
-			if checkers[name], err = guests.checker(name, group(c).ClientOptions, nil); err != nil {
+			checker, err := all.checker(f.guests, name, group(c).ClientOptions, nil)
+			if err != nil {
 				return nil, err
 			}
+			all.handlers[name] = &client.Gate{Handler: pop3d.New(group(c).Options, deps), Checker: checker, Role: name, Events: part.recorder}
 		}
-		stls := cert.config(c.TLS)
-		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users), Clock: p.clock, Recorder: part.recorder, Record: book,
-			TLS: func() *tls.Config { return stls }}
-		return func() {
-			for name, group := range accessServices {
-				handlers[name].set(&client.Gate{Handler: pop3d.New(group(c).Options, deps), Checker: checkers[name], Role: name, Events: part.recorder})
-			}
-			guests.use(slices.Collect(maps.Values(checkers)))
-		}, nil
+		return func() { f.use(all) }, nil
 	}
 	if err := prepareNow(part, p.cfg); err != nil {
 		return err
 	}
 	for name, group := range accessServices {
-		var implicit *tls.Config
-		if name == "pop3s" {
-			implicit = cert.config(p.cfg.TLS)
-		}
-		p.listen(part, name, handlers[name], group(p.cfg).Listener.Options, implicit)
+		f.listen(name, group(p.cfg).Listener.Options, name == "pop3s")
 	}
-	connections := connectionFacts(p, accessServices)
 	part.facts = func(ctx context.Context) map[string]any {
-		facts := connections(ctx)
+		facts := f.facts(ctx)
 		facts["holders"] = holders.Holders()
-		return guests.facts(facts)
+		return facts
 	}
 	part.admin[MethodFree] = rpc.Handle(func(_ context.Context, account uint64) ([]session.Holder, error) {
 		return holders.Free(account), nil
@@ -99,16 +75,3 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 
 // MethodFree frees the mailbox of an account's id and answers which sessions held it.
 const MethodFree = "access.free"
-
-// connectionFacts lists the connections of the services that are the keys of a map.
-func connectionFacts[V any](p *process, services map[string]V) func(context.Context) map[string]any {
-	return func(context.Context) map[string]any {
-		kept := []serve.Connection{}
-		for _, c := range p.table.List() {
-			if _, ok := services[c.Listener]; ok {
-				kept = append(kept, c)
-			}
-		}
-		return map[string]any{"connections": kept}
-	}
-}

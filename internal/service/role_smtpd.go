@@ -2,14 +2,16 @@ package service
 
 import (
 	"context"
-	"crypto/tls"
 	"os"
 	"runtime"
-	"time"
 
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/intake/netstrings"
+	"github.com/postilion/postilion/internal/intake/qmqpd"
+	"github.com/postilion/postilion/internal/intake/qmtpd"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/netx"
@@ -19,7 +21,6 @@ import (
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/submit"
-	"github.com/postilion/postilion/internal/trace"
 )
 
 // The services of role smtpd, with where their keys are.
@@ -31,95 +32,97 @@ var smtpServices = map[string]func(*config.Config) *config.SMTP{
 }
 
 func (p *process) startSMTPD(_ context.Context, part *part) error {
-	cert, err := p.startCertificate(part)
+	f, err := p.newFront(part)
 	if err != nil {
 		return err
-	}
-	handlers := map[string]*swapHandler{}
-	for name := range smtpServices {
-		handlers[name] = new(swapHandler)
-	}
-	service := p.authService()
-	guests, err := p.newGuests()
-	if err != nil {
-		return err
-	}
-	book, err := p.newBook(part)
-	if err != nil {
-		return err
-	}
-	for _, name := range netstringServices {
-		handlers[name] = new(swapHandler)
 	}
 	local := &injection{p: p, part: part}
-	part.prepare = func(c *config.Config) (func(), error) {
-		submitter, floors, err := p.newSubmitter(c, part)
-		if err != nil {
-			return nil, err
-		}
-		starttls := cert.config(c.TLS)
-		fetchers, err := p.newFetchers(c, guests)
-		if err != nil {
-			return nil, err
-		}
-		lists, err := guests.lists(c)
-		if err != nil {
-			return nil, err
-		}
-		deps := smtpd.Deps{Submit: submitter, Auth: service, Events: part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.etrn, Record: book,
-			TLS: func() *tls.Config { return starttls }}
-		fresh, checkers, err := p.netstrings(c, part, guests, lists, submitter, floors)
-		if err != nil {
-			return nil, err
-		}
-		for name, group := range smtpServices {
-			mine := deps
-			only := lists
-			if name != "smtp" {
-				only = nil
-			}
-			if mine.Clients, err = guests.checker(name, group(c).ClientOptions, only); err != nil {
-				return nil, err
-			}
-			checkers = append(checkers, mine.Clients)
-			if fresh[name], err = smtpd.New(group(c).Options, mine); err != nil {
-				return nil, err
-			}
-		}
-		if len(fetchers.auto) > 0 {
-			for _, name := range []string{"smtp", "qmtp"} {
-				fresh[name] = turning{fresh[name], fetchers}
-			}
-		}
-		setLocal, err := local.prepare(c, submitter, deps)
-		if err != nil {
-			return nil, err
-		}
-		return func() {
-			p.rates.SetLimit(c.Policy.AccountRate)
-			for name, h := range fresh {
-				handlers[name].set(h)
-			}
-			setLocal()
-			guests.use(checkers)
-		}, nil
-	}
+	part.prepare = func(c *config.Config) (func(), error) { return f.prepareSMTPD(c, local) }
 	if err := prepareNow(part, p.cfg); err != nil {
 		return err
 	}
 	for name, group := range smtpServices {
-		var implicit *tls.Config
-		if name == "submissions" {
-			implicit = cert.config(p.cfg.TLS)
-		}
-		p.listen(part, name, handlers[name], group(p.cfg).Listener.Options, implicit)
+		f.listen(name, group(p.cfg).Listener.Options, name == "submissions")
 	}
-	p.listen(part, "qmtp", handlers["qmtp"], p.cfg.QMTP.Listener.Options, nil)
-	p.listen(part, "qmqp", handlers["qmqp"], p.cfg.QMQP.Listener.Options, nil)
-	p.startACME(part, cert)
-	connections := connectionFacts(p, handlers)
-	part.facts = func(ctx context.Context) map[string]any { return guests.facts(connections(ctx)) }
+	f.listen("qmtp", p.cfg.QMTP.Listener.Options, false)
+	f.listen("qmqp", p.cfg.QMQP.Listener.Options, false)
+	p.startACME(part, f.cert)
+	part.facts = f.facts
 	return nil
+}
+
+// prepareSMTPD makes all by which messages enter, as a configuration wants it. The function it returns
+// puts that in force.
+func (f *front) prepareSMTPD(c *config.Config, local *injection) (func(), error) {
+	p := f.p
+	submitter, floors, err := p.newSubmitter(c, f.part)
+	if err != nil {
+		return nil, err
+	}
+	fetchers, err := p.newFetchers(c, f.guests)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := f.guests.lists(c)
+	if err != nil {
+		return nil, err
+	}
+	all := &services{handlers: map[string]serve.Handler{}}
+	deps := smtpd.Deps{Submit: submitter, Auth: p.authService(), Events: f.part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.etrn,
+		Record: f.book, TLS: f.tls(c)}
+	if err := f.addSMTP(all, c, lists, deps); err != nil {
+		return nil, err
+	}
+	family := netstrings.Deps{Submit: submitter, Events: f.part.recorder, Clock: p.clock, Busy: floors.Busy}
+	if err := f.addNetstrings(all, c, lists, family); err != nil {
+		return nil, err
+	}
+	if len(fetchers.auto) > 0 {
+		for _, name := range []string{"smtp", "qmtp"} {
+			all.handlers[name] = turning{all.handlers[name], fetchers}
+		}
+	}
+	setLocal, err := local.prepare(c, submitter, deps)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		p.rates.SetLimit(c.Policy.AccountRate)
+		f.use(all)
+		setLocal()
+	}, nil
+}
+
+// addSMTP makes the handlers of SMTP and LMTP. The DNS lists are asked about strangers only.
+func (f *front) addSMTP(to *services, c *config.Config, lists *dnsbl.Lists, d smtpd.Deps) (err error) {
+	for name, group := range smtpServices {
+		only := lists
+		if name != "smtp" {
+			only = nil
+		}
+		if d.Clients, err = to.checker(f.guests, name, group(c).ClientOptions, only); err != nil {
+			return err
+		}
+		if to.handlers[name], err = smtpd.New(group(c).Options, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addNetstrings makes the handlers of QMTP and QMQP.
+func (f *front) addNetstrings(to *services, c *config.Config, lists *dnsbl.Lists, d netstrings.Deps) (err error) {
+	if d.Clients, err = to.checker(f.guests, "qmtp", c.QMTP.ClientOptions, lists); err != nil {
+		return err
+	}
+	if to.handlers["qmtp"], err = qmtpd.New(c.QMTP.Options, d); err != nil {
+		return err
+	}
+	if d.Clients, err = to.checker(f.guests, "qmqp", c.QMQP.ClientOptions, nil); err != nil {
+		return err
+	}
+	to.handlers["qmqp"], err = qmqpd.New(c.QMQP.Options, d)
+	return err
 }
 
 // newSubmitter makes the path by which messages enter.
@@ -157,41 +160,6 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask, Exists: known.Ask,
 		Filters: p.filters, Rate: p.rates.Take, Archive: archives,
 	}), floors, nil
-}
-
-// listen serves the process's listeners of a name.
-func (p *process) listen(part *part, name string, h serve.Handler, o serve.Options, implicit *tls.Config) {
-	p.handed[name] = newHanded()
-	list := append(p.sockets.named(name), listener{socket{Name: name}, p.handed[name]})
-	if part.blocks == nil {
-		part.blocks = newBlocks(p.blockList(), p.clock.Now)
-		part.run = append(part.run, part.blocks.watch)
-	}
-	for _, l := range list {
-		server := &serve.Server{Name: name, Handler: h, Options: o, TLS: implicit, Table: p.table, IDs: p.ids, Clock: p.clock,
-			Log: p.logger(), Admit: part.blocks.admit, Refused: func(c *serve.Conn, why string) {
-				part.recorder.Record(trace.Event{Time: p.clock.Now(), Kind: trace.Refused, Role: name, Session: c.ID,
-					Client: c.Client.Addr().String(), Text: why})
-			}}
-		part.run = append(part.run, func(ctx context.Context) error {
-			part.blocks.wait(ctx)
-			return server.Serve(ctx, l)
-		})
-	}
-}
-
-// startCertificate opens the certificate and keeps it fresh.
-func (p *process) startCertificate(part *part) (*certificate, error) {
-	c, err := openCertificate(p.cfg.InData(p.cfg.TLS.Cert), p.cfg.InData(p.cfg.TLS.Key), p.logger())
-	if err != nil {
-		return nil, err
-	}
-	every := p.cfg.TLS.Check
-	if every <= 0 {
-		every = 10 * time.Second
-	}
-	part.run = append(part.run, func(ctx context.Context) error { c.watch(ctx, every); return nil })
-	return c, nil
 }
 
 func (p *process) startACME(part *part, c *certificate) {
