@@ -180,6 +180,9 @@ func (a *app) printQueue(w io.Writer, list []dispatch.Info, more bool) {
 			}
 			rows = append(rows, []string{"", "", "", "", r.To, what})
 		}
+		if m.More > 0 {
+			rows = append(rows, []string{"", "", "", "", fmt.Sprintf("and %d more", m.More), ""})
+		}
 	}
 	a.table(w, []string{"ID", "AGE", "SIZE", "FROM", "TO", "STATE"}, rows)
 	if more {
@@ -230,6 +233,9 @@ func (a *app) printMessage(w io.Writer, m dispatch.Info) {
 		rows = append(rows, []string{strconv.Itoa(r.N), r.To, r.State, strconv.Itoa(r.Attempts), next, r.Host, r.Error})
 	}
 	a.table(w, []string{"N", "TO", "STATE", "ATTEMPTS", "NEXT", "HOST", "LAST ERROR"}, rows)
+	if m.More > 0 {
+		fmt.Fprintf(w, "and %d more recipients\n", m.More)
+	}
 }
 
 // queueVerb does a verb to messages, after saying how many there are.

@@ -50,6 +50,7 @@ type Info struct {
 	Held       bool        `json:"held,omitempty"`
 	QueueOnly  bool        `json:"queue_only,omitempty"` // it is due, and waits for the load to fall
 	Recipients []Recipient `json:"recipients"`
+	More       int         `json:"more,omitempty"` // recipients that were left out: there are too many to tell
 }
 
 // Recipient is one recipient as operators see it.

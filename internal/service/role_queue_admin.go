@@ -2,8 +2,10 @@ package service
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/dispatch"
@@ -95,7 +97,10 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			reply.List, reply.Next, err = d.List(ctx, r.Filter, min(max(r.Limit, 1), maxListed), r.Cursor)
 			return fitFrame(reply), err
 		}),
-		methodShow: rpc.Handle(d.Show),
+		methodShow: rpc.Handle(func(ctx context.Context, message id.ID) (dispatch.Info, error) {
+			m, err := d.Show(ctx, message)
+			return fitInfo(m), err
+		}),
 		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (int, error) {
 			awaitLoaded(ctx, d)
 			return d.Act(ctx, r.Filter, r.Action)
@@ -137,20 +142,56 @@ func awaitLoaded(ctx context.Context, d *dispatch.Dispatcher) {
 
 // fitFrame cuts a list that would not fit into one reply; Next goes on after it.
 func fitFrame(r listReply) listReply {
-	const bytesEach, recipientBytes = 600, 400
-	budget := rpc.MaxFrame
-	for i, m := range r.List {
-		budget -= bytesEach
-		for _, to := range m.Recipients {
-			budget -= recipientBytes + len(to.To) + len(to.Error)
-		}
-		if budget < 0 && i > 0 {
+	budget := replyRoom
+	for i := range r.List {
+		m := fitInfo(r.List[i])
+		if budget -= jsonSize(m); budget < 0 && i > 0 {
 			r.Next = r.List[i-1].ID.String()
 			r.List = r.List[:i]
 			break
 		}
+		r.List[i] = m
 	}
 	return r
+}
+
+const (
+	replyRoom   = rpc.MaxFrame - 1<<10 // bytes of JSON
+	maxTextTold = 2000                 // bytes of an address or an error
+)
+
+// fitInfo cuts what would not fit into one reply alone: recipients above some hundreds, and texts that
+// nobody reads to their end.
+func fitInfo(m dispatch.Info) dispatch.Info {
+	cut := func(s *string) {
+		if len(*s) > maxTextTold {
+			*s = strings.ToValidUTF8((*s)[:maxTextTold], "") + "..."
+		}
+	}
+	list := m.Recipients
+	m.Recipients = []dispatch.Recipient{}
+	cut(&m.From)
+	budget := replyRoom - jsonSize(m)
+	for i := range list {
+		r := list[i]
+		cut(&r.To)
+		cut(&r.Error)
+		cut(&r.Destination)
+		if budget -= jsonSize(r); budget < 0 {
+			m.More = len(list) - i
+			break
+		}
+		m.Recipients = append(m.Recipients, r)
+	}
+	return m
+}
+
+func jsonSize(v any) int {
+	p, err := json.Marshal(v)
+	if err != nil {
+		return 0 // what is sent fails then, and says so
+	}
+	return len(p) + 1 // a comma
 }
 
 func sendMessageBody(ctx context.Context, store queue.Store, message id.ID, c *rpc.Conn) error {

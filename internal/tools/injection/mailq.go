@@ -33,6 +33,7 @@ type Waiting struct {
 		Dest     string `json:"destination"`
 		Delayed  bool   `json:"delayed"`
 	} `json:"recipients"`
+	More int `json:"more"` // recipients that are not told
 }
 
 // Queue asks the server for the queue and calls visit for each message, oldest first. The answer tells
@@ -241,6 +242,9 @@ func (m *mailer) entry(b *strings.Builder, w *Waiting) {
 		}
 		fmt.Fprintf(b, "\t\t\t\t\t %s\n", clip(r.To, 38))
 	}
+	if w.More > 0 {
+		fmt.Fprintf(b, "\t\t\t\t\t (and %d more)\n", w.More)
+	}
 }
 
 // clip makes a text fit for one line of at most most bytes.
@@ -278,6 +282,9 @@ func Qread(ctx context.Context, e *tool.Env) int {
 				channel = "local"
 			}
 			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, channel, listed(r.To))
+		}
+		if w.More > 0 {
+			b = fmt.Appendf(b, "\t\t(and %d more)\n", w.More)
 		}
 		out.Write(b)
 	})
