@@ -25,8 +25,9 @@ var (
 	DotQmailFileNotList = &Error{Temporary, 451, "4.7.0", "dot-qmail-file-with-x", nil, "", nil}
 	DotQmailProgNotList = &Error{Temporary, 451, "4.7.0", "dot-qmail-program-with-x", nil, "", nil}
 	DotQmailNUL         = &Error{Temporary, 451, "4.2.1", "dot-qmail-nul", nil, "", nil}
-	DotQmailBadForward  = &Error{Temporary, 451, "4.2.1", "dot-qmail-bad-forward", nil, "", nil} // file and line
-	DotQmailTooBig      = &Error{Temporary, 451, "4.3.0", "dot-qmail-too-big", nil, "", nil}     // file, most bytes
+	DotQmailLongForward = &Error{Temporary, 451, "4.2.1", "dot-qmail-long-forward", nil, "", nil} // file and line, most bytes
+	DotQmailBadForward  = &Error{Temporary, 451, "4.2.1", "dot-qmail-bad-forward", nil, "", nil}  // file and line
+	DotQmailTooBig      = &Error{Temporary, 451, "4.3.0", "dot-qmail-too-big", nil, "", nil}      // file, most bytes
 )
 
 // What instructions came to. ProgramDeferred and ProgramRefused take what the program said,
@@ -76,6 +77,7 @@ var localTexts = map[ID][3]string{
 	DotQmailFileNotList.Reason: {"Uh-oh: .qmail has file delivery but has x bit set.", ".qmail에 파일 배달이 있으나 x 비트가 설정되어 있습니다.", ".qmail にファイル配送がありますが x ビットが立っています。"},
 	DotQmailProgNotList.Reason: {"Uh-oh: .qmail has prog delivery but has x bit set.", ".qmail에 프로그램 배달이 있으나 x 비트가 설정되어 있습니다.", ".qmail にプログラム配送がありますが x ビットが立っています。"},
 	DotQmailNUL.Reason:         {"Uh-oh: .qmail file has a NUL byte, it is no text file.", ".qmail 파일에 NUL 바이트가 있습니다: 텍스트 파일이 아닙니다.", ".qmail に NUL バイトがあります。テキストファイルではありません。"},
+	DotQmailLongForward.Reason: {"Uh-oh: %[1]s forwards to an address of more than %[2]s bytes.", "%[1]s의 전달 주소가 %[2]s바이트보다 깁니다.", "%[1]s の転送先アドレスが %[2]s バイトより長いです。"},
 	DotQmailBadForward.Reason:  {"Uh-oh: %[1]s forwards to an address with a control character.", "%[1]s의 전달 주소에 제어 문자가 있습니다.", "%[1]s の転送先アドレスに制御文字があります。"},
 	DotQmailTooBig.Reason:      {"The file %[1]s is too big: more than %[2]s bytes.", "%[1]s 파일이 너무 큽니다: %[2]s바이트를 넘습니다.", "%[1]s が大きすぎます: %[2]s バイトを超えています。"},
 

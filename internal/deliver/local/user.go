@@ -29,6 +29,9 @@ import (
 // that goes round under ever other addresses (qmail reference A.3).
 const maxHops = 100
 
+// maxForward is the longest address that is sent on to, in bytes (qmail reference 5.1).
+const maxForward = 1002
+
 // users is what deliveries for system users work with.
 type users struct {
 	opts    Options
@@ -148,6 +151,9 @@ func (d *delivery) do(ctx context.Context, i *Instruction) (stop bool, err *reas
 	d.forwards++
 	if strings.ContainsFunc(i.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return false, reason.DotQmailBadForward.With(i.Where())
+	}
+	if len(i.Text) > maxForward {
+		return false, reason.DotQmailLongForward.With(i.Where(), strconv.Itoa(maxForward))
 	}
 	if i.Text != "" { // an empty address is nobody's, as in qmail
 		d.to = append(d.to, mail.ParseAddress(i.Text))

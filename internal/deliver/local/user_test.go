@@ -253,6 +253,8 @@ func TestInstructionsEndAsQmailLocalSays(t *testing.T) {
 		{name: "an mbox that is a folder", files: map[string]string{".qmail": "./Mail\n", "Mail/": ""}, report: "ZUnable to open ./Mail: is a directory. (#4.2.1)\n"},
 		{name: "a forward with a line end of another system", files: map[string]string{".qmail": "&a@b.test\r\n"},
 			report: "ZUh-oh: .qmail:1 forwards to an address with a control character. (#4.2.1)\n"},
+		{name: "a forward that no queue takes", files: map[string]string{".qmail": "#\n\n&" + strings.Repeat("a", 2000) + "@b.test\n"},
+			report: "ZUh-oh: .qmail:3 forwards to an address of more than 1002 bytes. (#4.2.1)\n"},
 		{name: "a leading blank makes a forward", files: map[string]string{".qmail": " ./Maildir/\n"}, report: "Kdid 0+1+0\n", forward: "sender@a.test >  ./Maildir/"},
 		{name: "vector 32: -owner", files: map[string]string{".qmail-list": "&a@b.test\n", ".qmail-list-owner": "&joe\n"}, ext: "list",
 			report: "Kdid 0+1+0\n", forward: "joe-list-owner@mx.test > a@b.test"},
