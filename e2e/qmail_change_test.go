@@ -120,3 +120,18 @@ func TestClientRulesOfAQmailHostCount(t *testing.T) {
 		return ""
 	})
 }
+
+// qmail-send's ALRM (qmail reference 7.7): svc -a on the service has all that waits tried now.
+func TestALRMTriesWhatWaits(t *testing.T) {
+	t.Parallel()
+	h := newQmailHost(t, true, map[string]string{"home/joe/.qmail-later": "|echo >> tries; exit 111\n"}, nil)
+	h.serve()
+	tries := func() int {
+		b, _ := os.ReadFile(filepath.Join(h.root, "home/joe/tries"))
+		return len(b)
+	}
+	check(t, h.send("you@far.example", "joe-later@example.test", letter("later")))
+	until(t, "the first try", func() bool { return tries() == 1 })
+	check(t, h.cmd.Process.Signal(syscall.SIGALRM))
+	until(t, "another try", func() bool { return tries() == 2 })
+}

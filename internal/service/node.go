@@ -283,14 +283,24 @@ func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 	return &done
 }
 
+// watchSignals takes qmail-send's signals (qmail reference 7.7): HUP reads the configuration again,
+// ALRM tries all that waits now.
 func (n *Node) watchSignals(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
+	hup, alarm := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	signal.Notify(alarm, syscall.SIGALRM)
 	defer signal.Stop(hup)
+	defer signal.Stop(alarm)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-alarm:
+			if due, err := askRole[none, int](ctx, n.cfg.Data, Queue, methodFlush, none{}); err != nil {
+				n.log.Error("what waits could not be tried now", "error", err)
+			} else {
+				n.log.Info("ALRM: what waits is tried now", "due", due)
+			}
 		case <-hup:
 			if _, err := n.reload(ctx); err != nil {
 				n.log.Error("the configuration was not reloaded; the old one stays in force", "error", err)

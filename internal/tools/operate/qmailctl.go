@@ -49,7 +49,7 @@ func qmailctl(ctx context.Context, e *tool.Env) int {
 	case "start":
 		return c.start(ctx)
 	case "stop":
-		return c.simple(ctx, "Stopping mail service...", control.MethodStop)
+		return c.stop(ctx)
 	case "restart":
 		return c.restart(ctx)
 	case "doqueue", "alrm", "flush":
@@ -87,6 +87,39 @@ func (c *ctl) simple(ctx context.Context, what, method string) int {
 		return unreachable(c.e, err)
 	}
 	return tool.OK
+}
+
+// stop stops the server, and says so when a supervise above it will start it again at once.
+func (c *ctl) stop(ctx context.Context) int {
+	s, err := ask[none, control.Status](ctx, c.e, control.Supervisor, control.MethodStatus, none{})
+	if err != nil {
+		return unreachable(c.e, err)
+	}
+	folder := supervisedIn(s.PID)
+	code := c.simple(ctx, "Stopping mail service...", control.MethodStop)
+	if code == tool.OK && folder != "" {
+		c.say("supervise starts it again at once; `svc -d " + tool.Printable(folder) + "` stops it, `svc -u` there starts it\n")
+	}
+	return code
+}
+
+// supervisedIn returns the folder where supervise runs the process, empty when it does not.
+func supervisedIn(pid int) string {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
+	parent, _, _ := strings.Cut(rest, "\n")
+	name, err := os.ReadFile("/proc/" + parent + "/comm")
+	if err != nil || strings.TrimSpace(string(name)) != "supervise" {
+		return ""
+	}
+	folder, err := os.Readlink("/proc/" + parent + "/cwd")
+	if err != nil {
+		return ""
+	}
+	return folder
 }
 
 // restart starts the server anew: everything of it, as an empty role's name asks.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"log/syslog"
+	"os"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 type Options struct {
 	To       string `toml:"to" default:"stderr" doc:"where the log goes: stderr, file or syslog" example:"file"`
 	File     string `toml:"file" default:"log/postilion.log" doc:"the file, below the data folder unless absolute; each role adds its name when roles run apart" example:"/var/log/postilion.log"`
-	Format   string `toml:"format" default:"text" doc:"text, json, or qmail for the line types of qmail-send with TAI64N stamps" example:"qmail"`
+	Format   string `toml:"format" default:"text" doc:"text, json, or qmail for the line types of qmail-send, with TAI64N stamps but where syslog, or a program such as multilog that reads them from a pipe, stamps them itself" example:"qmail"`
 	Level    string `toml:"level" default:"info" doc:"the least level that is logged: debug, info, warn or error" example:"debug"`
 	MaxBytes int64  `toml:"max_bytes" default:"16MiB" unit:"bytes" doc:"size at which the file is rotated" example:"100MiB"`
 	Keep     int    `toml:"keep" default:"10" unit:"files" doc:"rotated files that are kept" example:"30"`
@@ -95,19 +96,31 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 		l.closers = append(l.closers, s)
 		w = s
 	}
+	bare := o.To == "syslog" || (o.To == "" || o.To == "stderr") && isPipe(stderr)
 	lines := newAsync(w, o.To == "syslog")
 	l.closers = append([]io.Closer{lines}, l.closers...)
 	w = lines
 	level, _ := o.level() // validated
-	l.Logger = slog.New(handler(o, w, level)).With("role", role)
+	l.Logger = slog.New(handler(o, w, level, bare)).With("role", role)
 	l.Events = &Events{log: l.Logger}
 	if o.Format == "qmail" {
-		l.Events.lines = newQmailLines(stamped{w, o.To == "syslog"})
+		l.Events.lines = newQmailLines(stamped{w, bare})
 	}
 	return l, nil
 }
 
-func handler(o Options, w io.Writer, level slog.Level) slog.Handler {
+// isPipe reports whether a program reads the log: multilog, which stamps the lines itself as it does
+// qmail-send's, or systemd's journal.
+func isPipe(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
+}
+
+func handler(o Options, w io.Writer, level slog.Level, bare bool) slog.Handler {
 	h := &slog.HandlerOptions{Level: level}
 	switch o.Format {
 	case "json":
@@ -119,13 +132,13 @@ func handler(o Options, w io.Writer, level slog.Level) slog.Handler {
 			}
 			return a
 		}
-		return slog.NewTextHandler(stamped{w, o.To == "syslog"}, h)
+		return slog.NewTextHandler(stamped{w, bare}, h)
 	}
 	return slog.NewTextHandler(w, h)
 }
 
 // stamped writes each line with a TAI64N stamp in front, as multilog and tai64n do; syslog
-// has stamps of its own.
+// and what reads a pipe have stamps of their own.
 type stamped struct {
 	w     io.Writer
 	plain bool

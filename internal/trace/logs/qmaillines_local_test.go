@@ -2,6 +2,8 @@ package logs
 
 import (
 	"bytes"
+	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -36,5 +38,26 @@ func TestQmailLinesHaveTheRemoteReportInLines(t *testing.T) {
 		if !strings.Contains(b.String(), "\ndelivery 1: "+want+"\n") {
 			t.Errorf("%s: %q", text, b.String())
 		}
+	}
+}
+
+// multilog t stamps each line, so one that it reads must have none, as qmail-send's have none.
+func TestQmailLinesHaveNoStampForAProgramThatReadsThem(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	l, err := Open(Options{Format: "qmail"}, "queue", "", w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Events.Record(trace.Event{Kind: trace.Finished, Message: id.Source{}.New()})
+	l.Logger.Info("ready")
+	l.Close()
+	w.Close()
+	if got, err := io.ReadAll(r); err != nil || !strings.HasPrefix(string(got), "end msg ") || !strings.Contains(string(got), "\nlevel=INFO msg=ready ") {
+		t.Errorf("%q, %v", got, err)
 	}
 }
