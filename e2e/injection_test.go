@@ -133,6 +133,23 @@ func TestASenderWatchesTheWholeJourney(t *testing.T) {
 	})
 }
 
+// mail -v shows the same, as mail hands its -v on to sendmail.
+func TestASenderWatchesByMail(t *testing.T) {
+	t.Parallel()
+	original(t, "s-nail", "s-nail")
+	s := newServer(t, setup{single: true})
+	dir := links(t)
+	out, code := s.local(dir, "body\n", 0, "s-nail", "-:/", "-v", "-Snosave", "-Ssendwait", "-Smta=file://"+dir+"/sendmail", "-Smta-argv0=sendmail", "-s", "watched", s.account)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	for _, want := range []string{"queued as ", s.account + "... routed: ", s.account + "... Sent ("} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
 func TestWithoutAServerProgramsSaySoAndTakeNothing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{single: true})
