@@ -66,7 +66,14 @@ func (a *app) switchCommand() *cobra.Command {
 			case j.State == takeover.Never:
 				return a.done("nothing was switched over from %s", a.data)
 			}
-			return a.done("%d steps are undone: the old system is as it was", len(j.Plan.Steps))
+			if err := a.done("%d steps are undone: the old system is as it was", len(j.Plan.Steps)); err != nil || a.json {
+				return err
+			}
+			if _, err := os.Stat(filepath.Join(a.data, "queue")); err == nil { // it has served
+				fmt.Fprintln(a.out, "note: messages that wait in this server's queue stay there: see `postilion queue list`")
+				fmt.Fprintln(a.out, "note: messages that `postilion migrate queue` took are still in the old queue too, and go out from there again")
+			}
+			return nil
 		},
 	})
 	status := &cobra.Command{
