@@ -183,10 +183,11 @@ func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) 
 	}
 	fmt.Fprintf(w, "\nSend a first message:\n"+
 		"  printf 'From: <you@example.org>\\r\\nTo: <%[1]s>\\r\\nSubject: Hello\\r\\n\\r\\nIt works.\\r\\n' |\n"+
-		"    curl -sS smtp://%[2]s/me --mail-from you@example.org --mail-rcpt %[1]s -T -\n"+
-		"Read it:\n"+
-		"  curl -sS -u '%[1]s:%[4]s' pop3://%[3]s/1\n"+
-		"\nCtrl-C stops the server; `postilion serve --data %[5]s` starts it again.\n",
-		escape(q.Account), addrs["smtp"], addrs["pop3"], password, escape(q.Data))
+		"    curl -sS smtp://%[2]s/me --mail-from you@example.org --mail-rcpt %[1]s -T -\n",
+		escape(q.Account), addrs["smtp"])
+	if addr := addrs["pop3"]; addr != "" {
+		fmt.Fprintf(w, "Read it:\n  curl -sS -u '%s:%s' pop3://%s/1\n", escape(q.Account), password, addr)
+	}
+	fmt.Fprintf(w, "\nCtrl-C stops the server; `postilion serve --data %s` starts it again.\n", escape(q.Data))
 	fmt.Fprintf(w, "Started in %d ms.\n", time.Since(q.Began).Milliseconds())
 }
