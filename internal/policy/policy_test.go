@@ -66,7 +66,7 @@ func TestListsAreOfAddressesAndHosts(t *testing.T) {
 	t.Parallel()
 	p := compile(t, Options{BadSenders: []string{"Joe@Bad.example", "@spam.example", "@exämple.test"}, BadRecipients: []string{"former@example.test"}})
 	for from, want := range map[string]reason.ID{
-		"joe@bad.example": "sender-refused", "JOE@BAD.EXAMPLE": "sender-refused", "ann@bad.example": "", "x@spam.example": "sender-refused", "x@sub.spam.example": "",
+		"joe@bad.example": "sender-refused", "JOE@BAD.EXAMPLE": "sender-refused", "ann@bad.example": "", "x@spam.example": "sender-refused", "x@y@spam.example": "sender-refused", "x@sub.spam.example": "", "spam.example": "",
 		"x@xn--exmple-cua.test": "sender-refused", "": "", "postmaster": "",
 	} {
 		if got := id(p.Sender(Client{}, mail.ParseAddress(from))); got != want {

@@ -172,20 +172,10 @@ func (r *Resolver) elsewhere(ctx context.Context, rt Route, domain string) (Rout
 
 // unwind applies percenthack and returns the entries that did.
 func (s *system) unwind(a mail.Address) (mail.Address, []control.Match, error) {
-	if !s.percent.any() || strings.IndexByte(a.Local, '%') < 0 {
-		return a, nil, nil
-	}
 	// The lists are one: an address may unwind through both.
-	var by []control.Match
-	for {
-		m, ok, err := s.percent.find(func(t *control.Table) (control.Match, bool) { return t.Lookup(a.Domain) })
-		i := strings.LastIndexByte(a.Local, '%')
-		if err != nil || !ok || i < 0 {
-			return a, by, err
-		}
-		a = mail.Address{Local: a.Local[:i], Domain: a.Local[i+1:]}
-		by = append(by, m)
-	}
+	return control.Unwind(a, func(domain string) (control.Match, bool, error) {
+		return s.percent.find(func(t *control.Table) (control.Match, bool) { return t.Lookup(domain) })
+	})
 }
 
 // isLocal reports whether a domain, in key form or as written, is of locals, and what says so.

@@ -74,11 +74,7 @@ type Server struct {
 	Refused func(c *Conn, why string)
 
 	here atomic.Int64 // connections of this server
-	all  atomic.Int64 // connections since start
 }
-
-// Connections returns how many connections there are now and have been since start.
-func (s *Server) Connections() (now, sinceStart int64) { return s.here.Load(), s.all.Load() }
 
 // Serve accepts connections on l until ctx ends, then closes l, waits up to
 // Options.StopTimeout for the sessions, closes the rest and returns nil. Trouble with
@@ -115,7 +111,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		delay = 0
-		s.all.Add(1)
 		s.begin(ctx, nc, &sessions)
 	}
 }

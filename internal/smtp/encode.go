@@ -18,7 +18,6 @@ type Encoder struct {
 	buf  *[]byte
 	mid  bool // within a line
 	cr   bool // the last byte was a CR, not yet written
-	n    int64
 	err  error
 }
 
@@ -95,7 +94,6 @@ func (e *Encoder) piece(p []byte) int {
 func (e *Encoder) flush() {
 	if e.err == nil && len(*e.buf) > 0 {
 		_, e.err = e.w.Write(*e.buf)
-		e.n += int64(len(*e.buf))
 	}
 	*e.buf = (*e.buf)[:0]
 }
@@ -122,6 +120,3 @@ func (e *Encoder) Close() error {
 	e.buf = nil
 	return e.err
 }
-
-// Written returns the number of bytes handed to the underlying writer.
-func (e *Encoder) Written() int64 { return e.n }

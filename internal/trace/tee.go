@@ -9,9 +9,3 @@ func (t Tee) Record(e Event) {
 		r.Record(e)
 	}
 }
-
-// Func is a function as a Recorder.
-type Func func(Event)
-
-// Record calls f.
-func (f Func) Record(e Event) { f(e) }

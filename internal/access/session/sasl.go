@@ -12,10 +12,6 @@ import (
 	"github.com/postilion/postilion/internal/reason"
 )
 
-// MaxResponse bounds a decoded SASL response in bytes (RFC 4954 4 allows 12288
-// characters of base64).
-const MaxResponse = 9216
-
 // ErrSASL is a response that is not what the mechanism says. It counts as no try of a password.
 var ErrSASL = errors.New("malformed response")
 

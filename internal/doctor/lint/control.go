@@ -22,7 +22,7 @@ type lists struct {
 	locals    *control.Table
 	virtual   control.Virtualdomains
 	rcpthosts control.Rcpthosts
-	percent   control.Percenthack
+	percent   *control.Table
 }
 
 // control reads each control file and tells what in it is no good by itself.
@@ -105,7 +105,7 @@ func (l *linter) hosts(context.Context) {
 	virtual, _ := l.read(l.at("control/virtualdomains"))
 	ls.virtual = control.Virtualdomains{Table: control.NewMap(l.at("control/virtualdomains"), virtual)}
 	percent, _ := l.read(l.at("control/percenthack"))
-	ls.percent = control.Percenthack{Table: control.NewSet(l.at("control/percenthack"), percent)}
+	ls.percent = control.NewSet(l.at("control/percenthack"), percent)
 	l.readRcpthosts()
 	if ls.rcpthosts.Hosts == nil {
 		l.wrong(qmail.Place{File: l.at("control/rcpthosts")}, "open-relay", "it is missing", "anybody may send mail through this host to anywhere: an open relay, soon on every block list", "write the domains that this host takes mail for into it, one a line")

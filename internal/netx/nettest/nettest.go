@@ -95,13 +95,7 @@ func listen(t testing.TB) (net.PacketConn, net.Listener) {
 	return nil, nil
 }
 
-// Set replaces the records of a name; without lines the name is removed.
-func (d *DNS) Set(name string, lines ...string) {
-	if err := d.set(name, lines); err != nil {
-		panic(err) // a mistake of the test
-	}
-}
-
+// set replaces the records of a name.
 func (d *DNS) set(name string, lines []string) error {
 	var records []record
 	for _, l := range lines {

@@ -61,32 +61,19 @@ func (r Rcpthosts) Allows(domain string) (Match, bool, error) {
 	return Match{}, false, nil
 }
 
-// Badmailfrom is whose mail is refused (qmail reference 2.8).
-type Badmailfrom struct{ *Table }
-
-// Find returns the entry that refuses a sender: the whole address, or "@" and its domain.
-func (b Badmailfrom) Find(from mail.Address) (Match, bool) {
-	if m, ok := b.Lookup(from.String()); ok {
-		return m, true
-	}
-	if from.Domain == "" {
-		return Match{}, false
-	}
-	return b.Lookup("@" + from.Domain)
-}
-
-// Percenthack is the domains for which a%b@domain means a@b (qmail reference 2.5).
-type Percenthack struct{ *Table }
-
-// Unwind drops a listed domain and turns the last "%" of the local part into "@", as often
-// as that finds another listed domain. It returns the lines that did.
-func (p Percenthack) Unwind(a mail.Address) (mail.Address, []Match) {
+// Unwind is percenthack (qmail reference 2.5): a%b@domain means a@b where domain is listed. It drops
+// a listed domain and turns the last "%" of the local part into "@", as often as that finds
+// another one. It returns the lines that did, and the error of listed, which ends it.
+func Unwind(a mail.Address, listed func(domain string) (Match, bool, error)) (mail.Address, []Match, error) {
 	var by []Match
 	for {
-		m, ok := p.Lookup(a.Domain)
 		i := strings.LastIndexByte(a.Local, '%')
-		if !ok || i < 0 {
-			return a, by
+		if i < 0 {
+			return a, by, nil
+		}
+		m, ok, err := listed(a.Domain)
+		if err != nil || !ok {
+			return a, by, err
 		}
 		a = mail.Address{Local: a.Local[:i], Domain: a.Local[i+1:]}
 		by = append(by, m)

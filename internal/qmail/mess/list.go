@@ -198,16 +198,6 @@ func hostTokens(host string) []Token {
 	return t
 }
 
-// AddressTokens are an envelope's address as tokens: the box is quoted where it has to be.
-func AddressTokens(address string) []Token {
-	box, host, at := cutAt(address)
-	t := boxTokens(box)
-	if at {
-		t = append(append(t, Token{Kind: At}), hostTokens(host)...)
-	}
-	return t
-}
-
 func cutAt(address string) (box, host string, at bool) {
 	for i := len(address) - 1; i >= 0; i-- {
 		if address[i] == '@' {
