@@ -55,6 +55,7 @@ type Recipient struct {
 // BodyType is the BODY parameter of MAIL.
 type BodyType uint8
 
+// The values of BODY.
 const (
 	Body7Bit   BodyType = iota
 	Body8Bit            // 8BITMIME, RFC 6152
@@ -64,6 +65,7 @@ const (
 // Ret is the RET parameter of MAIL: how much of a message its bounce returns.
 type Ret uint8
 
+// The values of RET (RFC 3461 4.3).
 const (
 	RetDefault Ret = iota // by size
 	RetFull
@@ -74,6 +76,7 @@ const (
 // failures and, where configured, delays are told.
 type Notify uint8
 
+// The values of NOTIFY, which may stand together but for NotifyNever.
 const (
 	NotifyNever Notify = 1 << iota
 	NotifySuccess

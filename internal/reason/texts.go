@@ -9,6 +9,7 @@ import (
 // Language is a language that texts exist in.
 type Language uint8
 
+// The languages.
 const (
 	English Language = iota
 	Korean

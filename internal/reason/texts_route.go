@@ -4,6 +4,7 @@ package reason
 // users/assign, sendmail's tables, aliases. What is wrong with a file, and where, is the private
 // cause: it is told to the operator and not to whoever writes.
 
+// What such files come to.
 var (
 	RouteFileBroken   = &Error{Temporary, 451, "4.3.5", "route-file-broken", nil, "", nil}
 	RefusedByTable    = &Error{Permanent, 550, "5.2.1", "refused-by-table", nil, "", nil}     // what the table says

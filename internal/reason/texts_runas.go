@@ -2,6 +2,7 @@ package reason
 
 // This file is the reasons of the part that becomes users of the system.
 
+// Why that part does nothing for a user.
 var (
 	RunasUnavailable = &Error{Temporary, 451, "4.3.0", "runas-unavailable", nil, "", nil}
 	RunasBusy        = &Error{Temporary, 451, "4.3.2", "runas-busy", nil, "", nil}          // user

@@ -11,6 +11,7 @@ import (
 // Verb is a command's verb.
 type Verb uint8
 
+// The verbs that are known. Unknown is any other word.
 const (
 	Unknown Verb = iota
 	HELO

@@ -15,6 +15,7 @@ import (
 // State is how far a switch is.
 type State string
 
+// The states of a switch, as its journal keeps them.
 const (
 	Never     State = ""           // nothing was switched
 	GoingOver State = "going over" // begun; Over carries on, Back undoes

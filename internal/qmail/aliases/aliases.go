@@ -13,6 +13,7 @@ import (
 // Kind is what a target is.
 type Kind uint8
 
+// The kinds of targets: aliases(5), dot-forward(1), fastforward(1).
 const (
 	Address Kind = iota
 	Exact        // \name: that user's own mailbox, no further aliasing

@@ -3,11 +3,12 @@ package control
 // Kind is how a control file is read.
 type Kind uint8
 
+// The kinds of control files (qmail reference 2.1).
 const (
-	KindLine Kind = iota
-	KindInt
-	KindList
-	KindMap
+	KindLine Kind = iota // the first line counts
+	KindInt              // the first line is a number
+	KindList             // each line is an entry
+	KindMap              // each line is KEY:VALUE
 )
 
 // String returns "line", "integer", "list" or "map".

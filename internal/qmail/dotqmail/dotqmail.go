@@ -13,11 +13,12 @@ import (
 // Kind is what an instruction does.
 type Kind uint8
 
+// The kinds of instructions: dot-qmail(5).
 const (
-	Maildir Kind = iota
-	Mbox
-	Program
-	Forward
+	Maildir Kind = iota // ./path/ or /path/
+	Mbox                // ./path or /path
+	Program             // |command
+	Forward             // &address, or an address
 )
 
 // String returns the word that qmail-local -n prints.
@@ -162,11 +163,12 @@ func doubtful(text string) string {
 // Verdict is what a program's exit status means (qmail reference 9.5).
 type Verdict uint8
 
+// The verdicts on a program.
 const (
-	Success  Verdict = iota
-	Stop             // 99: success, and the instructions behind are not carried out
-	Bounce           // a permanent failure
-	TryAgain         // a temporary failure
+	Success  Verdict = iota // 0
+	Stop                    // 99: success, and the instructions behind are not carried out
+	Bounce                  // a permanent failure
+	TryAgain                // a temporary failure
 )
 
 // Exit tells what a program's exit status means.
