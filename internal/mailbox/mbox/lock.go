@@ -49,7 +49,7 @@ func (b *box) takeDot() bool {
 	case err == nil:
 		// Those who find it may ask whether its maker lives. The lock is its name: what
 		// cannot be written or closed changes nothing.
-		f.Write([]byte(maker(os.Getpid())))
+		f.Write([]byte(strings.TrimSpace(strconv.Itoa(os.Getpid())+" "+b.s.Run) + "\n"))
 		f.Close()
 		b.dot = true
 		return true
@@ -69,75 +69,13 @@ func (b *box) stale(name string) bool {
 	if most <= 0 {
 		most = 5 * time.Minute
 	}
-	if info.Mode().IsRegular() && (age > most || b.dead(name)) {
+	if info.Mode().IsRegular() && (age > most || b.abandoned(name)) {
 		// Where it cannot be removed it stays locked, and the wait ends.
 		if err := b.s.FS.Remove(name); errors.Is(err, syscall.EACCES) {
 			return true
 		}
 	}
 	return false
-}
-
-// maker is what our NAME.lock holds: others read the number alone.
-func maker(pid int) string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "?"
-	}
-	return strconv.Itoa(pid) + " postilion " + host + "\n"
-}
-
-// dead reports whether a NAME.lock is that of a process of ours, on this host, which is gone: it was
-// killed amid a delivery. Where it is wrong there is the file's own lock.
-func (b *box) dead(name string) bool {
-	f, err := b.s.FS.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return false
-	}
-	defer f.Close() // read only: nothing can be lost here
-	p := make([]byte, 200)
-	n, _ := f.ReadAt(p, 0)
-	number, _, _ := strings.Cut(string(p[:n]), " ")
-	pid, err := strconv.Atoi(number)
-	if err != nil || pid <= 1 || string(p[:n]) != maker(pid) {
-		return false
-	}
-	return syscall.Kill(pid, 0) == syscall.ESRCH
-}
-
-// abandoned reports whether a NAME.lock is that of a process of this program that has ended, as after a
-// kill -9: nobody waits minutes for it. Of other locks, and those of other hosts, it knows nothing.
-func (b *box) abandoned(name string) bool {
-	if b.s.Run == "" {
-		return false
-	}
-	f, err := b.s.FS.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	text := make([]byte, 200)
-	n, err := io.ReadFull(f, text)
-	if !errors.Is(err, io.ErrUnexpectedEOF) {
-		return false
-	}
-	maker, run, _ := strings.Cut(strings.TrimSuffix(string(text[:n]), "\n"), " ")
-	pid, err := strconv.Atoi(maker)
-	return err == nil && pid > 0 && run == b.s.Run && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-}
-
-// ThisRun is Store.Run of this system: its boot and the namespace of its pids (pid_namespaces(7)). It is empty where
-// they are not told.
-func ThisRun() string {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	pids, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(boot)) + " " + pids
 }
 
 func (s *Store) now() time.Time {

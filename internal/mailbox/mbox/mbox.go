@@ -34,6 +34,9 @@ type Store struct {
 	LockWait time.Duration
 	// StaleLock is the age at which NAME.lock is taken for left behind; 0 is 5 minutes.
 	StaleLock time.Duration
+	// Run tells where and since when this process's pid means it; see ThisRun. A NAME.lock of the same run whose
+	// maker has ended is left behind at once; "" knows of none.
+	Run string
 }
 
 // Error is why a message was not appended. Op is "open", "lock", "read" (of the message) or "write".
