@@ -130,8 +130,9 @@ func atom(s string) (t Token, n int) {
 	return Token{kind, b.String()}, n
 }
 
-// lineLength is where folding begins (qmail reference 12.4).
-const lineLength = 80
+// lineLength is where folding begins (qmail reference 12.4). token822_unparse counts the break that it
+// may take out again, two bytes, with the line.
+const lineLength = 80 - 2
 
 // Unparse writes tokens behind head ("To:"), folded after commas before column 80, without the
 // last line end.
