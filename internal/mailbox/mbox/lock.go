@@ -3,6 +3,7 @@ package mbox
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -76,6 +77,41 @@ func (b *box) stale(name string) bool {
 		}
 	}
 	return false
+}
+
+// abandoned reports whether a NAME.lock is that of a process of this program that has ended, as after a
+// kill -9: nobody waits minutes for it. Of other locks, and those of other hosts, it knows nothing.
+func (b *box) abandoned(name string) bool {
+	if b.s.Run == "" {
+		return false
+	}
+	f, err := b.s.FS.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // read only: nothing can be lost here
+	text := make([]byte, 200)
+	n, err := io.ReadFull(f, text)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	maker, run, _ := strings.Cut(strings.TrimSuffix(string(text[:n]), "\n"), " ")
+	pid, err := strconv.Atoi(maker)
+	return err == nil && pid > 0 && run == b.s.Run && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
+// ThisRun is Store.Run of this system: its boot and the namespace of its pids (pid_namespaces(7)). It is empty where
+// they are not told.
+func ThisRun() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	pids, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + " " + pids
 }
 
 func (s *Store) now() time.Time {
