@@ -97,6 +97,11 @@ func create(path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
+	return syncFolder(path)
+}
+
+// syncFolder makes a file's name durable.
+func syncFolder(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err

@@ -3,9 +3,7 @@ package aliases_test
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +11,7 @@ import (
 
 	"github.com/postilion/postilion/internal/qmail/aliases"
 	"github.com/postilion/postilion/internal/qmail/cdb"
+	"github.com/postilion/postilion/internal/qmail/cdb/cdbtest"
 )
 
 const etcAliases = `# system
@@ -162,7 +161,7 @@ func TestSetforward(t *testing.T) {
 		}
 	}
 	if program, err := exec.LookPath("setforward"); err == nil {
-		if _, got := run(t, program, source); !bytes.Equal(got, file) {
+		if _, got := cdbtest.Compile(t, program, source); !bytes.Equal(got, file) {
 			t.Errorf("setforward writes %d other bytes, ours are %d", len(got), len(file))
 		}
 	}
@@ -183,27 +182,11 @@ func TestBrokenSourcesOfSetforward(t *testing.T) {
 			t.Errorf("%q: %v; want %s", tc.in, err, tc.want)
 		}
 		if program != "" && len(tc.in) < 100 {
-			if code, _ := run(t, program, tc.in); code != 100 {
+			if code, _ := cdbtest.Compile(t, program, tc.in); code != 100 {
 				t.Errorf("%q: setforward exits %d", tc.in, code)
 			}
 		}
 	}
-}
-
-// run compiles text with the distribution's setforward.
-func run(t testing.TB, program, text string) (code int, file []byte) {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command(program, filepath.Join(dir, "cdb"), filepath.Join(dir, "tmp"))
-	cmd.Stdin = strings.NewReader(text)
-	if cmd.Run() != nil {
-		return cmd.ProcessState.ExitCode(), nil
-	}
-	file, err := os.ReadFile(filepath.Join(dir, "cdb"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return 0, file
 }
 
 func TestNewaliases(t *testing.T) {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/postilion/postilion/internal/qmail/cdb"
+	"github.com/postilion/postilion/internal/qmail/cdb/cdbtest"
 	"github.com/postilion/postilion/internal/qmail/tcprules"
 )
 
@@ -145,7 +144,7 @@ func TestBrokenLinesAreTold(t *testing.T) {
 		if program == "" || strings.ContainsAny(tc.in, "/[") {
 			continue
 		}
-		if code, _ := run(t, program, tc.in); code != 100 {
+		if code, _ := cdbtest.Compile(t, program, tc.in); code != 100 {
 			t.Errorf("%s: tcprules exits %d", tc.in, code)
 		}
 	}
@@ -169,22 +168,6 @@ f:5: "10.1:allow" is a whole address, which no client has: a prefix ends with a 
 	}
 }
 
-// run compiles text with the distribution's tcprules.
-func run(t testing.TB, program, text string) (code int, file []byte) {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command(program, filepath.Join(dir, "cdb"), filepath.Join(dir, "tmp"))
-	cmd.Stdin = strings.NewReader(text)
-	if err := cmd.Run(); err != nil {
-		return cmd.ProcessState.ExitCode(), nil
-	}
-	file, err := os.ReadFile(filepath.Join(dir, "cdb"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return 0, file
-}
-
 func TestCompiledAsTcprulesCompiles(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("tcprules")
@@ -197,7 +180,7 @@ func TestCompiledAsTcprulesCompiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, got := compiled(t, entries)
-		if code, want := run(t, program, text); code != 0 || !bytes.Equal(got, want) {
+		if code, want := cdbtest.Compile(t, program, text); code != 0 || !bytes.Equal(got, want) {
 			t.Errorf("%q: exit %d, %d bytes, ours %d", text, code, len(want), len(got))
 		}
 	}
