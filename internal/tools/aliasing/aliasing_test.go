@@ -15,33 +15,8 @@ import (
 	"github.com/postilion/postilion/internal/tools/tooltest"
 )
 
-// sent is a message that a program queued.
-type sent struct {
-	From    string
-	To      []string
-	Content string
-}
-
-// outbox is a queue that takes everything, or nothing for a reason.
-type outbox struct {
-	sent []sent
-	fail string
-}
-
-func (o *outbox) queue(_ context.Context, _ *tool.Env, from string, to []string, content io.Reader) (string, string) {
-	if o.fail != "" {
-		return "", o.fail
-	}
-	b, err := io.ReadAll(content)
-	if err != nil {
-		return "", "Z" + err.Error()
-	}
-	o.sent = append(o.sent, sent{from, to, string(b)})
-	return "300", ""
-}
-
-func (o *outbox) programs() []tool.Program {
-	return Programs(o.queue, func(context.Context, *tool.Env) (Hosts, error) {
+func programs(o *tooltest.Outbox) []tool.Program {
+	return Programs(o.Queue, func(context.Context, *tool.Env) (Hosts, error) {
 		return Hosts{Default: "me", Plus: "plus.me", Domain: "me"}, nil
 	})
 }
@@ -61,7 +36,7 @@ later@h.test: ok@x.test, |exit\ 1;
 func world(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	o := &outbox{}
+	o := &tooltest.Outbox{}
 	src := strings.ReplaceAll(table, "/dir", dir)
 	for _, c := range []struct {
 		name, in string
@@ -71,7 +46,7 @@ func world(t *testing.T) string {
 		{"setmaillist", "l1@x.test\n# c\nbob@z.test\n&l2@x.test\n" + dir + "/list2\n", []string{"list", "list.tmp"}},
 		{"setmaillist", "m1@x.test\n|prog\n", []string{"list2", "list2.tmp"}},
 	} {
-		if r := tooltest.Run(t, o.programs(), c.name, tooltest.Call{Args: c.args, In: c.in, Dir: dir}); r.Code != 0 {
+		if r := tooltest.Run(t, programs(o), c.name, tooltest.Call{Args: c.args, In: c.in, Dir: dir}); r.Code != 0 {
 			t.Fatalf("%s: %+v", c.name, r)
 		}
 	}
@@ -103,7 +78,7 @@ func TestFastforwardDoesWhatTheOriginalWould(t *testing.T) {
 	dir := world(t)
 	for _, c := range cases {
 		call := tooltest.Call{Args: append(c.args, "-n", "f.cdb"), Dir: dir, Env: append(envOf(c.recipient, c.sender), c.env...)}
-		ours := tooltest.Run(t, (&outbox{}).programs(), "fastforward", call)
+		ours := tooltest.Run(t, programs(&tooltest.Outbox{}), "fastforward", call)
 		theirs := tooltest.RunOriginal(t, original, call)
 		if d := cmp.Diff(theirs, ours); d != "" {
 			t.Errorf("%+v (-original +ours):\n%s", c, d)
@@ -113,13 +88,13 @@ func TestFastforwardDoesWhatTheOriginalWould(t *testing.T) {
 
 func TestFastforwardRunsProgramsThenSendsOnce(t *testing.T) {
 	t.Parallel()
-	dir, o := world(t), &outbox{}
-	r := tooltest.Run(t, o.programs(), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, In: "Subject: x\n\nb\n", Dir: dir, Env: envOf("Joe@h.test", "s@s")})
+	dir, o := world(t), &tooltest.Outbox{}
+	r := tooltest.Run(t, programs(o), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, In: "Subject: x\n\nb\n", Dir: dir, Env: envOf("Joe@h.test", "s@s")})
 	if r.Code != 0 || r.Out != "fastforward: qp 300\n" {
 		t.Fatalf("got %+v", r)
 	}
-	want := []sent{{"owner-joe@h.test", []string{"deep@h.test", "l1@x.test", "nested@w.test", "l2@x.test", "m1@x.test", "|prog"}, "Delivered-To: Joe@h.test\nSubject: x\n\nb\n"}}
-	if d := cmp.Diff(want, o.sent); d != "" {
+	want := []tooltest.Sent{{From: "owner-joe@h.test", To: []string{"deep@h.test", "l1@x.test", "nested@w.test", "l2@x.test", "m1@x.test", "|prog"}, Content: "Delivered-To: Joe@h.test\nSubject: x\n\nb\n"}}
+	if d := cmp.Diff(want, o.Sent); d != "" {
 		t.Errorf("sent (-want +got):\n%s", d)
 	}
 	for name, want := range map[string]string{"ran": "hi\n", "cat": "From x\nReturn-Path: <x>\nDelivered-To: Joe@h.test\nSubject: x\n\nb\n"} {
@@ -133,15 +108,15 @@ func TestFastforwardSendsNothingWhenAProgramFails(t *testing.T) {
 	t.Parallel()
 	dir := world(t)
 	for recipient, want := range map[string]int{"bad@h.test": 100, "later@h.test": 111} {
-		o := &outbox{}
-		r := tooltest.Run(t, o.programs(), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, Dir: dir, Env: envOf(recipient, "s@s")})
-		if r.Code != want || len(o.sent) > 0 {
-			t.Errorf("%s: %+v, sent %v", recipient, r, o.sent)
+		o := &tooltest.Outbox{}
+		r := tooltest.Run(t, programs(o), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, Dir: dir, Env: envOf(recipient, "s@s")})
+		if r.Code != want || len(o.Sent) > 0 {
+			t.Errorf("%s: %+v, sent %v", recipient, r, o.Sent)
 		}
 	}
 	for fail, want := range map[string]int{"Zno room": 111, "Dtoo large": 100} {
-		o := &outbox{fail: fail}
-		r := tooltest.Run(t, o.programs(), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, Dir: dir, Env: envOf("bob@z.test", "s@s")})
+		o := &tooltest.Outbox{Fail: fail}
+		r := tooltest.Run(t, programs(o), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, Dir: dir, Env: envOf("bob@z.test", "s@s")})
 		if r.Code != want || r.Err != "fastforward: fatal: unable to forward message: "+fail[1:]+"\n" {
 			t.Errorf("%s: %+v", fail, r)
 		}
@@ -150,11 +125,11 @@ func TestFastforwardSendsNothingWhenAProgramFails(t *testing.T) {
 
 func TestAMessageThatCannotBeReadIsNotSentOn(t *testing.T) {
 	t.Parallel()
-	dir, o := world(t), &outbox{}
+	dir, o := world(t), &tooltest.Outbox{}
 	half := io.MultiReader(strings.NewReader("Subject: half\n"), iotest.ErrReader(errors.New("the pipe broke")))
-	r := tooltest.Run(t, o.programs(), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, From: half, Dir: dir, Env: envOf("bob@z.test", "s@s")})
-	if r.Code != 111 || r.Err != "fastforward: fatal: unable to read message: the pipe broke\n" || len(o.sent) > 0 {
-		t.Errorf("got %+v, sent %v", r, o.sent)
+	r := tooltest.Run(t, programs(o), "fastforward", tooltest.Call{Args: []string{"f.cdb"}, From: half, Dir: dir, Env: envOf("bob@z.test", "s@s")})
+	if r.Code != 111 || r.Err != "fastforward: fatal: unable to read message: the pipe broke\n" || len(o.Sent) > 0 {
+		t.Errorf("got %+v, sent %v", r, o.Sent)
 	}
 }
 
@@ -165,7 +140,7 @@ func TestBrokenTablesAndListsDefer(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(db, recipient string) tooltest.Result {
-		return tooltest.Run(t, (&outbox{}).programs(), "fastforward", tooltest.Call{Args: []string{db}, Dir: dir, Env: envOf(recipient, "s@s")})
+		return tooltest.Run(t, programs(&tooltest.Outbox{}), "fastforward", tooltest.Call{Args: []string{db}, Dir: dir, Env: envOf(recipient, "s@s")})
 	}
 	check := func(what string, r tooltest.Result, want string) {
 		if r.Code != 111 || !strings.HasPrefix(r.Err, "fastforward: fatal: "+want) {
@@ -207,15 +182,15 @@ func TestCompilersAsTheOriginals(t *testing.T) {
 		theirs := tooltest.RunOriginal(t, original, call)
 		want, _ := os.ReadFile(dir + "/" + c.out)
 		os.Remove(dir + "/" + c.out)
-		programs := (&outbox{}).programs()
-		ours := tooltest.Run(t, programs, c.name, call)
+		list := programs(&tooltest.Outbox{})
+		ours := tooltest.Run(t, list, c.name, call)
 		got, _ := os.ReadFile(dir + "/" + c.out)
 		os.Remove(dir + "/" + c.out)
 		if ours != theirs || string(got) != string(want) {
 			t.Errorf("%s of %q: got %+v, the original %+v; equal: %v", c.name, c.in, ours, theirs, string(got) == string(want))
 		}
 		call = tooltest.Call{In: string(want)}
-		ours, theirs = tooltest.Run(t, programs, c.print, call), tooltest.RunOriginal(t, printer, call)
+		ours, theirs = tooltest.Run(t, list, c.print, call), tooltest.RunOriginal(t, printer, call)
 		// The original's printforward calls itself printmaillist.
 		theirs.Err = strings.Replace(theirs.Err, "printmaillist:", c.print+":", 1)
 		if ours != theirs {
@@ -236,16 +211,16 @@ func TestDotForwardTakesTheFirstFileThatSaysAnything(t *testing.T) {
 		{"joe@other.test\n", 99, []string{"joe@other.test"}}, {"|true\n", 99, nil}, {"\"|exit 3\", a@b.test\n", 111, nil}, {"|exit 100\n", 100, nil},
 		{"/file\n", 111, nil}, {":include:/x\n", 111, nil}, {"a@b c@d <\n", 111, nil},
 	} {
-		dir, o := t.TempDir(), &outbox{}
+		dir, o := t.TempDir(), &tooltest.Outbox{}
 		if err := os.WriteFile(dir+"/fw", []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := tooltest.Run(t, o.programs(), "dot-forward", tooltest.Call{Args: []string{"gone", "fw"}, In: "m", Dir: dir, Env: append(envOf("joe@h.test", "s@s"), "NEWSENDER=n@s")})
+		r := tooltest.Run(t, programs(o), "dot-forward", tooltest.Call{Args: []string{"gone", "fw"}, In: "m", Dir: dir, Env: append(envOf("joe@h.test", "s@s"), "NEWSENDER=n@s")})
 		var to []string
-		if len(o.sent) > 0 {
-			to = o.sent[0].To
-			if o.sent[0].From != "n@s" || o.sent[0].Content != "Delivered-To: joe@h.test\nm" {
-				t.Errorf("%q: sent %+v", c.text, o.sent)
+		if len(o.Sent) > 0 {
+			to = o.Sent[0].To
+			if o.Sent[0].From != "n@s" || o.Sent[0].Content != "Delivered-To: joe@h.test\nm" {
+				t.Errorf("%q: sent %+v", c.text, o.Sent)
 			}
 		}
 		if d := cmp.Diff(c.to, to); d != "" || r.Code != c.code {
@@ -265,7 +240,7 @@ func TestNewincludeCompilesAddressesAlone(t *testing.T) {
 		if err := os.WriteFile(dir+"/l", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := tooltest.Run(t, (&outbox{}).programs(), "newinclude", tooltest.Call{Args: []string{"l"}, Dir: dir})
+		r := tooltest.Run(t, programs(&tooltest.Outbox{}), "newinclude", tooltest.Call{Args: []string{"l"}, Dir: dir})
 		got := r.Err
 		if r.Code == 0 {
 			b, err := os.ReadFile(dir + "/l.bin")

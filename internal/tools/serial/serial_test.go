@@ -18,26 +18,13 @@ import (
 	"github.com/postilion/postilion/internal/tools/tooltest"
 )
 
-// outbox takes bounces.
-type outbox struct {
-	sent []string
-	fail string
+// letter writes a bounce as a line of its envelope, as qmail-queue takes it, and its content.
+func letter(s tooltest.Sent) string {
+	return "F" + s.From + " T" + strings.Join(s.To, " T") + "\n" + s.Content
 }
 
-func (o *outbox) queue(_ context.Context, _ *tool.Env, from string, to []string, content io.Reader) (string, string) {
-	if o.fail != "" {
-		return "", o.fail
-	}
-	b, err := io.ReadAll(content)
-	if err != nil {
-		return "", "Z" + err.Error()
-	}
-	o.sent = append(o.sent, "F"+from+" T"+strings.Join(to, " T")+"\n"+string(b))
-	return "300", ""
-}
-
-func (o *outbox) programs() []tool.Program {
-	return Programs(o.queue, func(_ context.Context, _ *tool.Env, name string) (string, error) {
+func programs(o *tooltest.Outbox) []tool.Program {
+	return Programs(o.Queue, func(_ context.Context, _ *tool.Env, name string) (string, error) {
 		switch name {
 		case "bouncefrom":
 			return "MAILER-DAEMON", nil
@@ -172,8 +159,8 @@ func TestMaildirsmtpSendsWhatThePrefixNames(t *testing.T) {
 		addr, dialogue := host(t, "220 h ESMTP\r\n", byRecipient(extensions))
 		dir := maildirOf(t, to("ok@far.test", "Subject: 1\n\n.dot\nno end"), to("defer@far.test", "x\n"), to("fail@far.test", "y\n"),
 			"Return-Path: <s@s.test>\nDelivered-To: other@x\n\n", to("\"a b\"@far.test", "z\n"), "no delivery's\n")
-		o := &outbox{}
-		r := tooltest.Run(t, o.programs(), "maildirsmtp", tooltest.Call{Args: []string{dir, "alias-ppp-", addr, "me.test"}, Now: delivered.Add(time.Hour)})
+		o := &tooltest.Outbox{}
+		r := tooltest.Run(t, programs(o), "maildirsmtp", tooltest.Call{Args: []string{dir, "alias-ppp-", addr, "me.test"}, Now: delivered.Add(time.Hour)})
 		want := "maildirsmtp: info: new/1 succeeded: 127.0.0.1 to: ok@far.test said: 250 ok 1 qp 2\n" +
 			"maildirsmtp: info: new/2 failed temporarily: 127.0.0.1 to: defer@far.test said: 451 4.2.0 try later\n" +
 			"maildirsmtp: info: new/3 bounced: 127.0.0.1 to: fail@far.test said: 550 5.1.1 nobody\n" +
@@ -194,11 +181,11 @@ func TestMaildirsmtpSendsWhatThePrefixNames(t *testing.T) {
 				t.Errorf("%s: %q is missing in\n%s", name, want, heard)
 			}
 		}
-		if len(o.sent) != 1 || !strings.HasPrefix(o.sent[0], "F Ts@s.test\nDate: 21 Nov 2026 20:33:33 -0000\nFrom: MAILER-DAEMON@mx.test\nTo: s@s.test\nSubject: failure notice\n\n"+
+		if len(o.Sent) != 1 || !strings.HasPrefix(letter(o.Sent[0]), "F Ts@s.test\nDate: 21 Nov 2026 20:33:33 -0000\nFrom: MAILER-DAEMON@mx.test\nTo: s@s.test\nSubject: failure notice\n\n"+
 			"Hi. This is the maildirbounce program at mx.test.\nI'm afraid I wasn't able to deliver your message to the following address.\n"+
 			"This is a permanent error; I've given up. Sorry it didn't work out.\n\n<fail@far.test>:\n127.0.0.1 to: fail@far.test said: 550 5.1.1 nobody\n\n"+
 			"--- Below this line is a copy of the message.\n\nReturn-Path: <s@s.test>\ny\n") {
-			t.Errorf("%s: bounced %q", name, o.sent)
+			t.Errorf("%s: bounced %q", name, o.Sent)
 		}
 	}
 }
@@ -227,9 +214,9 @@ func runWith(t *testing.T, r *run, dir string) (code int, errs string) {
 func TestTooOldMessagesAndBouncesOfBounces(t *testing.T) {
 	t.Parallel()
 	dir := maildirOf(t, to("a@b", "old\n"), "Return-Path: <>\nDelivered-To: alias-ppp-c@d\nbounce\n", "Return-Path: <#@[]>\nDelivered-To: alias-ppp-e@f\nx\n")
-	o := &outbox{}
+	o := &tooltest.Outbox{}
 	r := &run{
-		suite: suite{o.queue, func(context.Context, *tool.Env, string) (string, error) { return "c", nil }}, prefix: "alias-ppp-", bounce: true, lifetime: 30 * time.Minute,
+		suite: suite{o.Queue, func(context.Context, *tool.Env, string) (string, error) { return "c", nil }}, prefix: "alias-ppp-", bounce: true, lifetime: 30 * time.Minute,
 		client: scripted(map[string]string{"new/1": "Zlater", "new/2": "Dno", "new/3": "Dno"}),
 	}
 	code, errs := runWith(t, r, dir)
@@ -239,11 +226,11 @@ func TestTooOldMessagesAndBouncesOfBounces(t *testing.T) {
 	if d := cmp.Diff(want, errs); d != "" || code != 0 || len(left(t, dir)) > 0 {
 		t.Errorf("exit %d, left %v (-want +got):\n%s", code, left(t, dir), d)
 	}
-	if len(o.sent) != 2 || !strings.Contains(o.sent[0], "later\nThis message is too old. Giving up.\n\n--- Below") {
-		t.Errorf("bounced %q", o.sent)
+	if len(o.Sent) != 2 || !strings.Contains(letter(o.Sent[0]), "later\nThis message is too old. Giving up.\n\n--- Below") {
+		t.Errorf("bounced %q", o.Sent)
 	}
-	if len(o.sent) == 2 && (!strings.HasPrefix(o.sent[1], "F#@[] Tc@c\n") || !strings.Contains(o.sent[1], "but the bounce bounced!\n\n<c@d>:\nno\n\n--- Below this line is the original bounce.\n\nReturn-Path: <>\nbounce\n")) {
-		t.Errorf("double bounce %q", o.sent[1])
+	if len(o.Sent) == 2 && (!strings.HasPrefix(letter(o.Sent[1]), "F#@[] Tc@c\n") || !strings.Contains(letter(o.Sent[1]), "but the bounce bounced!\n\n<c@d>:\nno\n\n--- Below this line is the original bounce.\n\nReturn-Path: <>\nbounce\n")) {
+		t.Errorf("double bounce %q", letter(o.Sent[1]))
 	}
 }
 
@@ -264,8 +251,8 @@ func TestNothingIsRemovedThatWasNotReportedOnOrCannotBeBounced(t *testing.T) {
 		"an unknown word": {client: scripted(map[string]string{"new/1": "?what"}), code: 111, last: "maildirserial: info: new/1 failed temporarily: what\n"},
 	} {
 		dir := maildirOf(t, to("a@b", "x\n"))
-		o := &outbox{fail: c.fail}
-		r := &run{suite: suite{o.queue, func(context.Context, *tool.Env, string) (string, error) { return "c", nil }}, client: c.client, bounce: true}
+		o := &tooltest.Outbox{Fail: c.fail}
+		r := &run{suite: suite{o.Queue, func(context.Context, *tool.Env, string) (string, error) { return "c", nil }}, client: c.client, bounce: true}
 		code, errs := runWith(t, r, dir)
 		if code != c.code || !strings.HasSuffix(errs, c.last) || len(left(t, dir)) != 1 {
 			t.Errorf("%s: exit %d, left %v, %q", name, code, left(t, dir), errs)
@@ -288,17 +275,17 @@ func TestMaildirserialRunsAnyClient(t *testing.T) {
 	t.Parallel()
 	dir := maildirOf(t, to("a@b", "x\n"), to("c@d", "y\n"))
 	script := `tr '\0' '\n' | while read f; do case $f in new/1) printf '%s\0Kdone\n' $f;; *) printf '%s\0Dno\n' $f;; esac; done`
-	r := tooltest.Run(t, (&outbox{}).programs(), "maildirserial", tooltest.Call{
+	r := tooltest.Run(t, programs(&tooltest.Outbox{}), "maildirserial", tooltest.Call{
 		Args: []string{dir, "alias-ppp-", "sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin"}, Now: delivered.Add(time.Hour),
 	})
 	want := "maildirserial: info: new/1 succeeded: done\nmaildirserial: info: new/2 failed: no\n"
 	if r.Err != want || r.Code != 111 || !slices.Equal(left(t, dir), []string{"2"}) {
 		t.Errorf("got %+v, left %v", r, left(t, dir))
 	}
-	if r := tooltest.Run(t, (&outbox{}).programs(), "maildirserial", tooltest.Call{Args: []string{"-x"}}); r.Code != 100 {
+	if r := tooltest.Run(t, programs(&tooltest.Outbox{}), "maildirserial", tooltest.Call{Args: []string{"-x"}}); r.Code != 100 {
 		t.Errorf("got %+v", r)
 	}
-	r = tooltest.Run(t, (&outbox{}).programs(), "maildirserial", tooltest.Call{Args: []string{dir + "/gone", "", "true"}})
+	r = tooltest.Run(t, programs(&tooltest.Outbox{}), "maildirserial", tooltest.Call{Args: []string{dir + "/gone", "", "true"}})
 	if r.Code != 111 || r.Err != "maildirserial: fatal: unable to chdir to "+dir+"/gone: file does not exist\n" {
 		t.Errorf("got %+v", r)
 	}
@@ -318,7 +305,7 @@ func TestABrokenConversationLeavesEverything(t *testing.T) {
 	} {
 		addr, _ := host(t, c.greeting, c.answer)
 		dir := maildirOf(t, to("a@b", "x\n"))
-		r := tooltest.Run(t, (&outbox{}).programs(), "maildirsmtp", tooltest.Call{Args: []string{dir, "", addr, "me"}, Now: delivered.Add(time.Hour)})
+		r := tooltest.Run(t, programs(&tooltest.Outbox{}), "maildirsmtp", tooltest.Call{Args: []string{dir, "", addr, "me"}, Now: delivered.Add(time.Hour)})
 		if r.Code != 111 || !strings.HasPrefix(r.Err, c.want) || len(left(t, dir)) != 1 {
 			t.Errorf("%s: %+v, left %v", name, r, left(t, dir))
 		}
@@ -346,7 +333,7 @@ func TestMaildirqmtpSendsAllAndReadsTheAnswers(t *testing.T) {
 	}()
 	t.Cleanup(func() { l.Close() })
 	dir := maildirOf(t, to("ok@far.te", "line\nend\n"), to("no@far.t", "x"))
-	r := tooltest.Run(t, (&outbox{}).programs(), "maildirqmtp", tooltest.Call{Args: []string{dir, "alias-ppp-", l.Addr().String()}, Now: delivered.Add(time.Hour)})
+	r := tooltest.Run(t, programs(&tooltest.Outbox{}), "maildirqmtp", tooltest.Call{Args: []string{dir, "alias-ppp-", l.Addr().String()}, Now: delivered.Add(time.Hour)})
 	if got := <-heard; got != want {
 		t.Errorf("heard %q, want %q", got, want)
 	}

@@ -4,6 +4,7 @@ package tooltest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os/exec"
@@ -55,6 +56,33 @@ func Run(t testing.TB, table []tool.Program, name string, c Call) Result {
 	}
 	t.Fatalf("there is no program %s", name)
 	return Result{}
+}
+
+// Sent is a message that a program queued.
+type Sent struct {
+	From    string
+	To      []string
+	Content string
+}
+
+// Outbox is a queue that takes everything or, with Fail, nothing for that reason. Its Queue is a
+// tool.Queue.
+type Outbox struct {
+	Sent []Sent
+	Fail string
+}
+
+// Queue takes a message.
+func (o *Outbox) Queue(_ context.Context, _ *tool.Env, from string, to []string, content io.Reader) (qp, fail string) {
+	if o.Fail != "" {
+		return "", o.Fail
+	}
+	b, err := io.ReadAll(content)
+	if err != nil {
+		return "", "Z" + err.Error()
+	}
+	o.Sent = append(o.Sent, Sent{from, to, string(b)})
+	return "300", ""
 }
 
 // locked is a buffer that a program and its children write to.
