@@ -195,6 +195,15 @@ func (s *supervisor) signal(c *child, sig syscall.Signal) {
 
 // restart ends a role's process, and starts it again at once.
 func (s *supervisor) restart(role Role) error {
+	return s.direct(role, func(c *child) []syscall.Signal {
+		c.short, c.asked, c.want, c.paused = 0, c.cmd != nil, supervise.Up, false
+		return []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT}
+	})
+}
+
+// direct changes, with the lock held, what a role's process is to do, and has that seen to; then the
+// process gets the signals that change returns.
+func (s *supervisor) direct(role Role, change func(*child) []syscall.Signal) error {
 	s.mu.Lock()
 	c := s.children[role]
 	if c == nil {
@@ -205,14 +214,15 @@ func (s *supervisor) restart(role Role) error {
 		s.mu.Unlock()
 		return errors.New("the server is stopping")
 	}
-	c.short, c.asked, c.want, c.paused = 0, c.cmd != nil, supervise.Up, false
+	signals := change(c)
 	s.mu.Unlock()
 	select {
 	case c.kick <- struct{}{}:
 	default:
 	}
-	s.signal(c, syscall.SIGTERM)
-	s.signal(c, syscall.SIGCONT)
+	for _, signal := range signals {
+		s.signal(c, signal)
+	}
 	return nil
 }
 

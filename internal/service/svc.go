@@ -23,49 +23,32 @@ import (
 
 // obey does to one role what a command says. What a service alone could have is no error.
 func (s *supervisor) obey(role Role, cmd supervise.Command) error {
-	s.mu.Lock()
-	c := s.children[role]
-	if c == nil {
-		s.mu.Unlock()
-		return fmt.Errorf("role %s is not run here", role)
-	}
-	if c.stopping {
-		s.mu.Unlock()
-		return errors.New("the server is stopping")
-	}
-	var signals []syscall.Signal
-	switch cmd {
-	case supervise.Up:
-		c.want, c.short = cmd, 0
-	case supervise.Stop:
-		c.want, c.once, c.paused = cmd, false, false
-		signals = []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT}
-	case supervise.Once:
-		c.want, c.once = cmd, c.cmd == nil
-	case supervise.Pause:
-		c.paused = c.cmd != nil
-		signals = []syscall.Signal{syscall.SIGSTOP}
-	case supervise.Continue:
-		c.paused = false
-		signals = []syscall.Signal{syscall.SIGCONT}
-	case supervise.Terminate:
-		c.asked = c.cmd != nil
-		signals = []syscall.Signal{syscall.SIGTERM}
-	default:
-		if signal, ok := plainSignals[cmd]; ok {
-			signals = []syscall.Signal{signal}
+	return s.direct(role, func(c *child) (signals []syscall.Signal) {
+		switch cmd {
+		case supervise.Up:
+			c.want, c.short = cmd, 0
+		case supervise.Stop:
+			c.want, c.once, c.paused = cmd, false, false
+			signals = []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT}
+		case supervise.Once:
+			c.want, c.once = cmd, c.cmd == nil
+		case supervise.Pause:
+			c.paused = c.cmd != nil
+			signals = []syscall.Signal{syscall.SIGSTOP}
+		case supervise.Continue:
+			c.paused = false
+			signals = []syscall.Signal{syscall.SIGCONT}
+		case supervise.Terminate:
+			c.asked = c.cmd != nil
+			signals = []syscall.Signal{syscall.SIGTERM}
+		default:
+			if signal, ok := plainSignals[cmd]; ok {
+				signals = []syscall.Signal{signal}
+			}
 		}
-	}
-	s.tell(c)
-	s.mu.Unlock()
-	select {
-	case c.kick <- struct{}{}:
-	default:
-	}
-	for _, signal := range signals {
-		s.signal(c, signal)
-	}
-	return nil
+		s.tell(c)
+		return signals
+	})
 }
 
 // plainSignals are the commands that are a signal and nothing more. A role's process takes HUP and
