@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postilion/postilion/internal/inject"
+	"github.com/postilion/postilion/internal/tools/tool"
 )
 
 // header is what is added to a message of joe's.
@@ -345,6 +346,23 @@ func TestSendmailAsksTheServer(t *testing.T) {
 const listing = `{"id":"06h01dfynw000016wm4b72tgvc","from":"a@mx.test","accepted":"2026-11-21T19:26:00Z","size":6,"recipients":[{"to":"x@[127.0.0.2]","state":"waiting","error":"Connection refused","destination":"d"},{"to":"done@b.c","state":"done","destination":"mailbox"}]}
 {"id":"06h01dg02m0013gk444fky55s8","from":"","accepted":"2026-11-21T19:27:00Z","size":12345,"group":"bulk","held":true,"recipients":[{"to":"b\n@c.d","state":"running"}]}
 `
+
+// What no delivery has looked at yet is local or remote by the control files.
+func TestQreadTellsByTheControlFilesWhatIsNotRoutedYet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("control/locals", "Here.test\n# no\n")
+	w.write("control/virtualdomains", "virt.test:joe-v\n.wild.test:ann\nout.wild.test:\njoe@one.test:joe\n")
+	here := localByControl(&tool.Env{Environ: w.env})
+	for address, want := range map[string]bool{
+		"joe@here.test": true, "joe@HERE.test": true, "joe": true, "joe@mx.test": false, "a@virt.test": true, "a@x.virt.test": false, "a@b.wild.test": true,
+		"a@b.c.wild.test": true, "a@wild.test": false, "a@out.wild.test": false, "Joe@one.test": true, "ann@one.test": false, "a@far.test": false, "a@": false, "@": false,
+	} {
+		if got := here(address); got != want {
+			t.Errorf("%s: local %v, want %v", address, got, want)
+		}
+	}
+}
 
 func TestTheQueueIsListedInBothForms(t *testing.T) {
 	t.Parallel()

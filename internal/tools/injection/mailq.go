@@ -12,6 +12,7 @@ import (
 
 	"github.com/postilion/postilion/internal/inject"
 	"github.com/postilion/postilion/internal/qmail"
+	"github.com/postilion/postilion/internal/qmail/control"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
 
@@ -253,10 +254,50 @@ func clip(s string, most int) string {
 	return s[:min(len(s), most)]
 }
 
+// localByControl tells by control/locals and virtualdomains whether mail for an address stays on this
+// host. It is for recipients that no delivery has looked at yet, as while deliveries are held.
+func localByControl(e *tool.Env) func(address string) bool {
+	stays := map[string]bool{}
+	read := func(name string) bool {
+		data, err := tool.ReadAtMost(e.QmailHome()+"/control/"+name, maxList)
+		for _, line := range control.List(data) {
+			domain, user, virtual := strings.Cut(strings.ToLower(line.Text), ":")
+			stays[domain] = stays[domain] || !virtual || user != ""
+		}
+		return err == nil
+	}
+	if !read("locals") {
+		read("me")
+	}
+	read("virtualdomains")
+	return func(address string) bool {
+		at := strings.LastIndexByte(address, '@')
+		domain := strings.ToLower(address[at+1:])
+		if s, listed := stays[strings.ToLower(address)]; at < 0 || listed {
+			return at < 0 || s
+		}
+		for i := 0; i < len(domain); { // the domain, then what is below a ".suffix" of it
+			if s, listed := stays[domain[i:]]; listed {
+				return s
+			}
+			next := strings.IndexByte(domain[i+1:], '.')
+			if next < 0 {
+				break
+			}
+			i += 1 + next
+		}
+		return stays[""] // ":user" takes all the others
+	}
+}
+
+// maxList bounds control/locals and virtualdomains, in bytes.
+const maxList = 16 << 20
+
 // Qread is qmail-qread (qmail reference 13.1).
 func Qread(ctx context.Context, e *tool.Env) int {
 	out := bufio.NewWriter(e.Out())
 	defer out.Flush()
+	here := localByControl(e)
 	a, err := Queue(ctx, e, func(w *Waiting) {
 		number, ok := qmail.MessageNumber(w.ID)
 		if !ok {
@@ -278,7 +319,7 @@ func Qread(ctx context.Context, e *tool.Env) int {
 				done = "  done"
 			}
 			channel := "remote"
-			if r.Dest == "mailbox" || r.Dest == "forward" || strings.HasPrefix(r.Dest, "user") {
+			if r.Dest == "mailbox" || r.Dest == "forward" || strings.HasPrefix(r.Dest, "user") || r.Dest == "" && here(r.To) {
 				channel = "local"
 			}
 			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, channel, listed(r.To))
