@@ -36,17 +36,7 @@ func killLoop(t *testing.T, o setup, victims []string, kills int) {
 		victim := victims[i%len(victims)]
 		before, killed := l.count(), time.Now()
 		l.cut()
-		switch victim {
-		case "all":
-			s.stopNow()
-			s.serve()
-		case "supervisor":
-			s.cmd.Process.Signal(syscall.SIGKILL)
-			<-s.gone
-			s.serve()
-		default:
-			s.killRole(victim)
-		}
+		s.kill(victim)
 		within(t, 30*time.Second, "mail is taken again after "+victim+" was killed", func() bool { return l.count() > before+20 })
 		t.Logf("%s killed; up and taking mail after %v", victim, time.Since(killed).Round(time.Millisecond))
 	}
@@ -54,6 +44,22 @@ func killLoop(t *testing.T, o setup, victims []string, kills int) {
 	c, err := l.settle(60 * time.Second)
 	l.verdict(t, "kill -9", c, err, time.Since(began))
 	s.drain(30 * time.Second)
+}
+
+// kill kills all, the supervisor or a role, and sees that it is up again.
+func (s *server) kill(victim string) {
+	s.t.Helper()
+	switch victim {
+	case "all":
+		s.stopNow()
+		s.serve()
+	case "supervisor":
+		s.cmd.Process.Signal(syscall.SIGKILL)
+		<-s.gone
+		s.serve()
+	default:
+		s.killRole(victim)
+	}
 }
 
 // killRole kills a role's process and waits until the supervisor has put up another.

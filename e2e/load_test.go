@@ -19,6 +19,7 @@ type load struct {
 	s        *server
 	k        *sink
 	accounts []string
+	choose   func(n int) (from string, to []string) // for message n
 
 	next   atomic.Int64
 	mu     sync.Mutex
@@ -59,7 +60,23 @@ func newLoad(s *server, k *sink) *load {
 		s.addAccount(address)
 		l.accounts = append(l.accounts, address)
 	}
+	l.choose = l.mix
 	return l
+}
+
+// mix is mail for accounts, for the next hop, for both, and what the next hop refuses.
+func (l *load) mix(n int) (from string, to []string) {
+	to = []string{l.accounts[n%len(l.accounts)]}
+	switch n % 3 {
+	case 1:
+		to = []string{fmt.Sprintf("far%d@sink.example", n%5)}
+	case 2:
+		to = append(to, fmt.Sprintf("far%d@sink.example", n%5))
+	}
+	if n%10 == 0 {
+		return l.s.account, []string{"nobody@sink.example"}
+	}
+	return "sender@else.example", to
 }
 
 // start lets senders work until stop is called.
@@ -87,17 +104,7 @@ func (l *load) session(ctx context.Context) {
 	for ctx.Err() == nil {
 		n := int(l.next.Add(1))
 		id := fmt.Sprintf("p%06d", n)
-		to := []string{l.accounts[n%len(l.accounts)]}
-		switch n % 3 {
-		case 1:
-			to = []string{fmt.Sprintf("far%d@sink.example", n%5)}
-		case 2:
-			to = append(to, fmt.Sprintf("far%d@sink.example", n%5))
-		}
-		from := "sender@else.example"
-		if n%10 == 0 {
-			from, to = l.s.account, []string{"nobody@sink.example"}
-		}
+		from, to := l.choose(n)
 		size := 1000 + n%20*500
 		if n%25 == 0 {
 			size = 100_000 // to a spool file

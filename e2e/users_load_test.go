@@ -1,0 +1,295 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a crash may do to mail for users of the system, whose .qmail files hold all kinds of lines: nothing
+// acknowledged is lost, and what is repeated is repeated by a window of docs/durability.md.
+
+const (
+	userDomain = "users.test"
+	userUID    = 61120
+)
+
+// userFiles are the user's. Programs get the message at least once, so this one makes what it did durable itself.
+var userFiles = map[string]string{
+	".qmail":         "./Maildir/\n",
+	".qmail-mbox":    "./Mailbox\n",
+	".qmail-program": programLine,
+	".qmail-forward": "&far@sink.example\n",
+	".qmail-all":     programLine + "./Mailbox\n./Maildir/\n&far@sink.example\n",
+	"Mailbox":        "",
+	"ran":            "",
+}
+
+const programLine = `|id=$(sed -n '/^X-Parcel: /{s/^X-Parcel: \([^ ]*\) .*/\1/p;q;}') && [ -n "$id" ] && ` +
+	`echo "$id $(date +%s)" | dd of=ran oflag=append conv=notrunc,fsync 2>/dev/null` + "\n"
+
+// userWays are what is to become of mail to an extension.
+var userWays = map[string][]string{
+	"": {"Maildir"}, "-mbox": {"mbox"}, "-program": {"program"}, "-forward": {"forward"}, "-all": {"program", "mbox", "Maildir", "forward"},
+}
+
+// userLoad is a load of mail for one user.
+type userLoad struct {
+	*load
+	home string
+}
+
+// newUserServer serves a user whose home is in dir.
+func newUserServer(t *testing.T, dir, data string) *userLoad {
+	needRoot(t)
+	needProgram(t, "sed", "dd")
+	home, passwd := filepath.Join(dir, "joe"), filepath.Join(newFolder(t), "passwd")
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		check(t, os.MkdirAll(filepath.Join(home, "Maildir", sub), 0o700))
+	}
+	for name, text := range userFiles {
+		check(t, os.WriteFile(filepath.Join(home, name), []byte(text), 0o600))
+	}
+	check(t, os.Chmod(home, 0o755), filepath.WalkDir(home, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, userUID, userUID))
+	}), os.WriteFile(passwd, fmt.Appendf(nil, "joe:x:%d:%d::%s:/bin/sh\n", userUID, userUID, home), 0o644))
+	k := newSink(t)
+	config := loadConfig(k)
+	config["route.system_users"] = "true"
+	config["route.locals"] = fmt.Sprintf("[%q]", userDomain)
+	config["route.passwd"] = strconv.Quote(passwd)
+	s := newServer(t, setup{dir: data, config: config})
+	u := &userLoad{&load{s: s, k: k, as: map[string]ack{}}, home}
+	u.choose = func(n int) (string, []string) {
+		return "sender@else.example", []string{"joe" + []string{"", "-mbox", "-program", "-forward", "-all", "", "-mbox", "-forward"}[n%8] + "@" + userDomain}
+	}
+	return u
+}
+
+// userTally counts what became of the acknowledged messages, by way.
+type userTally struct {
+	acked, lost, twice, unexplained map[string]int
+	pieces                          int // of messages in the mbox, each where a cut came amid an append
+	examples                        []delivery
+}
+
+func (c *userTally) allLost() (n int) {
+	for _, lost := range c.lost {
+		n += lost
+	}
+	return n
+}
+
+// arrivals are the times at which each parcel came by each way; a zero time is not known.
+type arrivals map[string]map[string][]time.Time
+
+func (a arrivals) add(way, id string, at time.Time) {
+	if a[way] == nil {
+		a[way] = map[string][]time.Time{}
+	}
+	a[way][id] = append(a[way][id], at)
+}
+
+func (u *userLoad) tally() (c userTally, err error) {
+	c = userTally{acked: map[string]int{}, lost: map[string]int{}, twice: map[string]int{}, unexplained: map[string]int{}}
+	came := arrivals{}
+	c.pieces, err = u.mbox(came)
+	err = errors.Join(err, u.maildir(came), u.program(came))
+	for _, m := range u.k.all() {
+		id, bad := opened(m.content)
+		err = errors.Join(err, bad)
+		came.add("forward", id, m.at)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, a := range u.acked {
+		ext := strings.TrimSuffix(strings.TrimPrefix(a.to, "joe"), "@"+userDomain)
+		for _, way := range userWays[ext] {
+			c.acked[way]++
+			if len(came[way][a.id]) == 0 {
+				c.lost[way]++
+				c.examples = append(c.examples, delivery{a.id, way})
+			}
+		}
+	}
+	for way, parcels := range came {
+		for _, times := range parcels {
+			slices.SortFunc(times, time.Time.Compare)
+			for i := 1; i < len(times); i++ {
+				c.twice[way]++
+				// Two of the ways know seconds only.
+				if !u.witnessed(times[i-1], times[i].Add(time.Second)) {
+					c.unexplained[way]++
+				}
+			}
+		}
+	}
+	return c, err
+}
+
+func (u *userLoad) maildir(came arrivals) error {
+	list, err := filepath.Glob(filepath.Join(u.home, "Maildir/new/*"))
+	for _, path := range list {
+		m, rerr := os.ReadFile(path)
+		id, bad := opened(m)
+		err = errors.Join(err, rerr, bad)
+		came.add("Maildir", id, time.Time{})
+	}
+	return err
+}
+
+func (u *userLoad) program(came arrivals) error {
+	text, err := os.ReadFile(filepath.Join(u.home, "ran"))
+	for line := range strings.Lines(string(text)) {
+		id, at, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, bad := strconv.ParseInt(at, 10, 64)
+		err = errors.Join(err, bad)
+		came.add("program", id, time.Unix(n, 0))
+	}
+	return err
+}
+
+// fromLine begins a message of an mbox.
+var fromLine = regexp.MustCompile(`(?m)^From sender@else\.example +(.*)\n`)
+
+// mbox reads the mailbox as its readers do. A piece of a message is none: it ends where the next one begins,
+// after an empty line, and holds nothing of others.
+func (u *userLoad) mbox(came arrivals) (pieces int, err error) {
+	text, err := os.ReadFile(filepath.Join(u.home, "Mailbox"))
+	if err != nil {
+		return 0, err
+	}
+	starts := fromLine.FindAllSubmatchIndex(text, -1)
+	if len(text) > 0 && (len(starts) == 0 || starts[0][0] != 0) {
+		return 0, fmt.Errorf("the mbox begins with %.60q", text)
+	}
+	for i, at := range starts {
+		end := len(text)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		m := text[at[1]:end]
+		if end < len(text) && !bytes.HasSuffix(m, []byte("\n\n")) {
+			return pieces, fmt.Errorf("a message of the mbox begins amid another, which ends with %q", m[max(0, len(m)-60):])
+		}
+		id, bad := opened(bytes.TrimSuffix(m, []byte("\n")))
+		if bad != nil || id == "" {
+			pieces++
+			_, body, _ := bytes.Cut(m, []byte("\n\n"))
+			if rest := bytes.ReplaceAll(body, []byte(id), nil); id != "" && len(bytes.Trim(rest, "p0123456789 \n")) > 0 {
+				err = errors.Join(err, fmt.Errorf("the piece of %s in the mbox holds %.80q", id, rest))
+			}
+			continue
+		}
+		when, bad := time.Parse(time.ANSIC, string(text[at[2]:at[3]]))
+		err = errors.Join(err, bad)
+		came.add("mbox", id, when)
+	}
+	return pieces, err
+}
+
+// ageLock lets the five minutes pass after which a NAME.lock counts as left behind: one that a cut left without a
+// word in it, or that could not be removed while runas was down. Deliveries hold it for milliseconds.
+func (u *userLoad) ageLock() {
+	name := filepath.Join(u.home, "Mailbox.lock")
+	if info, err := os.Lstat(name); err == nil && time.Since(info.ModTime()) > time.Second {
+		old := time.Now().Add(-10 * time.Minute)
+		os.Chtimes(name, old, old) // it may be gone meanwhile
+	}
+}
+
+// settle waits until everything acknowledged has arrived, at most d, and counts.
+func (u *userLoad) settle(d time.Duration) (c userTally, err error) {
+	for end := time.Now().Add(d); ; time.Sleep(100 * time.Millisecond) {
+		u.ageLock()
+		if u.s.empty() || time.Now().After(end) {
+			return u.tally()
+		}
+	}
+}
+
+// verdict fails the test for what must not be.
+func (u *userLoad) verdict(t *testing.T, what string, took time.Duration) {
+	t.Helper()
+	c, err := u.settle(90 * time.Second)
+	t.Logf("%s: %d cuts in %.0f s; acknowledged %v, lost %v, twice %v, pieces in the mbox %d; slowest acknowledgement %v",
+		what, len(u.cuts), took.Seconds(), c.acked, c.lost, c.twice, c.pieces, u.longer.Round(time.Millisecond))
+	if err != nil {
+		t.Error(err)
+	}
+	if c.allLost() > 0 {
+		t.Errorf("of the acknowledged, %v are lost, such as %v", c.lost, c.examples[:min(5, len(c.examples))])
+		for _, d := range c.examples[:min(5, len(c.examples))] {
+			a := u.as[d.id]
+			t.Logf("%v was acknowledged with %q, %v after the last cut; the log says of it:\n%s", d, a.text, u.afterCut(a.at), u.s.log.about(a.text))
+		}
+	}
+	if c.twice["Maildir"] > 0 {
+		t.Errorf("%d messages are twice in the Maildir", c.twice["Maildir"])
+	}
+	if len(c.unexplained) > 0 {
+		t.Errorf("repeated without a cut that explains it: %v", c.unexplained)
+	}
+	// At most what was being appended when something was cut, by the eight senders.
+	if c.pieces > 8*len(u.cuts) {
+		t.Errorf("%d pieces of messages in the mbox", c.pieces)
+	}
+	if u.count() < 50 {
+		t.Errorf("only %d messages were acknowledged: this tests nothing", u.count())
+	}
+}
+
+func TestNoMailOfUsersIsLostToKills(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	u := newUserServer(t, newFolder(t), "")
+	victims := []string{"runas", "local", "queue", "all"}
+	began := time.Now()
+	stop := u.start(8)
+	for i := range 4 * *soak {
+		time.Sleep(between/3 + rand.N(between/2))
+		victim := victims[i%len(victims)]
+		if i >= len(victims) {
+			victim = []string{"runas", "local", "queue", "all", "remote", "smtpd", "supervisor"}[rand.N(7)]
+		}
+		before := u.count()
+		u.cut()
+		u.s.kill(victim)
+		within(t, 30*time.Second, "mail is taken again after "+victim+" was killed", func() bool { u.ageLock(); return u.count() > before+10 })
+	}
+	stop()
+	u.verdict(t, "kill -9", time.Since(began))
+}
+
+func TestNoMailOfUsersIsLostToPowerCuts(t *testing.T) {
+	t.Parallel()
+	d := newDisk(t, 1024)
+	u := newUserServer(t, d.mount, filepath.Join(d.mount, "data"))
+	d.must("sync", "-f", d.mount) // what was set up is there in any case
+	began := time.Now()
+	stop := u.start(8)
+	defer func() { stop() }()
+	for range 3 * *soak {
+		time.Sleep(between/2 + rand.N(between/2))
+		before := u.count()
+		u.power(false)
+		d.cut()
+		u.s.stopNow()
+		u.power(true)
+		d.again()
+		u.s.serve()
+		within(t, 30*time.Second, "mail is taken again after the cut", func() bool { u.ageLock(); return u.count() > before+10 })
+	}
+	stop()
+	u.verdict(t, "power cuts", time.Since(began))
+}
