@@ -21,11 +21,17 @@ var supervised = []string{"qmail-send", "qmail-smtpd"}
 // manners are what a qmail does that this server does only when told.
 var manners = []string{keySystemUsers, "runas.enabled", "smtp.bare_recipients", "smtp.helo_optional"}
 
+// loads are the limits of the host's load; a qmail takes and delivers whatever the load.
+var loads = []string{"process.queue_load", "floors.refuse_load"}
+
 // users takes users/assign and alias.
 func (r *reader) users() {
 	dir := r.o.Dir
 	for _, key := range manners {
 		r.r.Set(key, "true", dir, 0)
+	}
+	for _, key := range loads {
+		r.r.Set(key, "-1", dir, 0)
 	}
 	r.r.Set("submit.received", "qmail", dir, 0)
 	if dir != "/var/qmail" { // programs of .qmail files must find this qmail's own

@@ -245,6 +245,16 @@ func TestClientRulesAreFound(t *testing.T) {
 	}
 }
 
+func TestNoLoadKeepsAQmailFromItsWork(t *testing.T) {
+	t.Parallel()
+	r := read(t, makeTree(t, map[string]string{"control/me": "mx.example.test\n"}))
+	for _, key := range []string{"process.queue_load", "floors.refuse_load"} {
+		if have := value(r, key); have != "-1" {
+			t.Errorf("%s is %q", key, have)
+		}
+	}
+}
+
 // TestBrokenControlFilesAreTold holds the words for each kind of broken file.
 func TestBrokenControlFilesAreTold(t *testing.T) {
 	t.Parallel()
