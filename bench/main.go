@@ -117,7 +117,7 @@ func (b *bench) targets(s setup) []target {
 			if err != nil {
 				return nil, "", err
 			}
-			return p, p.addr(), nil
+			return p, p.Addr, nil
 		}})
 	}
 	ours := func(single bool) func(ctx context.Context, dir string) (server, string, error) {

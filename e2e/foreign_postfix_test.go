@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/debian"
 )
 
 func TestSMTPSourceFillsAMailbox(t *testing.T) {
@@ -173,68 +175,31 @@ func TestANextHopThatFails(t *testing.T) {
 }
 
 // A postfix is Debian's Postfix as an instance of its own in a folder.
-type postfix struct{ dir, addr string }
+type postfix struct{ debian.Postfix }
 
 // startPostfix starts an instance that keeps mail for users of peer.example and sends mail for
 // the tests' domain to next.
 func startPostfix(t *testing.T, addr, next string) *postfix {
 	t.Helper()
-	p := &postfix{newFolder(t), addr}
-	for _, d := range []string{"etc", "queue", "lib", "mail"} {
-		check(t, os.MkdirAll(filepath.Join(p.dir, d), 0o755))
-	}
 	host, port, _ := net.SplitHostPort(next)
-	main := fmt.Sprintf(`compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/lib
-mail_owner = postfix
-myhostname = mx.peer.example
-mydestination =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-alias_maps =
-virtual_mailbox_domains = peer.example
-virtual_mailbox_base = %[1]s/mail
-virtual_mailbox_maps = inline:{{joe@peer.example=joe/}}
-virtual_uid_maps = static:65534
-virtual_gid_maps = static:65534
-virtual_minimum_uid = 1
-transport_maps = inline:{{example.test=smtp:[%[2]s]:%[3]s}}
+	p := &postfix{debian.Postfix{Dir: newFolder(t), Addr: addr, Host: "mx.peer.example", Domain: "peer.example",
+		Main: `virtual_mailbox_maps = inline:{{joe@peer.example=joe/}}
+transport_maps = inline:{{example.test=smtp:[` + host + `]:` + port + `}}
 smtputf8_enable = yes
 smtp_tls_security_level = encrypt
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = %[1]s/etc/cert.pem
 smtpd_tls_key_file = %[1]s/etc/key.pem
 smtpd_forbid_bare_newline = yes
-maillog_file = %[1]s/log
-maillog_file_prefixes = %[1]s
-`, p.dir, host, port)
-	services, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
-	check(t, err)
-	var b strings.Builder
-	_, smtpPort, _ := net.SplitHostPort(addr)
-	for line := range strings.Lines(string(services)) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) == 8 && f[0] == "smtp" && f[1] == "inet":
-			line = "127.0.0.1:" + smtpPort + " inet n - n - - smtpd\n"
-		case len(f) == 8 && f[0] != "#" && f[4] == "y": // no chroot: the folder has no libraries
-			f[4] = "n"
-			line = strings.Join(f, " ") + "\n"
-		}
-		b.WriteString(line)
-	}
+`}}
+	check(t, p.Configure())
 	mustForeign(t, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mx.peer.example",
-		"-keyout", p.dir+"/etc/key.pem", "-out", p.dir+"/etc/cert.pem")
-	check(t, os.WriteFile(p.dir+"/etc/main.cf", []byte(main), 0o644), os.WriteFile(p.dir+"/etc/master.cf", []byte(b.String()), 0o644))
-	check(t, os.Chown(p.dir+"/mail", 65534, 65534))
-	mustForeign(t, "", "chown", "postfix", p.dir+"/lib")
-	mustForeign(t, "", "postfix", "-c", p.dir+"/etc", "start")
+		"-keyout", p.Etc()+"/key.pem", "-out", p.Etc()+"/cert.pem")
+	check(t, p.Start(t.Context()))
 	t.Cleanup(func() {
-		exec.Command("postfix", "-c", p.dir+"/etc", "stop").Run()
+		exec.Command("postfix", "-c", p.Etc(), "stop").Run()
 		if t.Failed() {
-			text, _ := os.ReadFile(p.dir + "/log")
+			text, _ := os.ReadFile(p.Dir + "/log")
 			t.Logf("Postfix's log:\n%s", text)
 		}
 	})
@@ -252,7 +217,7 @@ func (p *postfix) mailbox(t *testing.T, n int) []string {
 	t.Helper()
 	var names, mail []string
 	within(t, 20*time.Second, strconv.Itoa(n)+" messages are in Postfix's Maildir", func() bool {
-		names, _ = filepath.Glob(p.dir + "/mail/joe/new/*")
+		names, _ = filepath.Glob(p.Maildirs() + "/joe/new/*")
 		return len(names) >= n
 	})
 	for _, name := range names {
@@ -306,7 +271,7 @@ func TestPostfixIsThePeer(t *testing.T) {
 	// From Postfix: the same letters, and one for a mailbox that is not here.
 	second := "second@" + domain
 	password := s.addAccount(second)
-	from, err := dialSMTP(p.addr)
+	from, err := dialSMTP(p.Addr)
 	check(t, err)
 	defer from.quit()
 	plain := 0
