@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,8 +31,6 @@ type generation struct {
 	armed chan struct{} // holds a token while timer runs
 	quit  chan struct{}
 	ended sync.WaitGroup
-	// syncing is how many groups finish has in hand.
-	syncing atomic.Int32
 
 	views   sync.RWMutex // held for reading by View; bury waits for it
 	telling sync.Mutex   // held while callers are told of success: not after dead is closed
@@ -182,14 +179,6 @@ func (g *generation) apply(groups chan<- group) {
 				return
 			}
 		}
-		if len(gr.requests) == 1 && len(g.queue) == 0 && g.syncing.Load() == 0 {
-			// One caller alone: nobody waits while this goroutine waits for the sync, and one less is woken.
-			if !g.settle(gr) {
-				return
-			}
-			continue
-		}
-		g.syncing.Add(1)
 		groups <- gr
 	}
 }
@@ -216,20 +205,14 @@ func (g *generation) lazy() (synced func()) {
 func (g *generation) finish(groups <-chan group) {
 	defer g.ended.Done()
 	for gr := range groups {
-		ok := g.settle(gr)
-		g.syncing.Add(-1)
-		if !ok {
+		err := gr.requests[len(gr.requests)-1].batch.SyncWait()
+		if err != nil {
+			g.fail(err)
+		}
+		if !g.tell(gr) {
 			return
 		}
 	}
-}
-
-// settle waits for a group's sync and tells of it; false after a failure.
-func (g *generation) settle(gr group) bool {
-	if err := gr.requests[len(gr.requests)-1].batch.SyncWait(); err != nil {
-		g.fail(err)
-	}
-	return g.tell(gr)
 }
 
 // tell reports the success of a group, unless the generation has failed.
