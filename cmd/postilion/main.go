@@ -122,7 +122,7 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.pauseCommand(), a.continueCommand(), a.flushCommand(),
 		a.domainCommand(), a.accountCommand(), a.aliasCommand(), a.blockCommand(), a.recordCommand(),
 		a.queueCommand(), a.addressCommand(), a.configCommand(), a.statsCommand(),
-		a.selftestCommand(), a.backupCommand(), a.toolCommand(), a.linksCommand(), a.reportCommand(), a.migrateCommand(), a.switchCommand(),
+		a.selftestCommand(), a.backupCommand(), a.explainCommand(), a.toolCommand(), a.linksCommand(), a.reportCommand(), a.migrateCommand(), a.switchCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)
 	root.AddCommand(a.handedCommands()...)
