@@ -189,10 +189,8 @@ func TestVacationAnswers(t *testing.T) {
 	h.write(".qmail", "|(printf %s \"$UFLINE\"; cat) | vacation -j "+name+"\n./Mailbox\n")
 	os.Chown(filepath.Join(h.dir, ".qmail"), int(h.uid), int(h.uid))
 	stub := t.TempDir()
-	for dir := stub; dir != "/"; dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o001 == 0 {
-			os.Chmod(dir, info.Mode().Perm()|0o055)
-		}
+	if err := os.Chmod(filepath.Dir(stub), 0o755); err != nil { // the test's own folder; the user passes it
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(stub, "sendmail"), []byte("#!/bin/sh\necho \"$@\" >$HOME/args\ncat >$HOME/answer\n"), 0o755); err != nil {
 		t.Fatal(err)
