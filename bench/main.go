@@ -2,7 +2,7 @@
 // folders of one file system, loaded by the same generator over loopback. It also measures the
 // floors: what the disk syncs a second, and what an SMTP sink that stores nothing answers.
 //
-//	go run ./bench [-rounds 3] [-messages 20000] [-only accept,deliver,relay,large,idle] [-o docs/performance.md]
+//	go run ./bench [-rounds 3] [-messages 20000] [-only accept,large,deliver,relay,qmail,user,idle] [-o docs/performance.md]
 //
 // Rates are medians over the rounds; in each round every server is measured once, one
 // after the other. CPU is user and system time of all processes of a server.
@@ -74,12 +74,12 @@ func run(ctx context.Context, rounds, messages int, only []string, folder, notqm
 		return err
 	}
 	parts := map[string]func(context.Context) error{
-		"accept": b.accept, "large": b.large, "deliver": b.deliver, "relay": b.relay, "qmail": b.throughQmail, "idle": b.idle,
+		"accept": b.accept, "large": b.large, "deliver": b.deliver, "relay": b.relay, "qmail": b.throughQmail, "user": b.perUser, "idle": b.idle,
 	}
 	for _, name := range only {
 		part, ok := parts[name]
 		if !ok {
-			return fmt.Errorf("-only %q: want some of accept, large, deliver, relay, qmail, idle", name)
+			return fmt.Errorf("-only %q: want some of accept, large, deliver, relay, qmail, user, idle", name)
 		}
 		if err := part(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
