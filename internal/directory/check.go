@@ -5,6 +5,7 @@ package directory
 // expected. Rules that need a look at other rows are in internal/rules.
 
 import (
+	"fmt"
 	"net/netip"
 	"path"
 	"slices"
@@ -39,7 +40,7 @@ func DomainKey(name string) (string, error) {
 	if plainName(name) {
 		return name, nil
 	}
-	bad := &InvalidError{"domain", name, "a name of letters, digits and hyphens in labels of at most 63 bytes, at most 253 in all, without a final dot"}
+	bad := invalid("domain", name, "a name of letters, digits and hyphens in labels of at most 63 bytes, at most 253 in all, without a final dot")
 	if len(name) > 4*MaxDomain || !utf8.ValidString(name) || strings.HasSuffix(name, ".") {
 		return "", bad
 	}
@@ -98,7 +99,7 @@ func CheckDomain(d *Domain) (err error) {
 			return err
 		}
 		if d.CatchAll != "" {
-			return &InvalidError{"catch-all", d.CatchAll, "none for an alias domain: it has its target's"}
+			return invalid("catch-all", d.CatchAll, "none for an alias domain: it has its target's")
 		}
 	}
 	if d.CatchAll != "" {
@@ -108,14 +109,23 @@ func CheckDomain(d *Domain) (err error) {
 		}
 		d.CatchAll = a.String()
 	}
-	if d.MaxSize < 0 {
-		return negative("max_size", d.MaxSize)
+	for _, n := range []struct {
+		what string
+		n    int64
+	}{{"max_size", d.MaxSize}, {"max_accounts", int64(d.MaxAccounts)}, {"max_aliases", int64(d.MaxAliases)},
+		{"quota_bytes", d.QuotaBytes}, {"default_quota", d.DefaultQuota}} {
+		if n.n < 0 {
+			return negative(n.what, n.n)
+		}
+	}
+	if d.QuotaBytes > 0 && d.DefaultQuota > d.QuotaBytes {
+		return invalid("default_quota", strconv.FormatInt(d.DefaultQuota, 10), fmt.Sprintf("at most the %d of all accounts together", d.QuotaBytes))
 	}
 	return checkSeparators(d.Separators)
 }
 
 func checkSeparators(s string) error {
-	bad := &InvalidError{"separators", s, "at most 8 different characters of !#$%&*+-/=?^_`{|}~."}
+	bad := invalid("separators", s, "at most 8 different characters of !#$%&*+-/=?^_`{|}~.")
 	if len(s) > MaxSeparators {
 		return bad
 	}
@@ -156,7 +166,7 @@ func CheckAlias(a *Alias) error {
 		return err
 	}
 	if len(a.Targets) == 0 || len(a.Targets) > MaxTargets {
-		return &InvalidError{"targets of alias", a.Address.String(), "1 to 1000 addresses"}
+		return invalid("targets of alias", a.Address.String(), "1 to 1000 addresses")
 	}
 	targets := make([]mail.Address, 0, len(a.Targets))
 	for _, t := range a.Targets {
@@ -195,12 +205,12 @@ func BlockKey(what string) (string, error) {
 	if a := mail.ParseAddress(what); a.Domain != "" && checkOwn("block", &a) == nil {
 		return LocalKey(a.Local, false) + "@" + a.Domain, nil
 	}
-	return "", &InvalidError{"block", what, "an IP address, a CIDR range such as 192.0.2.0/24, or an account's address"}
+	return "", invalid("block", what, "an IP address, a CIDR range such as 192.0.2.0/24, or an account's address")
 }
 
 // checkOwn checks an address of this host and puts its domain into compared form.
 func checkOwn(what string, a *mail.Address) (err error) {
-	bad := &InvalidError{what, a.String(), "local@domain, the local part 1 to 64 bytes of letters, digits and !#$%&'*+-/=?^_`{|}~."}
+	bad := invalid(what, a.String(), "local@domain, the local part 1 to 64 bytes of letters, digits and !#$%&'*+-/=?^_`{|}~.")
 	if a.Local == "" || len(a.Local) > MaxLocal || a.Domain == "" || !utf8.ValidString(a.Local) {
 		return bad
 	}
@@ -227,7 +237,7 @@ func isAtext(c byte) bool {
 // checkTarget checks an address that mail is sent on to: any local part a peer
 // could take, at a domain name or an address literal.
 func checkTarget(what string, a mail.Address) (mail.Address, error) {
-	bad := &InvalidError{what, a.String(), "an address local@domain of at most 320 bytes without control characters"}
+	bad := invalid(what, a.String(), "an address local@domain of at most 320 bytes without control characters")
 	if a.Local == "" || len(a.Local) > MaxName || len(a.String()) > 320 || !utf8.ValidString(a.Local) {
 		return a, bad
 	}
@@ -252,14 +262,14 @@ func checkTarget(what string, a mail.Address) (mail.Address, error) {
 
 func checkText(what, s string) error {
 	if len(s) > MaxName || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return &InvalidError{what, s, "at most 255 bytes of UTF-8 without control characters"}
+		return invalid(what, s, "at most 255 bytes of UTF-8 without control characters")
 	}
 	return nil
 }
 
 // checkMailbox checks a path that the operator gave.
 func checkMailbox(p string) error {
-	bad := &InvalidError{"mailbox", p, "a relative path without control characters whose parts do not begin with a dot, at most 1024 bytes"}
+	bad := invalid("mailbox", p, "a relative path without control characters whose parts do not begin with a dot, at most 1024 bytes")
 	if len(p) > MaxMailbox || path.IsAbs(p) || path.Clean(p) != p || !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl) || strings.Contains(p, `\`) {
 		return bad
 	}
@@ -271,8 +281,12 @@ func checkMailbox(p string) error {
 	return nil
 }
 
+func invalid(what, value, want string) *InvalidError {
+	return &InvalidError{What: what, Value: value, Want: want}
+}
+
 func negative(what string, n int64) error {
-	return &InvalidError{what, strconv.FormatInt(n, 10), "0 or more"}
+	return invalid(what, strconv.FormatInt(n, 10), "0 or more")
 }
 
 // MailboxPath returns the default path of an account's Maildir for its domain and the

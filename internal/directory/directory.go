@@ -58,6 +58,19 @@ type Admin interface {
 	Blocks(ctx context.Context) ([]Block, error)
 	PutBlock(ctx context.Context, b Block) error
 	RemoveBlock(ctx context.Context, what string) error
+
+	// Administrators lists who administers a domain, by its name or its tenant; everybody with "".
+	Administrators(ctx context.Context, domain string) ([]Administrator, error)
+	// PutAdministrator has the account of a.Address administer a.Domain, or else a.Tenant.
+	PutAdministrator(ctx context.Context, a Administrator) error
+	RemoveAdministrator(ctx context.Context, a Administrator) error
+	// Administered lists the domains that an account administers, with their alias domains, by name.
+	Administered(ctx context.Context, account uint64) ([]Domain, error)
+	// ChangeAccount is PutAccount for those who may not decide everything: of what is not told
+	// in OwnersAlone.
+	ChangeAccount(ctx context.Context, a *Account) error
+	// SetCatchAll changes a domain's catch-all, and nothing else of it.
+	SetCatchAll(ctx context.Context, domain, address string) error
 }
 
 // Domain is a mail domain of this host.
@@ -73,6 +86,13 @@ type Domain struct {
 	MaxSize       int64     `json:"max_size,omitempty"`       // bytes a message; 0 is the host's limit
 	Tenant        uint64    `json:"tenant,omitempty"`
 	Created       time.Time `json:"created"`
+
+	// What the domain may hold, whoever puts it there; 0 is no limit. A limit below what is there
+	// already only keeps it from growing. With QuotaBytes each account needs a quota.
+	MaxAccounts  int   `json:"max_accounts,omitempty"`
+	MaxAliases   int   `json:"max_aliases,omitempty"`
+	QuotaBytes   int64 `json:"quota_bytes,omitempty"`   // of all accounts together
+	DefaultQuota int64 `json:"default_quota,omitempty"` // bytes, of accounts that are added without a quota
 }
 
 // Account is a mailbox with its owner.
@@ -111,6 +131,22 @@ type Alias struct {
 	Tenant  uint64         `json:"tenant,omitempty"`
 }
 
+// OwnersAlone reports whether two states of an account differ in what only the server's owner decides:
+// where its mailbox is, the tenant, and the limits that go before the domain's.
+func OwnersAlone(a, b *Account) bool {
+	return a.Mailbox != b.Mailbox || a.Tenant != b.Tenant || a.MaxSize != b.MaxSize || a.MaxRecipients != b.MaxRecipients
+}
+
+// Administrator is an account that administers a domain, or all domains of a tenant. It is one as long as the
+// account exists: a later one of the same address is not.
+type Administrator struct {
+	Account uint64       `json:"account"` // the account's id
+	Address mail.Address `json:"address"` // the account's address
+	Domain  string       `json:"domain,omitempty"`
+	Tenant  uint64       `json:"tenant,omitempty"` // where Domain is ""
+	Created time.Time    `json:"created"`
+}
+
 // Block keeps a client or an account out of every protocol.
 type Block struct {
 	What    string    `json:"what"` // an address, a CIDR range, or an account's address
@@ -126,11 +162,19 @@ var (
 )
 
 // InvalidError is a value that cannot be stored.
-type InvalidError struct{ What, Value, Want string }
+type InvalidError struct {
+	What, Value, Want string
+	// Other is a further domain that is in the way, which not everybody may know of; "" for none.
+	Other string
+}
 
 // Error names the value and what was expected.
 func (e *InvalidError) Error() string {
-	return e.What + " " + strconv.Quote(e.Value) + ": want " + e.Want
+	text := e.What + " " + strconv.Quote(e.Value) + ": want " + e.Want
+	if e.Other != "" {
+		text += ", as it is of " + strconv.Quote(e.Other)
+	}
+	return text
 }
 
 // LocalKey returns the form that local parts are compared in: NFC, lower case

@@ -36,6 +36,9 @@ type (
 		Account directory.Account
 		Create  bool
 	}
+	catchAllRequest struct {
+		Domain, Address string
+	}
 	aliasRequest struct {
 		Alias  directory.Alias
 		Create bool
@@ -83,6 +86,21 @@ func AdminHandlers(d directory.Admin) map[string]rpc.Handler {
 		}),
 		"directory.remove-alias": rpc.Handle(func(ctx context.Context, a mail.Address) (none, error) {
 			return none{}, d.RemoveAlias(ctx, a)
+		}),
+		"directory.administrators": rpc.Handle(d.Administrators),
+		"directory.administered":   rpc.Handle(d.Administered),
+		"directory.put-administrator": rpc.Handle(func(ctx context.Context, a directory.Administrator) (none, error) {
+			return none{}, d.PutAdministrator(ctx, a)
+		}),
+		"directory.remove-administrator": rpc.Handle(func(ctx context.Context, a directory.Administrator) (none, error) {
+			return none{}, d.RemoveAdministrator(ctx, a)
+		}),
+		"directory.change-account": rpc.Handle(func(ctx context.Context, a directory.Account) (directory.Account, error) {
+			err := d.ChangeAccount(ctx, &a)
+			return a, err
+		}),
+		"directory.set-catch-all": rpc.Handle(func(ctx context.Context, r catchAllRequest) (none, error) {
+			return none{}, d.SetCatchAll(ctx, r.Domain, r.Address)
 		}),
 		"directory.put-block": rpc.Handle(func(ctx context.Context, b directory.Block) (none, error) {
 			return none{}, d.PutBlock(ctx, b)
@@ -196,5 +214,46 @@ func (d Directory) PutBlock(ctx context.Context, b directory.Block) error {
 // RemoveBlock implements directory.Admin.
 func (d Directory) RemoveBlock(ctx context.Context, what string) error {
 	_, err := once[string, none](ctx, d.Client, "directory.remove-block", what)
+	return err
+}
+
+// Administrators implements directory.Admin.
+func (d Directory) Administrators(ctx context.Context, domain string) ([]directory.Administrator, error) {
+	return call[string, []directory.Administrator](ctx, d.Client, "directory.administrators", domain)
+}
+
+// Administered implements directory.Admin.
+func (d Directory) Administered(ctx context.Context, account uint64) ([]directory.Domain, error) {
+	return call[uint64, []directory.Domain](ctx, d.Client, "directory.administered", account)
+}
+
+// PutAdministrator implements directory.Admin.
+func (d Directory) PutAdministrator(ctx context.Context, a directory.Administrator) error {
+	_, err := once[directory.Administrator, none](ctx, d.Client, "directory.put-administrator", a)
+	return err
+}
+
+// RemoveAdministrator implements directory.Admin.
+func (d Directory) RemoveAdministrator(ctx context.Context, a directory.Administrator) error {
+	_, err := once[directory.Administrator, none](ctx, d.Client, "directory.remove-administrator", a)
+	return err
+}
+
+// ChangeAccount implements directory.Admin.
+func (d Directory) ChangeAccount(ctx context.Context, a *directory.Account) error {
+	checked := *a
+	if err := directory.CheckAccount(&checked); err != nil {
+		return err
+	}
+	got, err := once[directory.Account, directory.Account](ctx, d.Client, "directory.change-account", checked)
+	if err == nil {
+		*a = got
+	}
+	return err
+}
+
+// SetCatchAll implements directory.Admin.
+func (d Directory) SetCatchAll(ctx context.Context, domain, address string) error {
+	_, err := once[catchAllRequest, none](ctx, d.Client, "directory.set-catch-all", catchAllRequest{domain, address})
 	return err
 }

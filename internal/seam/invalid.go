@@ -20,6 +20,7 @@ type wireInvalid struct {
 	What  string `json:"what"`
 	Value []byte `json:"value"`
 	Want  string `json:"want"`
+	Other string `json:"other,omitempty"`
 	// NotFound tells that the error wraps directory.ErrNotFound too.
 	NotFound bool `json:"not_found,omitempty"`
 }
@@ -39,7 +40,7 @@ func withInvalid(set map[string]rpc.Handler) map[string]rpc.Handler {
 		set[name] = func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
 			reply, err := h(ctx, c, request)
 			if e, ok := errors.AsType[*directory.InvalidError](err); ok {
-				err = &wireInvalid{e.What, []byte(e.Value), e.Want, errors.Is(err, directory.ErrNotFound)}
+				err = &wireInvalid{e.What, []byte(e.Value), e.Want, e.Other, errors.Is(err, directory.ErrNotFound)}
 			}
 			return reply, err
 		}
@@ -61,7 +62,7 @@ func restoreInvalid(err error) error {
 	if json.Unmarshal([]byte(text), &w) != nil {
 		return err
 	}
-	invalid := &directory.InvalidError{What: w.What, Value: string(w.Value), Want: w.Want}
+	invalid := &directory.InvalidError{What: w.What, Value: string(w.Value), Want: w.Want, Other: w.Other}
 	if w.NotFound {
 		return fmt.Errorf("%w: %w", directory.ErrNotFound, invalid)
 	}

@@ -27,17 +27,21 @@ type Store interface {
 // Run runs the contract on empty stores that open makes, one for each part.
 func Run(t *testing.T, open func(t *testing.T, c clock.Clock) Store) {
 	for name, part := range map[string]func(*testing.T, *fixture){
-		"Domains":      testDomains,
-		"AliasDomains": testAliasDomains,
-		"CatchAll":     testCatchAll,
-		"Accounts":     testAccounts,
-		"Aliases":      testAliases,
-		"Find":         testFind,
-		"Folding":      testFolding,
-		"Mailboxes":    testMailboxes,
-		"Blocks":       testBlocks,
-		"Hostile":      testHostile,
-		"Model":        testModel,
+		"Domains":        testDomains,
+		"AliasDomains":   testAliasDomains,
+		"CatchAll":       testCatchAll,
+		"Accounts":       testAccounts,
+		"Aliases":        testAliases,
+		"Find":           testFind,
+		"Folding":        testFolding,
+		"Mailboxes":      testMailboxes,
+		"Blocks":         testBlocks,
+		"Hostile":        testHostile,
+		"Narrow":         testNarrow,
+		"Limits":         testLimits,
+		"Tenants":        testTenants,
+		"Administrators": testAdministrators,
+		"Model":          testModel,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -40,6 +40,7 @@ type rows struct {
 	byKey    map[place]uint64
 	aliases  map[place]directory.Alias
 	blocks   map[string]directory.Block
+	admins   []directory.Administrator // without addresses
 	lastID   uint64
 }
 
@@ -120,9 +121,9 @@ func (db *DB) change(ctx context.Context, f func(r *rows) error) error {
 }
 
 func (r *rows) clone() rows {
-	c := rows{maps.Clone(r.domains), maps.Clone(r.accounts), maps.Clone(r.byKey), maps.Clone(r.aliases), maps.Clone(r.blocks), r.lastID}
+	c := rows{maps.Clone(r.domains), maps.Clone(r.accounts), maps.Clone(r.byKey), maps.Clone(r.aliases), maps.Clone(r.blocks), slices.Clone(r.admins), r.lastID}
 	if c.domains == nil {
-		c = rows{map[string]directory.Domain{}, map[uint64]directory.Account{}, map[place]uint64{}, map[place]directory.Alias{}, map[string]directory.Block{}, 0}
+		c = rows{map[string]directory.Domain{}, map[uint64]directory.Account{}, map[place]uint64{}, map[place]directory.Alias{}, map[string]directory.Block{}, nil, 0}
 	}
 	return c
 }

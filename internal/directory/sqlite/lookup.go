@@ -16,7 +16,9 @@ const batch = 3
 
 const (
 	findDomain = `SELECT d.name, d.alias_of, d.catch_all, d.separators, d.case_sensitive, d.disabled, d.max_size, d.tenant, d.created,
-		t.name, t.alias_of, t.catch_all, t.separators, t.case_sensitive, t.disabled, t.max_size, t.tenant, t.created
+		d.max_accounts, d.max_aliases, d.quota_bytes, d.default_quota,
+		t.name, t.alias_of, t.catch_all, t.separators, t.case_sensitive, t.disabled, t.max_size, t.tenant, t.created,
+		t.max_accounts, t.max_aliases, t.quota_bytes, t.default_quota
 		FROM domains d LEFT JOIN domains t ON t.name = d.alias_of WHERE d.name = ?`
 	// An account has an id; an alias has 0 and its targets in place of the mailbox.
 	findFirst = `SELECT local_key, ` + accountColumns + ` FROM accounts WHERE domain = ? AND local_key IN (?, ?, ?)
@@ -36,9 +38,13 @@ func (l *lookup) Domain(name string) (*directory.Domain, *directory.Domain, erro
 		name, aliasOf, catchAll, separators sql.NullString
 		caseSensitive, disabled             sql.NullBool
 		maxSize, tenant, created            sql.NullInt64
+		maxAccounts, maxAliases             sql.NullInt64
+		quotaBytes, defaultQuota            sql.NullInt64
 	}
 	err := l.db.domain.QueryRowContext(l.ctx, name).Scan(&d.Name, &d.AliasOf, &d.CatchAll, &d.Separators, &d.CaseSensitive, &d.Disabled, &d.MaxSize, &tenant, &created,
-		&t.name, &t.aliasOf, &t.catchAll, &t.separators, &t.caseSensitive, &t.disabled, &t.maxSize, &t.tenant, &t.created)
+		&d.MaxAccounts, &d.MaxAliases, &d.QuotaBytes, &d.DefaultQuota,
+		&t.name, &t.aliasOf, &t.catchAll, &t.separators, &t.caseSensitive, &t.disabled, &t.maxSize, &t.tenant, &t.created,
+		&t.maxAccounts, &t.maxAliases, &t.quotaBytes, &t.defaultQuota)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil, nil
 	}
@@ -53,6 +59,7 @@ func (l *lookup) Domain(name string) (*directory.Domain, *directory.Domain, erro
 		Name: t.name.String, AliasOf: t.aliasOf.String, CatchAll: t.catchAll.String, Separators: t.separators.String,
 		CaseSensitive: t.caseSensitive.Bool, Disabled: t.disabled.Bool, MaxSize: t.maxSize.Int64,
 		Tenant: uint64(t.tenant.Int64), Created: sqlx.FromTime(t.created.Int64),
+		MaxAccounts: int(t.maxAccounts.Int64), MaxAliases: int(t.maxAliases.Int64), QuotaBytes: t.quotaBytes.Int64, DefaultQuota: t.defaultQuota.Int64,
 	}, nil
 }
 

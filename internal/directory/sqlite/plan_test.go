@@ -16,6 +16,8 @@ func TestLookupsNeverScanATable(t *testing.T) {
 	for _, query := range []string{
 		findDomain, findFirst, selectAccounts + ` WHERE id = ?`, selectAccounts + ` WHERE domain = ? AND local_key = ?`, `SELECT id FROM accounts WHERE mailbox = ?`,
 		selectDomains + ` WHERE alias_of = ? AND alias_of <> '' OR catch_all_domain = ? AND catch_all_domain <> '' ORDER BY name`,
+		selectAdmins + ` WHERE a.account = ?`, selectAdmins + ` WHERE a.account = ? AND a.domain = ?`,
+		selectDomains + ` WHERE tenant = ? AND tenant <> 0 ORDER BY name`,
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		for i := range args {

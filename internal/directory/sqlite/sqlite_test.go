@@ -1,9 +1,12 @@
 package sqlite_test
 
 import (
+	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -13,6 +16,7 @@ import (
 	"github.com/postilion/postilion/internal/directory/directorytest"
 	"github.com/postilion/postilion/internal/directory/sqlite"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/sqlx"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,5 +92,41 @@ func BenchmarkFind(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A folder of the first format is brought up to date with all that is in it.
+func TestTheFirstFormatIsReadOn(t *testing.T) {
+	t.Parallel()
+	first, err := os.ReadFile("migrations/0001_initial.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "directory.db")
+	old, err := sqlx.Open(t.Context(), sqlx.Options{Path: path, NoSync: true, Migrations: fstest.MapFS{"0001_initial.sql": {Data: first}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO domains VALUES ('a.test', '', 'joe@a.test', 'a.test', '+', 0, 0, 9, 0, 1000000);
+			INSERT INTO accounts VALUES (1, 'a.test', 'joe', 'Joe', 'J', 0, 0, 5, 6, 7, 8, 'a.test/joe/Maildir', 0, 2000000);
+			UPDATE counters SET value = 1 WHERE name = 'account'`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, path, nil)
+	f, err := db.Find(t.Context(), "a.test", []string{"x"})
+	if err != nil || f.Account == nil || f.Account.QuotaBytes != 5 || f.Domain.MaxSize != 9 || f.Domain.MaxAccounts != 0 {
+		t.Errorf("got %+v, %v", f, err)
+	}
+	if err := db.PutAdministrator(t.Context(), directory.Administrator{Address: mail.ParseAddress("joe@a.test"), Domain: "a.test"}); err != nil {
+		t.Error(err)
+	}
+	if list, err := db.Administered(t.Context(), 1); err != nil || len(list) != 1 {
+		t.Errorf("got %+v, %v", list, err)
 	}
 }

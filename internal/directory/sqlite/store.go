@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	domainColumns  = `name, alias_of, catch_all, separators, case_sensitive, disabled, max_size, tenant, created`
+	domainColumns  = `name, alias_of, catch_all, separators, case_sensitive, disabled, max_size, tenant, created, max_accounts, max_aliases, quota_bytes, default_quota`
 	accountColumns = `id, domain, local_part, name, disabled, no_send, quota_bytes, quota_messages, max_size, max_recipients, mailbox, tenant, created`
 
 	selectDomains  = `SELECT ` + domainColumns + ` FROM domains`
 	selectAccounts = `SELECT ` + accountColumns + ` FROM accounts`
+	selectAdmins   = `SELECT a.account, c.local_part, c.domain, a.domain, a.tenant, a.created FROM administrators a JOIN accounts c ON c.id = a.account`
 	selectAliases  = `SELECT domain, local_part, targets, tenant FROM aliases`
 )
 
@@ -40,7 +41,8 @@ type scanner interface{ Scan(dest ...any) error }
 
 func scanDomain(s scanner) (d directory.Domain, err error) {
 	var tenant, created int64
-	err = s.Scan(&d.Name, &d.AliasOf, &d.CatchAll, &d.Separators, &d.CaseSensitive, &d.Disabled, &d.MaxSize, &tenant, &created)
+	err = s.Scan(&d.Name, &d.AliasOf, &d.CatchAll, &d.Separators, &d.CaseSensitive, &d.Disabled, &d.MaxSize, &tenant, &created,
+		&d.MaxAccounts, &d.MaxAliases, &d.QuotaBytes, &d.DefaultQuota)
 	d.Tenant, d.Created = uint64(tenant), sqlx.FromTime(created)
 	return d, err
 }
@@ -115,11 +117,13 @@ func (s *store) SaveDomain(d directory.Domain) error {
 	if d.CatchAll != "" {
 		catchAllDomain = mail.ParseAddress(d.CatchAll).Domain
 	}
-	return s.exec(`INSERT INTO domains (`+domainColumns+`, catch_all_domain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	return s.exec(`INSERT INTO domains (`+domainColumns+`, catch_all_domain) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (name) DO UPDATE SET alias_of = excluded.alias_of, catch_all = excluded.catch_all, separators = excluded.separators,
 		case_sensitive = excluded.case_sensitive, disabled = excluded.disabled, max_size = excluded.max_size, tenant = excluded.tenant,
-		catch_all_domain = excluded.catch_all_domain`,
-		d.Name, d.AliasOf, d.CatchAll, d.Separators, d.CaseSensitive, d.Disabled, d.MaxSize, int64(d.Tenant), sqlx.Time(d.Created), catchAllDomain)
+		catch_all_domain = excluded.catch_all_domain, max_accounts = excluded.max_accounts, max_aliases = excluded.max_aliases,
+		quota_bytes = excluded.quota_bytes, default_quota = excluded.default_quota`,
+		d.Name, d.AliasOf, d.CatchAll, d.Separators, d.CaseSensitive, d.Disabled, d.MaxSize, int64(d.Tenant), sqlx.Time(d.Created),
+		d.MaxAccounts, d.MaxAliases, d.QuotaBytes, d.DefaultQuota, catchAllDomain)
 }
 
 func (s *store) DeleteDomain(name string) error {

@@ -28,6 +28,18 @@ func home(s Store, name string) (*directory.Domain, error) {
 
 // PutAccount is Admin.PutAccount. a is changed only with success.
 func PutAccount(s Store, a *directory.Account, create bool, now time.Time) error {
+	return putAccount(s, a, create, now, nil)
+}
+
+// ChangeAccount is Admin.ChangeAccount. a is changed only with success.
+func ChangeAccount(s Store, a *directory.Account) error {
+	return putAccount(s, a, false, time.Time{}, func(n, old *directory.Account) {
+		n.Mailbox, n.Tenant, n.MaxSize, n.MaxRecipients = old.Mailbox, old.Tenant, old.MaxSize, old.MaxRecipients
+	})
+}
+
+// putAccount keeps, where keep is set, what it takes over of the account as it is.
+func putAccount(s Store, a *directory.Account, create bool, now time.Time, keep func(n, old *directory.Account)) error {
 	n := *a
 	if err := directory.CheckAccount(&n); err != nil {
 		return err
@@ -61,6 +73,12 @@ func PutAccount(s Store, a *directory.Account, create bool, now time.Time) error
 		if n.Mailbox == "" {
 			n.Mailbox = old.Mailbox
 		}
+		if keep != nil {
+			keep(&n, old)
+		}
+	}
+	if err := fitAccount(s, d, &n, old); err != nil {
+		return err
 	}
 	if err := placeMailbox(s, &n, key); err != nil {
 		return err
@@ -109,7 +127,7 @@ func RemoveAccount(s Store, address mail.Address) error {
 	if err := uncaught(s, d, key, "account"); err != nil {
 		return err
 	}
-	return s.DeleteAccount(a.ID)
+	return deleteAccount(s, a.ID)
 }
 
 // locate returns the domain and key of an address of ours.
@@ -141,7 +159,7 @@ func uncaught(s Store, d *directory.Domain, key, what string) error {
 			return err
 		}
 		if found == key {
-			return &directory.InvalidError{What: what, Value: key + "@" + d.Name, Want: fmt.Sprintf("one that is not the catch-all of a domain, as it is of %q", r.Name)}
+			return &directory.InvalidError{What: what, Value: key + "@" + d.Name, Want: "one that is not the catch-all of a domain", Other: r.Name}
 		}
 	}
 	return nil
@@ -167,6 +185,9 @@ func PutAlias(s Store, a directory.Alias, create bool) error {
 		return exists("alias", old.Address.String())
 	case !create && old == nil:
 		return notFound("alias", a.Address.String())
+	}
+	if err := fitAlias(s, d, a, old); err != nil {
+		return err
 	}
 	for _, t := range a.Targets {
 		if err := notItself(s, d, key, t); err != nil {

@@ -36,6 +36,16 @@ type Store interface {
 	SaveAlias(key string, a directory.Alias) error
 	DeleteAlias(domain, key string) error
 
+	// AccountByID returns an account by its id.
+	AccountByID(id uint64) (*directory.Account, error)
+	// TenantDomains returns the domains of a tenant, which is not 0.
+	TenantDomains(tenant uint64) ([]directory.Domain, error)
+	// Administrators returns those that have all fields of like which are not zero: Account, Domain and Tenant.
+	Administrators(like directory.Administrator) ([]directory.Administrator, error)
+	SaveAdministrator(a directory.Administrator) error
+	// DeleteAdministrators removes what Administrators returns; one field at least is not zero.
+	DeleteAdministrators(like directory.Administrator) error
+
 	SaveBlock(b directory.Block) error
 	// DeleteBlock reports whether there was one.
 	DeleteBlock(what string) (bool, error)
@@ -111,6 +121,13 @@ func checkAliasOf(s Store, d directory.Domain) error {
 		if r.AliasOf == d.Name {
 			return &directory.InvalidError{What: "alias domain", Value: d.Name, Want: fmt.Sprintf("a domain that %q is not an alias of", r.Name)}
 		}
+	}
+	administrators, err := s.Administrators(directory.Administrator{Domain: d.Name})
+	if err != nil {
+		return err
+	}
+	if len(administrators) > 0 {
+		return &directory.InvalidError{What: "alias domain", Value: d.Name, Want: "a domain without administrators of its own: those of its target administer it too"}
 	}
 	accounts, aliases, err := count(s, d.Name)
 	if err != nil {
@@ -269,7 +286,7 @@ func RemoveDomain(s Store, name string, all bool) error {
 			Want: fmt.Sprintf("no addresses in it, or all of them removed too (it has %d accounts and %d aliases)", len(accounts), len(aliases))}
 	}
 	for _, a := range accounts {
-		if err := s.DeleteAccount(a.ID); err != nil {
+		if err := deleteAccount(s, a.ID); err != nil {
 			return err
 		}
 	}
@@ -277,6 +294,9 @@ func RemoveDomain(s Store, name string, all bool) error {
 		if err := s.DeleteAlias(name, directory.LocalKey(a.Address.Local, d.CaseSensitive)); err != nil {
 			return err
 		}
+	}
+	if err := s.DeleteAdministrators(directory.Administrator{Domain: name}); err != nil {
+		return err
 	}
 	return s.DeleteDomain(name)
 }
