@@ -17,20 +17,24 @@ func DecodeWords(s string) string {
 		return strings.ToValidUTF8(s, "\uFFFD")
 	}
 	var b strings.Builder
-	var run word // the words not yet written
+	charset, run := "", []byte(nil) // the words not yet written
 	flush := func() {
-		if run.charset != "" {
-			b.WriteString(toUTF8(run.charset, run.text))
+		if charset != "" {
+			b.WriteString(toUTF8(charset, string(run)))
 		}
-		run = word{}
+		charset, run = "", run[:0]
 	}
-	for s != "" {
+	tail := len(s) - strings.LastIndex(s, "?=") // behind the last end of a word there is none
+	for wasted := 0; wasted <= maxWasted; {
 		start := strings.Index(s, "=?")
-		if start < 0 {
+		if start < 0 || len(s)-start < tail {
 			break
 		}
 		w, n, ok := readWord(s[start:])
-		if between := s[:start]; run.charset == "" || !ok || strings.Trim(between, " \t\r\n") != "" {
+		if !ok {
+			wasted += n
+		}
+		if between := s[:start]; charset == "" || !ok || strings.Trim(between, " \t\r\n") != "" {
 			flush()
 			b.WriteString(between) // blanks between two encoded words are no text: RFC 2047 6.2
 		}
@@ -39,11 +43,10 @@ func DecodeWords(s string) string {
 			s = s[start+2:]
 			continue
 		}
-		if run.charset != w.charset {
+		if charset != w.charset {
 			flush()
 		}
-		run.charset = w.charset
-		run.text += w.text
+		charset, run = w.charset, append(run, w.text...)
 		s = s[start+n:]
 	}
 	flush()
@@ -51,10 +54,14 @@ func DecodeWords(s string) string {
 	return strings.ToValidUTF8(b.String(), "\uFFFD")
 }
 
+// maxWasted bounds, in bytes, the text of encoded words that cannot be decoded: each of many could
+// reach to the end of a long field.
+const maxWasted = 4 << 20
+
 // word is an encoded word with its bytes decoded and its character set in lower case.
 type word struct{ charset, text string }
 
-// readWord reads the encoded word that s begins with; n is its length.
+// readWord reads the encoded word that s begins with; n is its length, also where it cannot be decoded.
 func readWord(s string) (w word, n int, ok bool) {
 	parts := strings.SplitN(s[2:], "?", 3)
 	if len(parts) < 3 || len(parts[1]) != 1 || parts[0] == "" || strings.ContainsAny(parts[0], " \t\r\n") {
