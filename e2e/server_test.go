@@ -32,6 +32,7 @@ type server struct {
 	account  string
 	offset   string // --clock-offset
 	env      []string
+	wrap     []string // the program that runs the server, with its arguments; it becomes the server
 	log      logBuffer
 
 	cmd  *exec.Cmd
@@ -166,7 +167,8 @@ func freeAddr(t testing.TB) string {
 // launch starts the process and returns its standard output.
 func (s *server) launch(args []string) io.Reader {
 	s.t.Helper()
-	cmd := exec.Command(s.bin, args...)
+	argv := slices.Concat(s.wrap, []string{s.bin}, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stderr = &s.log
 	out, w, err := os.Pipe()
@@ -202,6 +204,13 @@ func (s *server) tryServe(wait time.Duration) error {
 	}
 	go io.Copy(io.Discard, s.launch(args))
 	return s.waitUp(wait)
+}
+
+// wrapped runs a program where the server runs.
+func (s *server) wrapped(argv ...string) (string, error) {
+	argv = slices.Concat(s.wrap, argv)
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	return string(out), err
 }
 
 // waitUp waits for a greeting.
