@@ -1,6 +1,9 @@
 package reason
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // This file words errors as the qmail family's programs do in logs and bounces: its sentence, byte
 // for byte, with the status code behind it, which old tools and people look for; what we know
@@ -16,7 +19,7 @@ var family = map[ID]wording{
 	ForwardLoop.Reason:    {"This message is looping: it already has my Delivered-To line.", "It is that of %[1]s."},
 	DNSTemporary.Reason:   {"Sorry, I couldn't find any host by that name.", "DNS gave no answer about %[1]s."},
 	HostNoAddress.Reason:  {"Sorry, I couldn't find a mail exchanger or IP address.", "The domain is %[1]s."},
-	MXIsMe.Reason:         {"Sorry. Although I'm listed as a best-preference MX or A for that host, it isn't in my control/locals file, so I don't treat it as local.", "The host is %[1]s."},
+	MXIsMe.Reason:         {"Sorry. Although I'm listed as a best-preference MX or A for that host,\nit isn't in my control/locals file, so I don't treat it as local.", "The host is %[1]s."},
 	ConnectFailed.Reason:  {"Sorry, I wasn't able to establish an SMTP connection.", "Tried %[1]s."},
 	HostResting.Reason:    {"Sorry, I wasn't able to establish an SMTP connection.", "%[1]s did not answer lately and is not tried for now."},
 }
@@ -60,9 +63,14 @@ func (e *Error) Paragraph() string {
 	if e.Remote == "" {
 		return e.Line()
 	}
-	said := "\nRemote host said: " + e.Remote
+	first, last := e.Line(), ""
 	if e.Reason == QueueLifetime.Reason && len(e.Args) > 2 {
-		return e.Args[2] + said + "\n" + NotAgain
+		first, last = e.Args[2], "\n"+NotAgain
 	}
-	return e.Line() + said
+	said := "\nRemote host said: " + e.Remote
+	// qmail-remote has one recipient at a time: when that is refused, none is left (qmail reference 8.7).
+	if host, ok := strings.CutSuffix(first, " does not like recipient."); ok {
+		said += "\nGiving up on " + host + "."
+	}
+	return first + said + last
 }

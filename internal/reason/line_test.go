@@ -14,7 +14,7 @@ func TestLinesAreTheFamilys(t *testing.T) {
 		{HomeSticky, "Home directory is sticky: user is editing his .qmail file. (#4.2.1)", ""},
 		{DeliverAsRoot, "Not allowed to perform deliveries as root.", ""},
 		{ProgramRefused.With("go away\n"), "go away\n", ""},
-		{refused, "192.0.2.1 does not like recipient.", "192.0.2.1 does not like recipient.\nRemote host said: 550-5.1.1 no\n550 such user"},
+		{refused, "192.0.2.1 does not like recipient.", "192.0.2.1 does not like recipient.\nRemote host said: 550-5.1.1 no\n550 such user\nGiving up on 192.0.2.1."},
 		{QueueLifetime.With("x", "y", "192.0.2.1 does not like recipient."), "192.0.2.1 does not like recipient.\n" + NotAgain, ""},
 	} {
 		if c.paragraph == "" {
@@ -26,7 +26,7 @@ func TestLinesAreTheFamilys(t *testing.T) {
 	}
 	last := QueueLifetime.With("x", "y", "192.0.2.1 does not like recipient.")
 	last.Remote = "451 later"
-	if want := "192.0.2.1 does not like recipient.\nRemote host said: 451 later\n" + NotAgain; last.Paragraph() != want {
+	if want := "192.0.2.1 does not like recipient.\nRemote host said: 451 later\nGiving up on 192.0.2.1.\n" + NotAgain; last.Paragraph() != want {
 		t.Errorf("%q", last.Paragraph())
 	}
 }

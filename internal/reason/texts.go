@@ -139,7 +139,7 @@ var (
 )
 
 // texts gives each reason's public text. %[1]s takes the first of the Error's Args.
-var texts = join(coreTexts, injectTexts, localTexts, runasTexts, routeTexts, netTexts)
+var texts = join(coreTexts, intakeTexts, injectTexts, adminTexts, localTexts, runasTexts, routeTexts, netTexts, contentTexts)
 
 // join makes one map of those that the files of this package hold.
 func join(parts ...map[ID][3]string) map[ID][3]string {

@@ -287,9 +287,10 @@ func (d *filtering) verdict(exit int) error {
 	text := qq.Text(exit, custom)
 	words, status := cutCode(text[1:])
 	words = smtp.Text(words, 300)
-	e := reason.FilterFailed.With(words)
+	said := smtp.Text(text[1:], 300) // as qmail-smtpd would answer it
+	e := reason.FilterFailed.With(words, said)
 	if text[0] == 'D' {
-		e = reason.FilterRefused.With(words)
+		e = reason.FilterRefused.With(words, said)
 	}
 	if status != "" && (status[0] == '5') == (e.Class == reason.Permanent) {
 		e.Enhanced = status

@@ -249,8 +249,6 @@ const (
 	CannotHandle = "Dsorry, I can't handle that recipient (#5.1.3)"
 	CannotAccept = "Dsorry, I can't accept addresses like that (#5.1.3)"
 	BadSender    = "Dunacceptable sender (#5.1.7)"
-	notAllowed   = "Dsorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
-	tooBig       = "Dsorry, that message size exceeds my databytes limit (#5.3.4)"
 )
 
 // Accepted is the answer of success.
@@ -261,10 +259,8 @@ func Accepted(at time.Time, tx *submit.Transaction) string {
 // Refusal writes an error in the family's words where it has some.
 func Refusal(e *reason.Error) string {
 	switch e.Reason {
-	case reason.RelayDenied.Reason:
-		return notAllowed
-	case reason.MessageTooBig.Reason:
-		return tooBig
+	case reason.RelayDenied.Reason, reason.ReceiveOnly.Reason, reason.MessageTooBig.Reason:
+		return "D" + e.Reply(reason.Qmail).Text
 	}
 	letter := "Z"
 	if e.Class == reason.Permanent {

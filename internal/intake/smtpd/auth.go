@@ -69,7 +69,7 @@ func (s *session) auth(arg string) {
 		s.refuse(reason.CommandOrder.With("send EHLO first"))
 		return
 	case s.src.AccountID != 0:
-		s.refuse(reason.CommandOrder.With("you are logged in"))
+		s.refuse(reason.CommandOrder.With(reason.LoggedIn))
 		return
 	case s.tx != nil:
 		s.refuse(reason.CommandOrder.With("a message is under way"))
@@ -115,7 +115,7 @@ func (s *session) authenticated(who auth.Identity, err error) {
 		s.tap.Account(who.Address)
 		s.protocol()
 		s.errors = 0
-		s.say(235, "2.7.0", "welcome")
+		s.say(235, "2.7.0", s.srv.words.welcome)
 		return
 	}
 	if err == nil {
@@ -125,7 +125,7 @@ func (s *session) authenticated(who auth.Identity, err error) {
 	s.authFailures++
 	if s.authFailures >= s.srv.o.MaxAuthErrors {
 		s.tell(e)
-		s.fatal(reason.TooManyErrors)
+		s.fatal(reason.TooManyLogins)
 		return
 	}
 	s.refuse(e)

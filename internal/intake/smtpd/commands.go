@@ -79,9 +79,12 @@ func (s *session) offer() {
 	if o.MaxMessages > 0 {
 		limits += " MAILMAX=" + strconv.Itoa(o.MaxMessages)
 	}
-	line(limits)
-	b = append(b, "250 ENHANCEDSTATUSCODES\r\n"...)
-	s.said(b)
+	if s.srv.words.voice == reason.Own {
+		line(limits)
+		limits = "ENHANCEDSTATUSCODES"
+	}
+	b = append(append(b, "250 "...), limits...)
+	s.said(append(b, '\r', '\n'))
 }
 
 // protocol sets the word of the Received field, RFC 3848.
@@ -171,7 +174,7 @@ func (s *session) refused(e *reason.Error) {
 func (s *session) rcpt(arg string) {
 	switch {
 	case s.tx == nil:
-		s.refuse(reason.CommandOrder.With("send MAIL first"))
+		s.refuse(reason.CommandOrder.With(reason.MailFirst))
 		return
 	case s.body != nil:
 		s.refuse(reason.CommandOrder.With("the message has begun"))
@@ -203,7 +206,7 @@ func (s *session) vrfy(arg string) {
 		s.refuse(reason.CommandSyntax.With("want VRFY and a user name"))
 		return
 	}
-	s.say(252, "2.1.5", "send some mail, it will be told at RCPT")
+	s.say(252, "2.1.5", s.srv.words.vrfy)
 }
 
 func (s *session) help() string {

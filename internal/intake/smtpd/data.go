@@ -17,7 +17,7 @@ func (s *session) data(arg string) {
 		s.refuse(reason.CommandSyntax.With("want DATA alone"))
 		return
 	case s.tx == nil:
-		s.refuse(reason.CommandOrder.With("send MAIL first"))
+		s.refuse(reason.CommandOrder.With(reason.MailFirst))
 		return
 	case s.body != nil:
 		s.refuse(reason.CommandOrder.With("the message comes by BDAT"))
@@ -31,7 +31,7 @@ func (s *session) data(arg string) {
 		s.refused(reason.As(err))
 		return
 	}
-	s.said(append(s.reply(), "354 go ahead, end with CRLF.CRLF\r\n"...))
+	s.said(append(s.reply(), s.srv.words.data...))
 	s.c.SetState("message")
 	var body smtp.Decoder
 	start, left := time.Now(), 0
@@ -71,7 +71,7 @@ func (s *session) bdat(arg string) {
 	var trouble *reason.Error
 	switch {
 	case s.tx == nil:
-		trouble = reason.CommandOrder.With("send MAIL first")
+		trouble = reason.CommandOrder.With(reason.MailFirst)
 	case s.tx.Recipients() == 0:
 		trouble = reason.NoRecipients
 	case s.body == nil:
@@ -144,9 +144,9 @@ func (s *session) finish(body *smtp.Decoder) {
 	n := tx.Recipients()
 	var verdicts []*reason.Error
 	var err error
-	if body.Bare && s.srv.o.BareNewline == "reject" {
-		err = reason.BareNewline
-		tx.Refuse(reason.BareNewline)
+	if e := s.bare(body); e != nil {
+		err = e
+		tx.Refuse(e)
 	} else {
 		verdicts, err = tx.Commit(s.ctx)
 	}
@@ -170,8 +170,20 @@ func (s *session) finish(body *smtp.Decoder) {
 			s.refused(e)
 			continue
 		}
-		b := append(s.reply(), "250 2.0.0 ok "...)
-		b = append(b, tx.ID().String()...)
-		s.said(append(b, '\r', '\n'))
+		s.said(s.srv.words.appendAccepted(s.reply(), tx.ID(), s.srv.d.Clock))
 	}
+	if err == error(reason.BareNewlineLater) {
+		s.quit, s.end = true, string(reason.BareNewlineLater.Reason)
+	}
+}
+
+// bare is what is said of a bare CR or LF, nil where it is let pass.
+func (s *session) bare(body *smtp.Decoder) *reason.Error {
+	switch {
+	case !body.Bare, s.srv.o.BareNewline == "normalise":
+		return nil
+	case s.srv.o.BareNewline == "defer":
+		return reason.BareNewlineLater
+	}
+	return reason.BareNewline
 }

@@ -63,6 +63,8 @@ func (fakeRouter) Route(_ context.Context, to mail.Address) (route.Route, error)
 		r.Kind, r.Targets = route.Forward, []mail.Address{accounts["joe"].Address}
 	case "team":
 		r.Kind, r.Targets = route.Forward, []mail.Address{accounts["joe"].Address, accounts["tiny"].Address}
+	case "odd":
+		r.Err = reason.BadAddress.With(to.String())
 	default:
 		r.Err = reason.MailboxUnknown.With(to.String())
 	}
@@ -153,9 +155,13 @@ type world struct {
 	rules   client.Options
 	ptr     string
 	lists   []string
+	closed  bool          // lists that do not answer refuse
+	quota   *reason.Error // of full@example.test
+	filters *submit.Filters
 }
 
-// fakeDNS has one name for each address, and lists every address in names that begin with "bl.".
+// fakeDNS has one name for each address, and lists every address in names that begin with
+// "bl."; names that begin with "silent." get no answer.
 type fakeDNS struct {
 	ptr    string
 	client netip.Addr
@@ -172,6 +178,9 @@ func (f fakeDNS) Addrs(context.Context, string) (r netx.Result[netip.Addr], err 
 }
 
 func (f fakeDNS) A(_ context.Context, name string) (r netx.Result[netip.Addr], err error) {
+	if strings.Contains(name, ".silent.") {
+		return r, &netx.DNSError{Outcome: netx.ErrTemporary}
+	}
 	if !strings.Contains(name, ".bl.") {
 		return r, &netx.DNSError{Outcome: netx.ErrNoName}
 	}
@@ -187,6 +196,7 @@ func (f fakeDNS) TXT(context.Context, string) (r netx.Result[string], err error)
 func newWorld() *world {
 	return &world{
 		queue: new(intaketest.Queue), events: new(intaketest.Events), client: netip.MustParseAddr("192.0.2.7"),
+		quota:   reason.QuotaExceeded,
 		options: Options{Host: "mx.example.test"}, submit: submit.Options{Host: "mx.example.test"},
 	}
 }
@@ -199,7 +209,7 @@ func (w *world) server(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	dns := fakeDNS{w.ptr, w.client}
-	lists, err := dnsbl.New(dnsbl.Options{Lists: w.lists}, dns, nil)
+	lists, err := dnsbl.New(dnsbl.Options{Lists: w.lists, FailClosed: w.closed}, dns, nil)
 	if err == nil {
 		w.deps.Clients, err = client.New("smtp", w.rules, client.Deps{Resolver: dns, Lists: lists})
 	}
@@ -210,10 +220,11 @@ func (w *world) server(t testing.TB) *Server {
 	w.deps.Events, w.deps.Clock = w.events, c
 	w.deps.Submit = submit.New(w.submit, submit.Deps{
 		Queue: w.queue, Router: fakeRouter{}, Policy: p, Events: w.events, Clock: c, IDs: id.Source{Clock: c},
-		Full: func() error { return w.full },
+		Filters: w.filters,
+		Full:    func() error { return w.full },
 		Quota: func(_ context.Context, a *directory.Account, _ int64) error {
 			if a.ID == 4 {
-				return reason.QuotaExceeded
+				return w.quota
 			}
 			return nil
 		},

@@ -39,7 +39,8 @@ type Options struct {
 	TotalTimeout  time.Duration `toml:"message_timeout" default:"2h" doc:"time for a whole message" example:"30m"`
 	TLSTimeout    time.Duration `toml:"tls_timeout" default:"30s" doc:"time for a TLS handshake" example:"10s"`
 	BufferMemory  int64         `toml:"buffer_memory" default:"64MiB" unit:"bytes" doc:"memory for the messages that are coming in at the same time; sessions beyond it go on with 512 bytes each, slower" example:"\"16MiB\""`
-	BareNewline   string        `toml:"bare_newline" default:"reject" doc:"what happens to a message with a bare CR or LF: reject, or normalise to proper line ends" example:"\"normalise\""`
+	BareNewline   string        `toml:"bare_newline" default:"reject" doc:"what happens to a message with a bare CR or LF: reject; normalise to proper line ends; or defer, which answers 451 and closes the connection, as qmail does" example:"\"normalise\""`
+	Replies       string        `toml:"replies" default:"postilion" doc:"words of replies: postilion, with enhanced status codes before them (RFC 2034), or qmail, byte for byte as qmail-smtpd, its usual patches and rblsmtpd word each case" example:"\"qmail\""`
 	NoPipelining  bool          `toml:"no_pipelining" default:"false" doc:"do not offer PIPELINING, and drop clients that pipeline" example:"true"`
 	Auth          bool          `toml:"auth" default:"false" doc:"offer AUTH on a listener for mail from other hosts; on submission it always is" example:"true"`
 	PlainLoopback bool          `toml:"plain_auth_on_loopback" default:"false" doc:"take passwords without TLS from this host itself" example:"true"`
@@ -100,8 +101,11 @@ func (o *Options) fill() error {
 			wrong("mechanisms: %q: want one of %s", m, strings.Join(mechanisms, ", "))
 		}
 	}
-	if o.BareNewline != "reject" && o.BareNewline != "normalise" {
-		wrong("bare_newline: %q: want reject or normalise", o.BareNewline)
+	if o.BareNewline != "reject" && o.BareNewline != "normalise" && o.BareNewline != "defer" {
+		wrong("bare_newline: %q: want reject, normalise or defer", o.BareNewline)
+	}
+	if o.Replies != "" && o.Replies != "postilion" && o.Replies != "qmail" {
+		wrong("replies: %q: want postilion or qmail", o.Replies)
 	}
 	if o.MaxLine >= 0 && o.MaxLine < 512 || o.MaxLine > 64<<10 {
 		wrong("max_line: %d: want 512 to 65536", o.MaxLine)

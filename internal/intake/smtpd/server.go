@@ -40,9 +40,10 @@ type Deps struct {
 // Server speaks SMTP or LMTP on a listener's connections. It is a serve.Handler, safe for
 // concurrent use.
 type Server struct {
-	o    Options
-	d    Deps
-	role string
+	o     Options
+	d     Deps
+	role  string
+	words words
 
 	// Buffers that sessions hold only while they have something in them.
 	out      sync.Pool
@@ -75,7 +76,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Clock == nil {
 		d.Clock = clock.System{}
 	}
-	s := &Server{o: o, d: d, role: map[Mode]string{Receive: "smtp", Submission: "submission", LMTP: "lmtp", Local: "inject"}[o.Mode]}
+	s := &Server{o: o, d: d, words: newWords(&o), role: map[Mode]string{Receive: "smtp", Submission: "submission", LMTP: "lmtp", Local: "inject"}[o.Mode]}
 	s.out.New = newBuffer(outBuffer)
 	for i, size := range sizes {
 		s.in[i].New = newBuffer(size)
@@ -89,8 +90,7 @@ func newBuffer(size int) func() any {
 
 // Refuse answers a client over a limit: serve.Handler.
 func (s *Server) Refuse(c *serve.Conn, why string) {
-	e := reason.OverLimit.With(smtp.Text(why, 200))
-	c.Write(smtp.AppendReply(nil, e.Code, e.Enhanced, s.o.Host+" "+e.Text(reason.English)))
+	c.Write(s.appendRefusal(nil, reason.OverLimit.With(smtp.Text(why, 200))))
 }
 
 // Serve talks with one client: serve.Handler.

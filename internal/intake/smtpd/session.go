@@ -173,12 +173,12 @@ func (s *session) command(line string) {
 	case smtp.RSET:
 		s.idleCommands++
 		s.reset()
-		s.say(250, "2.0.0", "ok")
+		s.say(250, "2.0.0", s.srv.words.reset)
 	case smtp.NOOP:
 		s.idleCommands++
 		s.say(250, "2.0.0", "ok")
 	case smtp.QUIT:
-		s.say(221, "2.0.0", s.srv.o.Host+" closing connection")
+		s.say(221, "2.0.0", s.srv.words.quit)
 		s.quit, s.end = true, "quit"
 	case smtp.STARTTLS:
 		s.starttls(arg)
@@ -238,6 +238,9 @@ func (s *session) limits() {
 
 // say answers. The lines are free of CR and LF.
 func (s *session) say(code int, enhanced string, lines ...string) {
+	if s.srv.words.voice == reason.Qmail {
+		enhanced = "" // not offered, and qmail says none
+	}
 	s.said(smtp.AppendReply(s.reply(), code, enhanced, lines...))
 }
 
@@ -251,12 +254,7 @@ func (s *session) refuse(e *reason.Error) {
 
 // tell answers with an error.
 func (s *session) tell(e *reason.Error) {
-	text := smtp.Text(e.Text(reason.English), 400)
-	if e.Code == 421 {
-		// RFC 5321 4.2.3: 421 begins with the host's name.
-		text = s.srv.o.Host + " " + text
-	}
-	s.say(e.Code, e.Enhanced, text)
+	s.said(s.srv.appendRefusal(s.reply(), e))
 }
 
 // fatal answers with an error and ends the session.

@@ -225,6 +225,12 @@ func (x *transcript) setUp(line string) error {
 		w.rules.ReverseNames = true
 	case "lists": // an entry of dnsbl.lists; every address is listed by names that begin with "bl."
 		w.lists = append(w.lists, value)
+	case "lists-closed": // a list that gives no answer refuses for now
+		w.closed = true
+	case "quota-permanent": // full@example.test is refused for good
+		e := *reason.QuotaExceeded
+		e.Class, e.Code, e.Enhanced = reason.Permanent, 552, "5.2.2"
+		w.quota = &e
 	case "etrn":
 		w.deps.ETRN = func(_ context.Context, _ *submit.Source, domain string) (int, error) {
 			switch domain {

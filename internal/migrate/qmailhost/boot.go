@@ -21,6 +21,9 @@ var supervised = []string{"qmail-send", "qmail-smtpd"}
 // manners are what a qmail does that this server does only when told.
 var manners = []string{keySystemUsers, "runas.enabled", "smtp.bare_recipients", "smtp.helo_optional"}
 
+// replies are the listeners whose words old monitoring and partner systems know as qmail-smtpd's.
+var replies = []string{"smtp.replies", "submission.replies", "submissions.replies"}
+
 // loads are the limits of the host's load; a qmail takes and delivers whatever the load.
 var loads = []string{"process.queue_load", "floors.refuse_load"}
 
@@ -34,6 +37,10 @@ func (r *reader) users() {
 		r.r.Set(key, "-1", dir, 0)
 	}
 	r.r.Set("submit.received", "qmail", dir, 0)
+	r.r.Set("smtp.bare_newline", "defer", dir, 0)
+	for _, key := range replies {
+		r.r.Set(key, "qmail", dir, 0)
+	}
 	if dir != "/var/qmail" { // programs of .qmail files must find this qmail's own
 		r.r.Set("local.program_path", filepath.Join(dir, "bin")+":/usr/local/bin:/usr/bin:/bin", dir, 0)
 	}

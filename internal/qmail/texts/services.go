@@ -10,6 +10,11 @@ func smtpd() []Text {
 		}
 		return Text{Program: p, Words: words, Class: class, Reply: reply, Cause: cause, Remedy: remedy}
 	}
+	chkuser := func(reply int, status, words, cause, remedy string) Text {
+		x := t(reply, words, cause, remedy)
+		x.Front = status
+		return x
+	}
 	return []Text{
 		t(553, "sorry, your envelope sender is in my badmailfrom list (#5.7.1)", "control/badmailfrom names the sender or its domain", "take it out, if it is innocent"),
 		t(553, "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", "the domain is not taken from this client: not in rcpthosts, and the client may not relay", "add the domain to rcpthosts, or the client's address to tcp.smtp with RELAYCLIENT; users outside use authenticated submission"),
@@ -27,15 +32,15 @@ func smtpd() []Text {
 		t(451, "See https://cr.yp.to/docs/smtplf.html.", "the client sends lines that end in LF alone", "mend the client; fixcrio in front helps old ones"),
 		t(451, "See http://pobox.com/~djb/docs/smtplf.html.", "the client sends lines that end in LF alone", "mend the client; fixcrio in front helps old ones"),
 		t(553, "sorry, your HELO host name has been denied (#5.7.1)", "control/badhelo names it (a patch)", "take it out, if it is innocent"),
-		t(553, "envelope sender has been denied (#5.7.1)", "badmailfrom of a patched qmail names it", "take it out, if it is innocent"),
-		t(553, "envelope recipient has been denied (#5.7.1)", "badrcptto of a patched qmail names it", "take it out, if it is innocent"),
+		t(553, "sorry, your envelope sender has been denied (#5.7.1)", "badmailfrom of a patched qmail names it", "take it out, if it is innocent"),
+		t(553, "sorry, your envelope recipient has been denied (#5.7.1)", "badrcptto of a patched qmail names it", "take it out, if it is innocent"),
 		t(421, "too many invalid addresses, goodbye (#4.3.0)", "brtlimit: too many recipients that do not exist", "clean the sender's list"),
-		t(550, "sorry, no mailbox here by that name (chkuser)", "no such mailbox", "spell the address right"),
-		t(552, "sorry, recipient mailbox is full (chkuser)", "the mailbox is full", "let the owner delete mail"),
-		t(553, "sorry, rcpt syntax not allowed (chkuser)", "characters that are not allowed", "spell the address right"),
-		t(550, "sorry, you are violating our security policies (chkuser)", "a rule of chkuser", "ask the other host's postmaster"),
-		t(550, "sorry, can't find a valid MX for sender domain (chkuser)", "the sender's domain takes no mail", "use an address that can be answered"),
-		t(451, "system temporary unavailable, try again later (chkuser)", "the user data base does not answer", "wait"),
+		chkuser(550, "5.1.1", "sorry, no mailbox here by that name (chkuser)", "no such mailbox", "spell the address right"),
+		chkuser(552, "5.2.2", "sorry, recipient mailbox is full (chkuser)", "the mailbox is full", "let the owner delete mail"),
+		chkuser(553, "5.1.3", "sorry, rcpt syntax not allowed (chkuser)", "characters that are not allowed", "spell the address right"),
+		chkuser(550, "5.5.3", "sorry, you are violating our security policies (chkuser)", "a rule of chkuser", "ask the other host's postmaster"),
+		chkuser(550, "5.1.8", "sorry, can't find a valid MX for sender domain (chkuser)", "the sender's domain takes no mail", "use an address that can be answered"),
+		chkuser(451, "4.3.0", "system temporary unavailable, try again later (chkuser)", "the user data base does not answer", "wait"),
 	}
 }
 

@@ -26,6 +26,7 @@ type Text struct {
 	Class  Class
 	Reply  int    // the SMTP reply code; 0 where it is none
 	Status string // the enhanced status code in the text; "" without
+	Front  string // the one that stands before the text in a reply; "" without
 	Exit   int    // the exit status that goes with it; 0 where there is none of its own
 	Cause  string
 	Remedy string
