@@ -94,11 +94,26 @@ func (f *files) open(name string, flag int, perm fs.FileMode) (*os.File, error) 
 	}
 	file := os.NewFile(uintptr(p.file), r.path)
 	if flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0 {
-		if err := f.note(p.dev, filepath.Dir(r.path)); err != nil {
+		if err := f.noteFile(p.dev, file); err != nil {
 			return nil, errors.Join(&stdfs.PathError{Op: "open", Path: r.path, Err: err}, file.Close())
 		}
 	}
 	return file, nil
+}
+
+// noteFile makes SyncAll cover the device of an open file. Where its folder does not do, because a link led to another
+// device or the user may not list it, the file itself stays open for that.
+func (f *files) noteFile(number uint64, file *os.File) error {
+	if f.note(number, filepath.Dir(file.Name())) == nil {
+		return nil
+	}
+	return f.devices.Hold(number, func() (*os.File, error) {
+		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), file.Name()), nil
+	})
 }
 
 // note makes SyncAll cover a device on which folder lies.

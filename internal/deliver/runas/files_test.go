@@ -13,6 +13,7 @@ import (
 
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/fs/fstest"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/reason"
 )
 
@@ -219,6 +220,36 @@ func TestSyncAllSpeaksForTheFilesOfAll(t *testing.T) {
 		}
 		if err := s.SyncAll(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			t.Error(err)
+		}
+	})
+}
+
+// A mailbox may be a link to a file of another disk: what makes that durable is a sync of its own disk.
+func TestASyncOfAllCoversTheDiskThatALinkLeadsTo(t *testing.T) {
+	each(t, Options{}, func(t *testing.T, s Service) {
+		u := newUser(t)
+		far, err := os.MkdirTemp("/dev/shm", "runas")
+		if err != nil {
+			t.Skipf("skipped: there is no second file system: %v", err)
+		}
+		t.Cleanup(func() { os.RemoveAll(far) })
+		var here, there syscall.Stat_t
+		for _, err := range []error{
+			os.Chown(far, int(u.UID), int(u.GID)), os.Symlink(far+"/box", u.Home+"/box"),
+			syscall.Stat(u.Home, &here), syscall.Stat(far, &there),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if here.Dev == there.Dev {
+			t.Skip("skipped: there is no second file system")
+		}
+		f := tree(t, s, u).(*files)
+		f.devices = osfs.NewDevices() // of this test alone
+		fstest.Write(t, f, "box", "x")
+		if !f.devices.Has(there.Dev) { // which refuses to be held by way of something else, see fs/os
+			t.Error("a sync of all does not cover it")
 		}
 	})
 }

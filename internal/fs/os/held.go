@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/postilion/postilion/internal/fs"
 )
 
@@ -24,9 +26,24 @@ func NewDevices() *Devices { return &Devices{newDevices()} }
 // Has reports whether SyncAll covers the device of this number (stat(2): st_dev).
 func (d *Devices) Has(number uint64) bool { return d.all.has(number) }
 
-// Hold makes SyncAll cover a device that is new. open opens a folder on it, which stays open.
+// Hold makes SyncAll cover a device that is new. open opens a folder or file on it, which stays open. What lies on another
+// device is refused with ErrInvalid: a sync of that would promise what it does not keep.
 func (d *Devices) Hold(number uint64, open func() (*os.File, error)) error {
-	device, err := d.all.registry.hold(number, open)
+	device, err := d.all.registry.hold(number, func() (*os.File, error) {
+		file, err := open()
+		if err != nil {
+			return nil, err
+		}
+		var st unix.Stat_t
+		err = control(file, func(fd int) error { return unix.Fstat(fd, &st) })
+		if err == nil && uint64(st.Dev) != number {
+			err = fs.ErrInvalid
+		}
+		if err != nil {
+			return nil, closeAfter(file, err)
+		}
+		return file, nil
+	})
 	if err != nil {
 		return err
 	}
