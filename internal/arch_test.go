@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"bounce"},
 	{"deliver"},
 	{"route"},
+	{"authority"},
 	{"auth"},
 	{"queue", "mailbox"},
 	{"directory"},

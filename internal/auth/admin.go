@@ -17,7 +17,7 @@ type Admin interface {
 	// Credentials tells what the account can log in with.
 	Credentials(ctx context.Context, account uint64) (Credentials, error)
 	// AddAppPassword makes a further password, for one device. It is told this once.
-	// protocols limits it to those named; none means all.
+	// protocols limits it to those named; none means all but Administration.
 	AddAppPassword(ctx context.Context, account uint64, name string, protocols []string) (password string, err error)
 	RemoveAppPassword(ctx context.Context, account uint64, name string) error
 	// Remove forgets all that is kept of the account.
@@ -41,7 +41,7 @@ type Credentials struct {
 // AppPassword is a further password of an account.
 type AppPassword struct {
 	Name      string    `json:"name"`
-	Protocols []string  `json:"protocols,omitempty"` // none: all
+	Protocols []string  `json:"protocols,omitempty"` // none: all but Administration
 	Created   time.Time `json:"created"`
 	// The last use, written within seconds; zero for never.
 	Used         time.Time `json:"used,omitzero"`

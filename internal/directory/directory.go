@@ -64,8 +64,8 @@ type Admin interface {
 	// PutAdministrator has the account of a.Address administer a.Domain, or else a.Tenant.
 	PutAdministrator(ctx context.Context, a Administrator) error
 	RemoveAdministrator(ctx context.Context, a Administrator) error
-	// Administered lists the domains that an account administers, with their alias domains, by name.
-	Administered(ctx context.Context, account uint64) ([]Domain, error)
+	// Administered tells what an account administers.
+	Administered(ctx context.Context, account uint64) (Administered, error)
 	// ChangeAccount is PutAccount for those who may not decide everything: of what is not told
 	// in OwnersAlone.
 	ChangeAccount(ctx context.Context, a *Account) error
@@ -145,6 +145,12 @@ type Administrator struct {
 	Domain  string       `json:"domain,omitempty"`
 	Tenant  uint64       `json:"tenant,omitempty"` // where Domain is ""
 	Created time.Time    `json:"created"`
+}
+
+// Administered is what an account administers: domains, its tenants' among them, with their alias domains, by name.
+type Administered struct {
+	Domains []Domain `json:"domains,omitempty"`
+	Tenants []uint64 `json:"tenants,omitempty"`
 }
 
 // Block keeps a client or an account out of every protocol.

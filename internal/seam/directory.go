@@ -223,8 +223,8 @@ func (d Directory) Administrators(ctx context.Context, domain string) ([]directo
 }
 
 // Administered implements directory.Admin.
-func (d Directory) Administered(ctx context.Context, account uint64) ([]directory.Domain, error) {
-	return call[uint64, []directory.Domain](ctx, d.Client, "directory.administered", account)
+func (d Directory) Administered(ctx context.Context, account uint64) (directory.Administered, error) {
+	return call[uint64, directory.Administered](ctx, d.Client, "directory.administered", account)
 }
 
 // PutAdministrator implements directory.Admin.

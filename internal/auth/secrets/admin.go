@@ -102,7 +102,7 @@ func (s *Service) AddAppPassword(ctx context.Context, account uint64, name strin
 	}
 	for _, p := range protocols {
 		if p == "" || strings.ContainsFunc(p, func(r rune) bool { return r < 'a' || r > 'z' }) && p != "pop3" {
-			return "", &directory.InvalidError{What: "protocol", Value: p, Want: "submission, pop3, imap, sieve, jmap or web"}
+			return "", &directory.InvalidError{What: "protocol", Value: p, Want: "submission, pop3, imap, sieve, jmap, web or admin"}
 		}
 	}
 	apps, err := s.store.loadApps(ctx, account)

@@ -349,11 +349,16 @@ func (s *Service) matchApp(ctx context.Context, account uint64, protocol, passwo
 	}
 	sum := []byte(appSum(password))
 	for _, a := range apps {
-		if subtle.ConstantTimeCompare(sum, []byte(a.sum)) == 1 && (len(a.Protocols) == 0 || slices.Contains(a.Protocols, protocol)) {
+		if subtle.ConstantTimeCompare(sum, []byte(a.sum)) == 1 && opens(a.Protocols, protocol) {
 			device, ok = a.Name, true
 		}
 	}
 	return device, ok, nil
+}
+
+// opens reports whether an app password for these protocols is one for protocol.
+func opens(protocols []string, protocol string) bool {
+	return len(protocols) == 0 && protocol != auth.Administration || slices.Contains(protocols, protocol)
 }
 
 // appSum is the stored sum of an app password, however it is spaced.

@@ -20,8 +20,11 @@ func (f *fixture) administers(account uint64) string {
 	all, err := f.store.Administered(f.ctx(), account)
 	f.ok(err)
 	var names []string
-	for _, d := range all {
+	for _, d := range all.Domains {
 		names = append(names, d.Name)
+	}
+	for _, n := range all.Tenants {
+		names = append(names, fmt.Sprint("tenant ", n))
 	}
 	return strings.Join(names, " ")
 }
@@ -119,7 +122,7 @@ func testTenants(t *testing.T, f *fixture) {
 	f.changes(func() error {
 		return f.store.PutDomain(f.ctx(), directory.Domain{Name: "also.test", AliasOf: "b.test"}, true)
 	})
-	if got := f.administers(joe.ID); got != "a.test also.test b.test" {
+	if got := f.administers(joe.ID); got != "a.test also.test b.test tenant 9223372036854775808" {
 		t.Errorf("joe administers %q", got)
 	}
 	for domain, want := range map[string]int{"a.test": 1, "b.test": 1, "c.test": 0} {

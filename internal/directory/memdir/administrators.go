@@ -85,7 +85,7 @@ func (db *DB) RemoveAdministrator(ctx context.Context, a directory.Administrator
 }
 
 // Administered implements directory.Admin.
-func (db *DB) Administered(ctx context.Context, account uint64) (all []directory.Domain, err error) {
+func (db *DB) Administered(ctx context.Context, account uint64) (all directory.Administered, err error) {
 	err = db.view(ctx, func(r *rows) error {
 		all, err = rules.Administered(r, account)
 		return err

@@ -84,7 +84,7 @@ func (db *DB) RemoveAdministrator(ctx context.Context, a directory.Administrator
 }
 
 // Administered implements directory.Admin.
-func (db *DB) Administered(ctx context.Context, account uint64) (all []directory.Domain, err error) {
+func (db *DB) Administered(ctx context.Context, account uint64) (all directory.Administered, err error) {
 	err = db.view(ctx, func(s rules.Store) error {
 		all, err = rules.Administered(s, account)
 		return err

@@ -126,7 +126,7 @@ func TestTheFirstFormatIsReadOn(t *testing.T) {
 	if err := db.PutAdministrator(t.Context(), directory.Administrator{Address: mail.ParseAddress("joe@a.test"), Domain: "a.test"}); err != nil {
 		t.Error(err)
 	}
-	if list, err := db.Administered(t.Context(), 1); err != nil || len(list) != 1 {
+	if list, err := db.Administered(t.Context(), 1); err != nil || len(list.Domains) != 1 {
 		t.Errorf("got %+v, %v", list, err)
 	}
 }

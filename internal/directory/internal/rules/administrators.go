@@ -117,29 +117,31 @@ func RemoveAdministrator(s Store, a directory.Administrator) error {
 }
 
 // Administered is Admin.Administered.
-func Administered(s Store, account uint64) ([]directory.Domain, error) {
+func Administered(s Store, account uint64) (out directory.Administered, err error) {
 	if account == 0 {
-		return nil, nil
+		return out, nil
 	}
 	of, err := s.Administrators(directory.Administrator{Account: account})
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	all := map[string]directory.Domain{}
 	for _, a := range of {
 		domains, err := administeredBy(s, a)
 		if err != nil {
-			return nil, err
+			return out, err
+		}
+		if a.Domain == "" {
+			out.Tenants = append(out.Tenants, a.Tenant)
 		}
 		for _, d := range domains {
 			all[d.Name] = d
 		}
 	}
-	var list []directory.Domain
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		list = append(list, all[name])
+		out.Domains = append(out.Domains, all[name])
 	}
-	return list, nil
+	return out, nil
 }
 
 // administeredBy returns the domains that a row stands for.
