@@ -42,3 +42,24 @@ func (q *Part) Filenames() (names []string) {
 	}
 	return names
 }
+
+// WithoutComments returns a structured field's value without its comments (RFC 5322 3.2.2). Quoted strings
+// stay as they are.
+func WithoutComments(value string) string {
+	s := scanner{s: value}
+	var b strings.Builder
+	for !s.end() {
+		from := s.i
+		switch s.peek() {
+		case '(':
+			s.comment()
+			continue
+		case '"':
+			s.quoted()
+		default:
+			s.i++
+		}
+		b.WriteString(s.s[from:s.i])
+	}
+	return b.String()
+}
