@@ -75,3 +75,25 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+// Every cause and remedy can be told in each language, and no translation is of something else.
+func TestEveryTextIsExplainedInEachLanguage(t *testing.T) {
+	t.Parallel()
+	for _, x := range texts.All() {
+		for _, language := range []string{"ko", "ja"} {
+			cause, remedy := x.Told(language)
+			for english, told := range map[string]string{x.Cause: cause, x.Remedy: remedy} {
+				if told == "" || told == english || isASCII(told) || strings.ContainsAny(told, "\r\n") {
+					t.Errorf("%s %q: %q in %s is %q", x.Program, x.Words, english, language, told)
+				}
+			}
+		}
+		if cause, remedy := x.Told("en"); cause != x.Cause || remedy != x.Remedy {
+			t.Errorf("%q in English: %q, %q", x.Words, cause, remedy)
+		}
+	}
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f })
+}
