@@ -25,6 +25,10 @@ type Options struct {
 
 	CacheBytes int64                 // of blocks read; 0 means 8 MiB
 	Tune       func(*pebble.Options) // changes Pebble's own options at each opening; may be nil
+	// LogFiles is how many files of LogBytes each, a little more than a memtable holds, are written
+	// beforehand and kept for Pebble's log, see logs. With 0 there are none.
+	LogFiles int
+	LogBytes int64
 
 	// Settle runs on each newly opened database before anybody uses it, first says whether
 	// it is the first of this Engine. It commits with pebble.Sync what must be true.

@@ -24,6 +24,7 @@ type generation struct {
 	e    *Engine
 	db   *pebble.DB
 	gate *gate
+	logs *logs // nil without LogFiles
 
 	queue chan *request
 	tick  chan struct{} // lazy changes wait
@@ -64,6 +65,10 @@ func (e *Engine) open(first bool) error {
 		tick: make(chan struct{}, 1), armed: make(chan struct{}, 1),
 	}
 	g.gate = &gate{FS: e.opts.FS, dir: e.opts.Dir, froze: g.fail}
+	if n := e.opts.LogFiles; n > 0 {
+		g.logs = &logs{FS: e.opts.FS, dir: e.opts.Dir, size: e.opts.LogBytes, most: n, quit: make(chan struct{})}
+		g.gate.FS = g.logs
+	}
 	g.timer = time.AfterFunc(time.Hour, func() {
 		<-g.armed
 		select {
@@ -108,6 +113,9 @@ func (g *generation) start(first bool) error {
 	if g.e.opts.Tune != nil {
 		g.e.opts.Tune(o)
 	}
+	if err := g.logs.find(); err != nil {
+		return err
+	}
 	db, err := pebble.Open(g.e.opts.Dir, o)
 	if err != nil {
 		return err
@@ -118,6 +126,7 @@ func (g *generation) start(first bool) error {
 			return errors.Join(err, db.Close())
 		}
 	}
+	g.logs.start()
 	groups := make(chan group, 2)
 	g.ended.Add(2)
 	go g.apply(groups)
@@ -268,6 +277,7 @@ func (g *generation) fail(err error) {
 func (g *generation) close() error {
 	g.timer.Stop()
 	close(g.quit)
+	g.logs.stop()
 	done := make(chan error, 1)
 	go func() {
 		g.ended.Wait()

@@ -109,6 +109,7 @@ func (s *Store) open() error {
 	open := func() error {
 		s.eng, err = pebblex.Open(pebblex.Options{
 			FS: s.vfs, Dir: s.vfs.PathJoin(s.dir, dbDir), Log: s.opts.Log, CacheBytes: s.opts.BlockCache, Tune: s.tune,
+			LogFiles: max(s.opts.LogFiles, 0), LogBytes: s.opts.MemTable + s.opts.MemTable/32,
 			Settle: s.settle, Lazy: s.lazy, Broken: s.broken, Probe: s.probe,
 			RetryMin: s.opts.RetryMin, RetryMax: s.opts.RetryMax,
 		})
