@@ -26,6 +26,7 @@ type Envelope struct {
 	Ret      Ret    // RET, RFC 3461 4.3
 	Priority int8   // 0 normal; higher goes first
 	Group    string // the queue group; "" is the default one
+	Held     bool   // it starts held: an operator lets it go
 	Tenant   uint64 // the tenant that sends or receives; 0 the host's own
 	Account  string // the authenticated account; "" without AUTH
 

@@ -32,7 +32,7 @@ func AppendEnvelope(b []byte, e *mail.Envelope) []byte {
 	b = append(b, e.Parent[:]...)
 	b = appendTime(b, e.Accepted)
 	b = appendAddress(b, e.From)
-	b = append(b, byte(e.Body), flags(e.UTF8, e.TLSOnly, e.Eight), byte(e.Ret), byte(e.Priority))
+	b = append(b, byte(e.Body), flags(e.UTF8, e.TLSOnly, e.Eight, e.Held), byte(e.Ret), byte(e.Priority))
 	b = appendString(b, e.EnvID)
 	b = appendString(b, e.Group)
 	b = binary.AppendUvarint(b, e.Tenant)
@@ -69,7 +69,7 @@ func DecodeEnvelope(data []byte) (*mail.Envelope, error) {
 		ID: d.id(), Session: d.id(), Parent: d.id(), Accepted: d.time(), From: d.address(), Body: mail.BodyType(d.byte()),
 	}
 	f := d.byte()
-	e.UTF8, e.TLSOnly, e.Eight = f&1 != 0, f&2 != 0, f&4 != 0
+	e.UTF8, e.TLSOnly, e.Eight, e.Held = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
 	e.Ret, e.Priority = mail.Ret(d.byte()), int8(d.byte())
 	e.EnvID, e.Group, e.Tenant, e.Account = d.string(), d.string(), d.uvarint(), d.string()
 	if s := d.string(); s != "" && e.Client.UnmarshalBinary([]byte(s)) != nil {

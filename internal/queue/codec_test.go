@@ -51,7 +51,7 @@ var failure = rapid.Custom(func(t *rapid.T) *reason.Error {
 var envelope = rapid.Custom(func(t *rapid.T) *mail.Envelope {
 	e := &mail.Envelope{
 		ID: ids.Draw(t, "id"), Session: ids.Draw(t, "session"), Parent: ids.Draw(t, "parent"), Accepted: instant.Draw(t, "accepted"),
-		From: address.Draw(t, "from"), Body: mail.BodyType(rapid.Byte().Draw(t, "body")), UTF8: rapid.Bool().Draw(t, "utf8"),
+		From: address.Draw(t, "from"), Body: mail.BodyType(rapid.Byte().Draw(t, "body")), UTF8: rapid.Bool().Draw(t, "utf8"), Held: rapid.Bool().Draw(t, "held"),
 		TLSOnly: rapid.Bool().Draw(t, "tls"), EnvID: text.Draw(t, "envid"), Ret: mail.Ret(rapid.Byte().Draw(t, "ret")),
 		Priority: rapid.Int8().Draw(t, "priority"), Group: text.Draw(t, "group"), Tenant: rapid.Uint64().Draw(t, "tenant"),
 		Account: text.Draw(t, "account"), HELO: text.Draw(t, "helo"), Protocol: text.Draw(t, "protocol"),

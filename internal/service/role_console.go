@@ -114,6 +114,8 @@ var (
 	metricBytes    = prometheus.NewDesc("postilion_bytes_total", "Bytes of messages by mailer and direction.", []string{"mailer", "direction"}, nil)
 	metricSessions = prometheus.NewDesc("postilion_sessions_total", "Sessions ended, by protocol.", []string{"protocol"}, nil)
 	metricReasons  = prometheus.NewDesc("postilion_reasons_total", "Refusals, deferrals and failures by reason.", []string{"reason"}, nil)
+	metricRules    = prometheus.NewDesc("postilion_rule_hits_total", "Messages that content rules met, by the rule's file and line.", []string{"rule"}, nil)
+	metricWarnings = prometheus.NewDesc("postilion_quota_warnings_total", "Owners warned that a mailbox is nearly full.", nil, nil)
 	metricLogins   = prometheus.NewDesc("postilion_logins_total", "Logins by result.", []string{"result"}, nil)
 	metricBounces  = prometheus.NewDesc("postilion_bounces_total", "Bounces queued.", nil, nil)
 	metricLost     = prometheus.NewDesc("postilion_lost_events_total", "Events that were not recorded.", nil, nil)
@@ -121,7 +123,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *roleCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{metricUp, metricMessages, metricBytes, metricSessions, metricReasons, metricLogins, metricBounces, metricLost} {
+	for _, d := range []*prometheus.Desc{metricUp, metricMessages, metricBytes, metricSessions, metricReasons, metricRules, metricWarnings, metricLogins, metricBounces, metricLost} {
 		ch <- d
 	}
 }
@@ -156,6 +158,10 @@ func (c *roleCollector) Collect(ch chan<- prometheus.Metric) {
 	for k, n := range s.Reasons {
 		counter(metricReasons, n, k)
 	}
+	for k, n := range s.Rules {
+		counter(metricRules, n, k)
+	}
+	counter(metricWarnings, s.Warnings)
 	for k, n := range s.Logins {
 		counter(metricLogins, n, k)
 	}

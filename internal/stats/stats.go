@@ -57,6 +57,8 @@ type Snapshot struct {
 	Mailers     map[string]Mailer `json:"mailers"`
 	Connections map[string]int64  `json:"connections"` // sessions ended, by protocol; "remote" are those made
 	Reasons     map[string]int64  `json:"reasons"`     // refusals, deferrals and failures, by reason
+	Rules       map[string]int64  `json:"rules"`       // messages that content rules met, by the file and line of the rule
+	Warnings    int64             `json:"warnings"`    // owners warned that a mailbox is nearly full
 	Logins      map[string]int64  `json:"logins"`      // "ok" and "failed"
 	Bounces     int64             `json:"bounces"`
 	LostEvents  int64             `json:"lost_events"`
@@ -76,6 +78,8 @@ func Merge(all ...Snapshot) Snapshot {
 		}
 		addAll(sum.Connections, s.Connections)
 		addAll(sum.Reasons, s.Reasons)
+		addAll(sum.Rules, s.Rules)
+		sum.Warnings += s.Warnings
 		addAll(sum.Logins, s.Logins)
 		sum.Bounces += s.Bounces
 		sum.LostEvents += s.LostEvents
@@ -90,13 +94,14 @@ func addAll(to, from map[string]int64) {
 }
 
 func empty(since time.Time) Snapshot {
-	return Snapshot{Since: since, Mailers: map[string]Mailer{}, Connections: map[string]int64{}, Reasons: map[string]int64{}, Logins: map[string]int64{}}
+	return Snapshot{Since: since, Mailers: map[string]Mailer{}, Connections: map[string]int64{}, Reasons: map[string]int64{}, Rules: map[string]int64{}, Logins: map[string]int64{}}
 }
 
 func (s Snapshot) clone() Snapshot {
 	s.Mailers = maps.Clone(s.Mailers)
 	s.Connections = maps.Clone(s.Connections)
 	s.Reasons = maps.Clone(s.Reasons)
+	s.Rules = maps.Clone(s.Rules)
 	s.Logins = maps.Clone(s.Logins)
 	return s
 }
@@ -117,8 +122,8 @@ func (c *Counters) Snapshot() Snapshot {
 	return c.s.clone()
 }
 
-// maxReasons bounds the reasons that are told apart; a reason is ours, never a peer's, so
-// this is a seat belt.
+// maxReasons bounds the reasons, and the rules, that are told apart; they are ours and the operator's, never
+// a peer's, so this is a seat belt.
 const maxReasons = 1000
 
 // Record counts e.
@@ -161,17 +166,23 @@ func (c *Counters) recordOther(e *trace.Event) {
 		}
 	case trace.Bounced:
 		c.s.Bounces++
+	case trace.Matched:
+		count(c.s.Rules, e.Rule)
+	case trace.Warned:
+		c.s.Warnings++
 	case trace.Gap:
 		c.s.LostEvents += e.Count
 	}
 }
 
-func (c *Counters) reason(e *trace.Event) {
-	if e.Reason == "" {
+func (c *Counters) reason(e *trace.Event) { count(c.s.Reasons, e.Reason) }
+
+func count(in map[string]int64, name string) {
+	if name == "" {
 		return
 	}
-	if _, known := c.s.Reasons[e.Reason]; known || len(c.s.Reasons) < maxReasons {
-		c.s.Reasons[e.Reason]++
+	if _, known := in[name]; known || len(in) < maxReasons {
+		in[name]++
 	}
 }
 

@@ -38,6 +38,7 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	b = num(b, "code", int64(e.Code))
 	b = str(b, "status", e.Status)
 	b = str(b, "reason", e.Reason)
+	b = str(b, "rule", e.Rule)
 	b = str(b, "text", e.Text)
 	b = num(b, "took", int64(e.Took))
 	if !e.Next.IsZero() {

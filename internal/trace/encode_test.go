@@ -25,7 +25,7 @@ func genEvent(t *rapid.T) Event {
 		Tenant: rapid.Uint64().Draw(t, "tenant"), Account: s.Draw(t, "account"), Client: s.Draw(t, "client"), Helo: s.Draw(t, "helo"),
 		TLS: s.Draw(t, "tls"), From: s.Draw(t, "from"), To: s.Draw(t, "to"), N: rapid.Int().Draw(t, "n"), Size: rapid.Int64().Draw(t, "size"),
 		Count: rapid.Int64().Draw(t, "count"), Host: s.Draw(t, "host"), Code: rapid.Int().Draw(t, "code"), Status: s.Draw(t, "status"),
-		Reason: s.Draw(t, "reason"), Text: s.Draw(t, "text"), Took: time.Duration(rapid.Int64().Draw(t, "took")), Next: when.Draw(t, "next"),
+		Reason: s.Draw(t, "reason"), Rule: s.Draw(t, "rule"), Text: s.Draw(t, "text"), Took: time.Duration(rapid.Int64().Draw(t, "took")), Next: when.Draw(t, "next"),
 	}
 }
 

@@ -36,6 +36,8 @@ const (
 	Expunged   Kind = "expunged"  // a message was removed by its owner's client
 	Service    Kind = "service"   // a role started, stopped, reached or left a limit
 	Discarded  Kind = "discarded" // a message went nowhere by design, such as a triple bounce
+	Matched    Kind = "matched"   // a rule of Rule met a message: Text says what it met and what it does
+	Warned     Kind = "warned"    // an owner was warned that a mailbox is nearly full, or full
 	Dialogue   Kind = "dialogue"  // a line of a session with another host; only for those who watch
 	Gap        Kind = "gap"       // Count events were lost before this one
 )
@@ -64,6 +66,7 @@ type Event struct {
 	Code    int           `json:"code,omitempty"`
 	Status  string        `json:"status,omitempty"` // RFC 3463
 	Reason  string        `json:"reason,omitempty"` // a reason.ID
+	Rule    string        `json:"rule,omitempty"`   // the file and line of an operator's rule
 	Text    string        `json:"text,omitempty"`
 	Took    time.Duration `json:"took,omitempty"` // nanoseconds
 	Next    time.Time     `json:"next,omitzero"`  // of the next attempt

@@ -129,7 +129,7 @@ func (d *draft) commit() error {
 	e.Size = int64(len(body))
 	e.CRLFSize = e.Size + int64(bytes.Count(body, []byte{'\n'}))
 	e.Eight = slices.ContainsFunc(body, func(c byte) bool { return c >= 0x80 })
-	m := &message{body: body, Message: queue.Message{Envelope: cloneEnvelope(e), States: make([]queue.RecipientState, len(e.Recipients))}}
+	m := &message{body: body, Message: queue.Message{Envelope: cloneEnvelope(e), States: make([]queue.RecipientState, len(e.Recipients)), Held: e.Held}}
 	for n := range m.States {
 		m.States[n].N = n
 	}

@@ -91,7 +91,7 @@ func (s *Store) arrived(d *draft) {
 	if s.claim != nil {
 		e := *d.env
 		e.Recipients = slices.Clone(e.Recipients)
-		m := &queue.Message{Envelope: &e}
+		m := &queue.Message{Envelope: &e, Held: d.head.held}
 		if d.known != nil {
 			m.States, m.Held = slices.Clone(d.known.States), d.known.Held
 		}

@@ -155,6 +155,7 @@ func (d *draft) seal() error {
 	}
 	e.Size, e.CRLFSize, e.Eight = d.size, d.size+d.lines, d.eight
 	d.head.size, d.head.count, d.head.released = d.size, len(e.Recipients), d.s.restored
+	d.head.held = d.head.held || d.known == nil && e.Held // one that comes back has its own word
 	return nil
 }
 

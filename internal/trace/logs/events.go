@@ -78,6 +78,7 @@ func eventAttrs(a []slog.Attr, e *trace.Event) []slog.Attr {
 	}
 	text("status", e.Status)
 	text("reason", e.Reason)
+	text("rule", e.Rule)
 	text("text", e.Text)
 	if e.Took != 0 {
 		a = append(a, slog.Duration("took", e.Took))
