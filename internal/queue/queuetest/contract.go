@@ -37,7 +37,6 @@ func Run(t *testing.T, m Maker) {
 		{"an old fence is refused", testLease},
 		{"a message that comes back has its states and its hold from the first", testRestore},
 		{"a message that is to start held does", testStartsHeld},
-		{"many messages are read back in their order", testLoadEach},
 		{"update changes what operators may change", testUpdate},
 		{"delete drops a message whatever its state", testDelete},
 		{"many work at the same time", testConcurrent},
