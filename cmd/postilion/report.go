@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,14 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/qmail/analog"
 	"github.com/postilion/postilion/internal/service"
 	"github.com/postilion/postilion/internal/trace/journal"
 )
 
 func (a *app) reportCommand() *cobra.Command {
-	var since time.Duration
-	var form string
+	var since, form string
 	c := &cobra.Command{
 		Use: "report NAME [FILE...]", Short: "Report on deliveries, senders, hosts, delays as qmailanalog does", Args: cobra.MinimumNArgs(1),
 		Long: "Report on this server's own mail, or on logs: of qmail-send, with whatever stamps, of sendmail and of Postfix.\n" +
@@ -31,10 +33,17 @@ func (a *app) reportCommand() *cobra.Command {
 			if form != "" && !known(analog.Forms(), form) {
 				return usageError{fmt.Errorf("--form %q: want %s", form, strings.Join(analog.Forms(), ", "))}
 			}
-			return a.report(c.Context(), name, form, since, args[1:])
+			var age time.Duration
+			if since != "" {
+				var err error
+				if age, err = config.ParseDuration(since); err != nil || age <= 0 {
+					return usageError{fmt.Errorf("--since %q: want a duration such as 24h or 7d", since)}
+				}
+			}
+			return a.report(c.Context(), name, form, age, args[1:])
 		},
 	}
-	c.Flags().DurationVar(&since, "since", 0, "of this server's own mail, only what happened since so long ago")
+	c.Flags().StringVar(&since, "since", "", "of this server's own mail, only what happened since so long ago, such as 24h or 7d")
 	c.Flags().StringVar(&form, "form", "qmail", "the logs' form: "+strings.Join(analog.Forms(), ", "))
 	return c
 }
@@ -58,14 +67,55 @@ func (a *app) report(ctx context.Context, name, form string, since time.Duration
 	if len(files) == 0 {
 		form = "qmail"
 	}
-	if name == "matchup" {
-		return analog.Match(form, lines, a.out)
-	}
 	matched, matchedW := io.Pipe()
 	go func() { matchedW.CloseWithError(analog.Match(form, lines, matchedW)) }()
 	defer matched.Close()
-	_, err := analog.Write(name, matched, a.out)
-	return err
+	records := &analog.Counter{R: matched}
+	if err := a.writeReport(name, records); err != nil {
+		return err
+	}
+	if len(files) > 0 && records.Records == 0 {
+		fmt.Fprintf(a.err, "postilion: no finished delivery is in %s, read as a log of %s; --form names other forms\n", escape(strings.Join(files, ", ")), form)
+	}
+	return nil
+}
+
+// writeReport writes a report of matchup's records: what logs of others say is kept from the terminal.
+func (a *app) writeReport(name string, records io.Reader) error {
+	if a.json {
+		d, err := analog.ReadData(name, records)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(d)
+	}
+	text, textW := io.Pipe()
+	go func() {
+		var err error
+		if name == "matchup" {
+			_, err = io.Copy(textW, records)
+		} else {
+			_, err = analog.Write(name, records, textW)
+		}
+		textW.CloseWithError(err)
+	}()
+	defer text.Close()
+	w := bufio.NewWriter(a.out)
+	for r := bufio.NewReader(text); ; {
+		line, err := r.ReadString('\n')
+		if body, ended := strings.CutSuffix(line, "\n"); line != "" {
+			w.WriteString(escape(body))
+			if ended {
+				w.WriteByte('\n')
+			}
+		}
+		if err != nil {
+			if err == io.EOF {
+				err = nil
+			}
+			return errors.Join(err, w.Flush())
+		}
+	}
 }
 
 // logOf writes the files one after the other, or without any this server's own log.

@@ -1,8 +1,10 @@
 package analog_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -213,6 +215,33 @@ Average concurrency: 0.0132005
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
+	}
+}
+
+func TestReportsAreDataForPrograms(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"overall":  `"figures":{"average_concurrency":0.0132005,"average_ddelay_per_success_s":200.8,`,
+		"ddist":    `{"report":"ddist","rows":[{"avg":0.4,"doneby":0.4,"pct":50},{"avg":200.8,"doneby":401.2,"pct":100}]}`,
+		"failures": `{"report":"failures","rows":[{"del":1,"reason":"10.1.2.3_does_not_like_recipient./","xdelay":2}]}`,
+		"matchup":  `{"report":"matchup","records":[{"what":"success","birth":1000000001.1,"start":1000000001.2,"end":1000000001.5,"bytes":1200,"sender":"<alice@a.example>","to":"local.bob@here.example","qp":"300","uid":"7791","reason":"did_1+0+0/"},`,
+	} {
+		in := &analog.Counter{R: iotest.OneByteReader(strings.NewReader(wantRecords))}
+		d, err := analog.ReadData(name, in)
+		if err != nil || in.Records != 6 {
+			t.Errorf("%s: %v, of %d records", name, err, in.Records)
+		}
+		if got, _ := json.Marshal(d); !strings.Contains(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(got)), want) {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	for _, name := range analog.Names() {
+		if _, err := analog.ReadData(name, strings.NewReader("")); err != nil {
+			t.Errorf("%s of nothing: %v", name, err)
+		}
+	}
+	if _, err := analog.ReadData("nothing", strings.NewReader("")); err == nil {
+		t.Error("a report that does not exist is told nothing of")
 	}
 }
 

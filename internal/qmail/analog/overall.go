@@ -63,6 +63,35 @@ measure of how busy the mailer is.
 
 `
 
+// figure is one line of zoverall's. Without a name it is an empty line.
+type figure struct{ name, value string }
+
+func (t *totals) figures() []figure {
+	f := []figure{{"Completed messages", num(t.messages)}}
+	if t.messages > 0 {
+		f = append(f, figure{"Recipients for completed messages", num(t.recips)},
+			figure{"Total delivery attempts for completed messages", num(t.tries)},
+			figure{"Average delivery attempts per completed message", num(t.tries / t.messages)},
+			figure{"Bytes in completed messages", num(t.bytes)},
+			figure{"Bytes weighted by success", num(t.weighted)},
+			figure{"Average message qtime (s)", num(t.qtime / t.messages)})
+	}
+	f = append(f, figure{}, figure{"Total delivery attempts", num(t.attempts)})
+	if t.attempts == 0 {
+		return f
+	}
+	f = append(f, figure{"  success", num(t.done)}, figure{"  failure", num(t.failed)}, figure{"  deferral", num(t.attempts - t.done - t.failed)},
+		figure{"Total ddelay (s)", fixed(t.ddelay, 6)})
+	if t.done > 0 {
+		f = append(f, figure{"Average ddelay per success (s)", fixed(t.ddelay/t.done, 6)})
+	}
+	f = append(f, figure{"Total xdelay (s)", fixed(t.xdelay, 6)}, figure{"Average xdelay per delivery attempt (s)", fixed(t.xdelay/t.attempts, 6)})
+	if t.last > t.first {
+		f = append(f, figure{"Time span (days)", num((t.last - t.first) / 86400)}, figure{"Average concurrency", num(t.xdelay / (t.last - t.first))})
+	}
+	return f
+}
+
 // overall is zoverall.
 func overall(in *records, w *bufio.Writer) error {
 	var t totals
@@ -70,33 +99,11 @@ func overall(in *records, w *bufio.Writer) error {
 		return err
 	}
 	w.WriteString(overallLegend)
-	line := func(what, value string) { w.WriteString(what + ": " + value + "\n") }
-	line("Completed messages", num(t.messages))
-	if t.messages > 0 {
-		line("Recipients for completed messages", num(t.recips))
-		line("Total delivery attempts for completed messages", num(t.tries))
-		line("Average delivery attempts per completed message", num(t.tries/t.messages))
-		line("Bytes in completed messages", num(t.bytes))
-		line("Bytes weighted by success", num(t.weighted))
-		line("Average message qtime (s)", num(t.qtime/t.messages))
-	}
-	w.WriteString("\n")
-	line("Total delivery attempts", num(t.attempts))
-	if t.attempts == 0 {
-		return nil
-	}
-	line("  success", num(t.done))
-	line("  failure", num(t.failed))
-	line("  deferral", num(t.attempts-t.done-t.failed))
-	line("Total ddelay (s)", fixed(t.ddelay, 6))
-	if t.done > 0 {
-		line("Average ddelay per success (s)", fixed(t.ddelay/t.done, 6))
-	}
-	line("Total xdelay (s)", fixed(t.xdelay, 6))
-	line("Average xdelay per delivery attempt (s)", fixed(t.xdelay/t.attempts, 6))
-	if t.last > t.first {
-		line("Time span (days)", num((t.last-t.first)/86400))
-		line("Average concurrency", num(t.xdelay/(t.last-t.first)))
+	for _, f := range t.figures() {
+		if f.name != "" {
+			w.WriteString(f.name + ": " + f.value)
+		}
+		w.WriteString("\n")
 	}
 	return nil
 }
