@@ -62,7 +62,16 @@ func (a *app) configCommand() *cobra.Command {
 	}
 	reference := &cobra.Command{
 		Use: "reference", Short: "Print the reference page of all keys, as Markdown", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return config.Reference(a.out) },
+		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				_, keys, err := config.Schema()
+				if err != nil {
+					return err
+				}
+				return a.printJSON(keys)
+			}
+			return config.Reference(a.out)
+		},
 	}
 	group.AddCommand(a.checkCommand(), show, explain, reference)
 	return group

@@ -19,19 +19,32 @@ import (
 
 type none struct{}
 
+// patience is how long the supervisor may take for an answer: it asks roles, which may hang themselves,
+// for as long as the service's own patience, and prepares a reload in all of them.
+func patience(method string) time.Duration {
+	switch method {
+	case control.MethodReload:
+		return 30 * time.Second
+	case control.MethodPause, control.MethodContinue, control.MethodFlush, control.MethodRole:
+		return 15 * time.Second
+	}
+	return 5 * time.Second
+}
+
 // ask calls the running server's supervisor.
 func ask[Req, Resp any](ctx context.Context, a *app, method string, req Req) (Resp, error) {
 	cl := control.Client(a.data, control.Supervisor)
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience(method))
 	defer cancel()
+	defer a.busy("asking the server")()
 	resp, err := rpc.Do[Req, Resp](ctx, cl, method, req)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		// Who holds the lock tells the process that hangs.
 		if lock, lockErr := control.Lock(a.data); lockErr == nil {
 			lock.Close()
 		} else {
-			err = fmt.Errorf("the server does not answer: %w", lockErr)
+			err = fmt.Errorf("the server does not answer: %w; if it hangs, end that process", lockErr)
 		}
 	}
 	return resp, err
@@ -124,10 +137,13 @@ func (a *app) stopCommand() *cobra.Command {
 				return err
 			}
 			// It is down when the lock is free.
+			finish := a.busy("deliveries under way are waited for")
+			defer finish()
 			for {
 				lock, err := control.Lock(a.data)
 				if err == nil {
 					lock.Close()
+					finish()
 					return a.done("stopped")
 				}
 				select {
@@ -184,6 +200,7 @@ func (a *app) reloadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			r.Changed = orEmpty(r.Changed)
 			return a.show(r, func(w io.Writer) {
 				if len(r.Changed)+len(r.NeedsRestart) == 0 {
 					fmt.Fprintln(w, "reloaded; no key has changed")

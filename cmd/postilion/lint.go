@@ -68,11 +68,15 @@ func (a *app) check(ctx context.Context, root string, dns bool) error {
 	}
 	tree := a.lintTree(f, root)
 	if tree.Qmail != "" {
-		if x.Findings, err = lint.Check(ctx, tree, lintDeps(f, dns)); err != nil {
+		finish := a.busy("looking at " + tree.Qmail)
+		x.Findings, err = lint.Check(ctx, tree, lintDeps(f, dns))
+		finish()
+		if err != nil {
 			return err
 		}
 	}
 	if f != nil {
+		x.Findings = append(x.Findings, missingFiles(f)...)
 		x.Findings = append(x.Findings, a.postmaster(ctx, f)...)
 	}
 	x.OK = len(x.Problems) == 0 && !slices.ContainsFunc(x.Findings, func(f lint.Finding) bool { return f.Level == lint.Wrong })
@@ -177,6 +181,44 @@ func lintDeps(f *config.File, dns bool) lint.Deps {
 		return append(four.Records, six.Records...), err
 	}
 	return d
+}
+
+// missingFiles tells of files that keys name, whose absence holds mail up: the server starts without
+// them, as they may come and go.
+func missingFiles(f *config.File) (found []lint.Finding) {
+	look := func(key, path, consequence string, wrong func(os.FileInfo) string) {
+		if path == "" {
+			return
+		}
+		what := ""
+		st, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			what = "there is no such file"
+		case err != nil:
+			what = err.Error()
+		case wrong != nil:
+			what = wrong(st)
+		}
+		if what != "" {
+			at := f.Origins[key]
+			found = append(found, lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "file-missing",
+				What: fmt.Sprintf("%s = %s: %s", key, path, what), Consequence: consequence, Cure: "make the file, or take the key out"})
+		}
+	}
+	for _, path := range f.Route.AliasFiles {
+		look("route.alias_files", path, "mail for the domains of locals waits until it is there", nil)
+	}
+	look("route.virtusertable", f.Route.VirtUserTable, "mail waits until it is there", nil)
+	look("route.access", f.Route.Access, "mail waits until it is there", nil)
+	filter, _, _ := strings.Cut(strings.TrimSpace(f.Submit.Filter), " ")
+	look("submit.filter", filter, "mail from the network is answered with 451", func(st os.FileInfo) string {
+		if st.IsDir() || st.Mode()&0o111 == 0 {
+			return "it cannot be run"
+		}
+		return ""
+	})
+	return found
 }
 
 // postmaster tells where nobody takes the mail of postmaster, mailer-daemon and root. Without

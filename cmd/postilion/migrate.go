@@ -22,15 +22,15 @@ func (a *app) migrateCommand() *cobra.Command {
 		Long: "Read another mail system's settings and write the equal postilion.toml, with a line for everything that was\n" +
 			"read: taken, different here, or not carried. Nothing of the other system is changed."}
 	group.AddCommand(
-		a.migrateVerb("qmail DIR", "Read the control files, users and start scripts of a qmail", "/var/qmail",
+		a.migrateVerb("qmail [DIR]", "Read the control files, users and start scripts of a qmail", "/var/qmail",
 			func(dir, root string) (*migrate.Report, error) {
 				return qmailhost.Read(qmailhost.Options{Dir: dir, Root: root})
 			}),
-		a.migrateVerb("sendmail DIR", "Read sendmail.cf or sendmail.mc and the tables beside it", "/etc/mail",
+		a.migrateVerb("sendmail [DIR]", "Read sendmail.cf or sendmail.mc and the tables beside it", "/etc/mail",
 			func(dir, root string) (*migrate.Report, error) {
 				return sendmail.Read(sendmail.Options{Dir: dir, Root: root})
 			}),
-		a.migrateVerb("postfix DIR", "Read main.cf and its tables", "/etc/postfix",
+		a.migrateVerb("postfix [DIR]", "Read main.cf and its tables", "/etc/postfix",
 			func(dir, root string) (*migrate.Report, error) {
 				return postfix.Read(postfix.Options{Dir: dir, Root: root})
 			}),

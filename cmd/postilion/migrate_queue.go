@@ -29,7 +29,7 @@ type queueTakeover struct {
 func (a *app) migrateQueue() *cobra.Command {
 	var o queueTakeover
 	c := &cobra.Command{
-		Use: "queue DIR", Short: "Take the messages over that wait in a qmail's queue", Args: cobra.MaximumNArgs(1),
+		Use: "queue [DIR]", Short: "Take the messages over that wait in a qmail's queue", Args: cobra.MaximumNArgs(1),
 		Long: "Take the messages over that wait in a qmail's queue (DIR is /var/qmail/queue if not given), with their age:\n" +
 			"recipients that are not done yet are tried, senders are told of those that failed there. The queue may be a\n" +
 			"copy whose file names fit no inode. It is only read, so qmail-send must not serve it any more, neither now\n" +
@@ -45,7 +45,7 @@ func (a *app) migrateQueue() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&o.dry, "dry-run", "n", false, "only tell what would be taken")
-	c.Flags().BoolVar(&o.held, "held", false, "hold the messages here until `queue release` lets them go")
+	c.Flags().BoolVar(&o.held, "held", false, "hold the messages here until they are let go by queue release")
 	c.Flags().StringVar(&o.virtual, "virtualdomains", "", "the `file` that made local recipients (default control/virtualdomains beside DIR)")
 	return c
 }
@@ -64,12 +64,14 @@ func (a *app) takeQueue(ctx context.Context, o queueTakeover) error {
 		Root: os.DirFS(o.dir), Held: o.held, Virtual: control.Virtualdomains{Table: control.NewMap(file, virtual)},
 		Each: func(n migrate.QueueNote) { notes = append(notes, n) },
 	}
+	finish := a.busy("reading " + o.dir)
 	n, imported := 0, 0
 	if o.dry {
 		n, err = source.Archive(ctx, nil)
 	} else {
 		n, imported, err = a.importQueue(ctx, source)
 	}
+	finish()
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.dir, err)
 	}

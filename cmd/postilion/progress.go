@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -14,8 +15,8 @@ import (
 // known, and one that ends the bar. The bar appears on a terminal alone, once the work has
 // taken a second.
 func (a *app) progress(what string, total int) (step func(n int), finish func()) {
-	f, ok := a.err.(*os.File)
-	if a.json || !ok || !term.IsTerminal(int(f.Fd())) {
+	f := a.progressTerminal()
+	if f == nil {
 		return func(int) {}, func() {}
 	}
 	began := time.Now()
@@ -43,6 +44,52 @@ func (a *app) progress(what string, total int) (step func(n int), finish func())
 		}
 	}
 	return step, finish
+}
+
+// progressTerminal returns the terminal that progress is shown on; nil for none.
+func (a *app) progressTerminal() *os.File {
+	f, ok := a.err.(*os.File)
+	if a.json || !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return f
+}
+
+// busy shows on a terminal that something without steps to count goes on, once it has taken a second.
+// What it returns ends that, and may be called again.
+func (a *app) busy(what string) (finish func()) {
+	f := a.progressTerminal()
+	if f == nil {
+		return func() {}
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Second):
+		}
+		bars := mpb.New(mpb.WithOutput(f))
+		bar := bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(), mpb.AppendDecorators(decor.Name(escape(what)+" "), decor.Elapsed(decor.ET_STYLE_GO)))
+		<-stop
+		bar.Abort(true)
+		bars.Wait()
+	}()
+	return sync.OnceFunc(func() { close(stop); <-ended })
+}
+
+// countedReader tells of each KiB that is read.
+type countedReader struct {
+	io.Reader
+	step func(n int)
+}
+
+// Read implements io.Reader.
+func (c countedReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.step((n + 1023) / 1024)
+	return n, err
 }
 
 // counting tells of each KiB that is written.

@@ -50,6 +50,13 @@ func (f *filterFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.account, "account", "", "the account that sent it")
 }
 
+// registerBulk adds the flags of verbs that change many messages.
+func (f *filterFlags) registerBulk(c *cobra.Command) {
+	f.register(c)
+	c.Flags().BoolVar(&f.all, "all", false, "every message")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+}
+
 func (f *filterFlags) filter(args []string) (dispatch.Filter, error) {
 	d := dispatch.Filter{From: f.from, To: f.to, Domain: f.domain, Reason: reason.ID(f.reason), State: f.state, Group: f.group, Account: f.account}
 	for _, s := range args {
@@ -172,8 +179,12 @@ func (a *app) printQueue(w io.Writer, list []dispatch.Info, more bool) {
 				continue
 			}
 			what := r.State
-			if !r.Next.IsZero() && r.State == "waiting" {
-				what += ", next " + ago(r.Next.Sub(now)*-1)
+			switch {
+			case r.State != "waiting" || r.Next.IsZero():
+			case r.Next.After(now):
+				what += ", next " + ago(now.Sub(r.Next))
+			default:
+				what += ", due"
 			}
 			if r.Error != "" {
 				what += ": " + r.Error
@@ -203,11 +214,11 @@ func (a *app) queueShow() *cobra.Command {
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
 				if content {
-					return q.Body(c.Context(), message, a.out)
+					return missing(args[0], q.Body(c.Context(), message, a.out))
 				}
 				m, err := q.Show(c.Context(), message)
 				if err != nil {
-					return err
+					return missing(args[0], err)
 				}
 				return a.show(m, func(w io.Writer) { a.printMessage(w, m) })
 			})
@@ -215,6 +226,14 @@ func (a *app) queueShow() *cobra.Command {
 	}
 	c.Flags().BoolVar(&content, "content", false, "print the message's content as it is")
 	return c
+}
+
+// missing names the message that an error is about.
+func missing(message string, err error) error {
+	if errors.Is(err, queue.ErrNotFound) {
+		return fmt.Errorf("%s: %w", message, err)
+	}
+	return err
 }
 
 func (a *app) printMessage(w io.Writer, m dispatch.Info) {
@@ -248,37 +267,56 @@ func (a *app) queueVerb(verb dispatch.Verb, short, past string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !f.all && reflect.DeepEqual(filter, dispatch.Filter{}) {
-				return usageError{fmt.Errorf("which messages? Name ids, a filter such as --to or --domain, or --all")}
-			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				messages, recipients, err := q.Count(c.Context(), filter)
-				if err != nil {
-					return err
-				}
-				if len(args) > 0 && messages == 0 {
-					return fmt.Errorf("%s: %w", strings.Join(args, " "), queue.ErrNotFound)
-				}
-				if len(args) == 0 && messages > 0 {
-					if err := a.confirm(f.yes, "%s: %d messages with %d recipients match", verb, messages, recipients); err != nil {
-						return err
-					}
-				}
-				n, err := q.Act(c.Context(), filter, dispatch.Action{Verb: verb})
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.printJSON(map[string]any{"done": true, "matched": messages, "changed": n})
-				}
-				return a.done("%d of %d messages %s", n, messages, past)
-			})
+			return a.act(c.Context(), bulk{f: &f, filter: filter, ids: args, what: string(verb), past: past, actions: []dispatch.Action{{Verb: verb}}})
 		},
 	}
-	f.register(c)
-	c.Flags().BoolVar(&f.all, "all", false, "every message")
-	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	f.registerBulk(c)
 	return c
+}
+
+// bulk is something that is done to messages.
+type bulk struct {
+	f          *filterFlags
+	filter     dispatch.Filter
+	ids        []string
+	what, past string // "hold", "are held"
+	actions    []dispatch.Action
+}
+
+// act says how many messages match, asks where they were not named one by one, and changes them.
+func (a *app) act(ctx context.Context, b bulk) error {
+	if !b.f.all && reflect.DeepEqual(b.filter, dispatch.Filter{}) {
+		return usageError{errors.New("which messages? Name ids, a filter such as --to or --domain, or --all")}
+	}
+	return a.withQueue(ctx, func(q *service.QueueAdmin) error {
+		finish := a.busy("counting messages")
+		messages, recipients, err := q.Count(ctx, b.filter)
+		finish()
+		if err != nil {
+			return err
+		}
+		if len(b.ids) > 0 && messages == 0 {
+			return fmt.Errorf("%s: %w", strings.Join(b.ids, " "), queue.ErrNotFound)
+		}
+		if len(b.ids) == 0 && messages > 0 {
+			if err := a.confirm(b.f.yes, "%s: %d messages with %d recipients match", b.what, messages, recipients); err != nil {
+				return err
+			}
+		}
+		finish = a.busy(fmt.Sprintf("%s: %d messages", b.what, messages))
+		defer finish()
+		n := 0
+		for _, action := range b.actions {
+			if n, err = q.Act(ctx, b.filter, action); err != nil {
+				return err
+			}
+		}
+		finish()
+		if a.json {
+			return a.printJSON(map[string]any{"done": true, "matched": messages, "changed": n})
+		}
+		return a.done("%d of %d messages %s", n, messages, b.past)
+	})
 }
 
 // queueSet changes messages' priority or group.
@@ -293,9 +331,6 @@ func (a *app) queueSet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !f.all && reflect.DeepEqual(filter, dispatch.Filter{}) {
-				return usageError{errors.New("which messages? Name ids, a filter such as --to or --domain, or --all")}
-			}
 			var actions []dispatch.Action
 			if c.Flags().Changed("priority") {
 				actions = append(actions, dispatch.Action{Verb: dispatch.Priority, Priority: priority})
@@ -306,20 +341,10 @@ func (a *app) queueSet() *cobra.Command {
 			if actions == nil {
 				return usageError{errors.New("want --priority, --new-group or both")}
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				n := 0
-				for _, action := range actions {
-					var err error
-					if n, err = q.Act(c.Context(), filter, action); err != nil {
-						return err
-					}
-				}
-				return a.done("%d messages are changed", n)
-			})
+			return a.act(c.Context(), bulk{f: &f, filter: filter, ids: args, what: "set", past: "are changed", actions: actions})
 		},
 	}
-	f.register(c)
-	c.Flags().BoolVar(&f.all, "all", false, "every message")
+	f.registerBulk(c)
 	c.Flags().Int8Var(&priority, "priority", 0, "0 is normal; higher goes first")
 	c.Flags().StringVar(&group, "new-group", "", "the group they go to")
 	return c
@@ -340,7 +365,7 @@ func (a *app) queueEdit() *cobra.Command {
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
 				if err := q.Edit(c.Context(), message, n, to); err != nil {
-					return err
+					return missing(args[0], err)
 				}
 				return a.done("recipient %d of %s is %s", n, message, to)
 			})
@@ -398,9 +423,11 @@ func (a *app) queueImport() *cobra.Command {
 				in = file
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				imported, err := q.Import(c.Context(), bufio.NewReaderSize(in, 64<<10))
+				step, finish := a.progress("KiB", 0)
+				imported, err := q.Import(c.Context(), bufio.NewReaderSize(countedReader{in, step}, 64<<10))
+				finish()
 				if err != nil {
-					return err
+					return fmt.Errorf("%s: %w", args[0], err)
 				}
 				if a.json {
 					return a.printJSON(map[string]any{"done": true, "imported": imported})
@@ -409,6 +436,13 @@ func (a *app) queueImport() *cobra.Command {
 			})
 		},
 	}
+}
+
+// queueStats is what --json prints: times are in seconds, as everywhere.
+type queueStats struct {
+	dispatch.Stats
+	Nanoseconds *int  `json:"oldest_age,omitempty"` // hides that of Stats
+	Oldest      int64 `json:"oldest_seconds"`
 }
 
 func (a *app) queueStats() *cobra.Command {
@@ -420,8 +454,11 @@ func (a *app) queueStats() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(s, func(w io.Writer) {
+				return a.show(queueStats{Stats: s, Oldest: int64(s.OldestAge.Seconds())}, func(w io.Writer) {
 					fmt.Fprintf(w, "messages in queue: %d (%d recipients, %d held), the oldest %s old\n", s.Messages, s.Recipients, s.Held, ago(s.OldestAge))
+					if s.Paused {
+						fmt.Fprintf(w, "%s: deliveries do not start; `postilion continue` lets them\n", a.colour("yellow", "paused"))
+					}
 					fmt.Fprintf(w, "running: %d local, %d remote; due: %d\n", s.RunningLocal, s.RunningRemote, s.Ready)
 					if len(s.PausedDomains) > 0 {
 						fmt.Fprintf(w, "paused domains: %s\n", escape(strings.Join(s.PausedDomains, " ")))

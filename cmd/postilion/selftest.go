@@ -18,7 +18,9 @@ func (a *app) selftestCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			finish := a.busy("sending test messages")
 			results, err := service.Selftest(c.Context(), f.Config)
+			finish()
 			if err != nil {
 				return err
 			}
@@ -53,7 +55,10 @@ func (a *app) backupCommand() *cobra.Command {
 		Long: "Copy what the server keeps, apart from mailboxes, into a new folder. A server that is started on the copy\n" +
 			"holds every message until `postilion queue release --all`. Mailboxes are files: copy mail/ with any tool.",
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := service.Backup(c.Context(), a.data, args[0]); err != nil {
+			finish := a.busy("copying")
+			err := service.Backup(c.Context(), a.data, args[0])
+			finish()
+			if err != nil {
 				return err
 			}
 			return a.done("the backup is in %s", args[0])

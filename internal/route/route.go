@@ -84,9 +84,9 @@ var lineEnds = strings.NewReplacer("\n", "_", "\r", "_", "\x00", "_")
 
 // Step is one decision on the way to a Route.
 type Step struct {
-	What   string // what was looked at: "domain example.test"
-	Where  string // the file and line, table or key that decided
-	Result string // "alias domain of example.org"
+	What   string `json:"what"`   // what was looked at: "domain example.test"
+	Where  string `json:"where"`  // the file and line, table or key that decided
+	Result string `json:"result"` // "alias domain of example.org"
 }
 
 // NextHop is where a remote job goes. Without Host the recipients' domain is

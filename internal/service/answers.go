@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -16,7 +17,23 @@ func answers(ctx context.Context, r Role, ask func(context.Context) error) error
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := ask(within); err != nil && within.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("role %s does not answer: `postilion status` tells how it is, `postilion restart %s` starts it anew", r, r)
+		return hungError{r}
 	}
 	return nil
+}
+
+// hungError names a role that does not answer.
+type hungError struct{ role Role }
+
+// Error says what to do about it.
+func (e hungError) Error() string {
+	return fmt.Sprintf("role %[1]s does not answer: `postilion status` tells how it is, `postilion restart %[1]s` starts it anew", e.role)
+}
+
+// about says which role an error is of, where it does not say so itself.
+func about(r Role, err error) error {
+	if _, named := errors.AsType[hungError](err); named {
+		return err
+	}
+	return fmt.Errorf("role %s: %w", r, err)
 }

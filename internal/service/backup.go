@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,48 +28,98 @@ func snapshotHandler(s snapshotter) rpc.Handler {
 
 // Backup copies the queue, the directory, the passwords and the configuration of a
 // data folder into the new folder dir, whether a server runs or not. Each is consistent
-// in itself. A server on the copy starts with every message held.
-func Backup(ctx context.Context, data, dir string) error {
-	dir, err := filepath.Abs(dir)
+// in itself, and on disk when Backup returns; after an error nothing of it is left.
+// A server on the copy starts with every message held.
+func Backup(ctx context.Context, data, dir string) (err error) {
+	dir, err = filepath.Abs(dir)
 	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	running, err := Running(ctx, data)
 	if err != nil {
 		return err
 	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if uid, gid, ok := foreignOwner(data); ok && !running { // it is written with those rights
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return errors.Join(err, os.Remove(dir))
+		}
+	}
 	// Each part's owner can write into its own folder only: the copy is made there and moved.
-	name := "backup-" + strings.ToLower(id.Source{}.New().String())
-	move := func(from, to string) error {
-		to = filepath.Join(dir, to)
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	b := backup{data: data, dir: dir, name: "backup-" + strings.ToLower(id.Source{}.New().String())}
+	if err := b.make(ctx, running); err != nil {
+		return errors.Join(err, b.remove())
+	}
+	return nil
+}
+
+// backup is one copy being made: its parts lie below the data folder's parts as name at first.
+type backup struct{ data, dir, name string }
+
+func (b *backup) make(ctx context.Context, running bool) error {
+	if err := backupQueue(ctx, b.data, filepath.Join(b.data, "queue", b.name)); err != nil {
+		return about(Queue, err)
+	}
+	if err := b.move("queue", "queue"); err != nil {
+		return err
+	}
+	if err := backupDatabases(ctx, b.data, b.name, running); err != nil {
+		return err
+	}
+	if err := errors.Join(b.move("directory", "directory/directory.db"), b.move("auth", "auth/secrets.db")); err != nil {
+		return err
+	}
+	p, err := os.ReadFile(ConfigPath(b.data))
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it lies elsewhere
+	case err != nil:
+		return err
+	default:
+		if err := os.WriteFile(ConfigPath(b.dir), p, 0o600); err != nil {
 			return err
 		}
-		return moveTree(filepath.Join(data, from), to)
 	}
-	if err := backupQueue(ctx, data, filepath.Join(data, "queue", name)); err != nil {
-		return fmt.Errorf("queue: %w", err)
-	}
-	if err := move("queue/"+name, "queue"); err != nil {
+	return errors.Join(syncTree(b.dir), syncPath(filepath.Dir(b.dir)))
+}
+
+// move takes the copy of a part to its place in the backup.
+func (b *backup) move(part, to string) error {
+	to = filepath.Join(b.dir, to)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	if err := backupDatabases(ctx, data, name, running); err != nil {
-		return err
+	return moveTree(filepath.Join(b.data, part, b.name), to)
+}
+
+// remove takes away what a backup that failed has left. The parts have names of their own.
+func (b *backup) remove() error {
+	errs := []error{os.RemoveAll(b.dir)}
+	for _, part := range []string{"queue", "directory", "auth"} {
+		if err := os.RemoveAll(filepath.Join(b.data, part, b.name)); !errors.Is(err, fs.ErrPermission) {
+			errs = append(errs, err) // who may not look there has made nothing there
+		}
 	}
-	if err := errors.Join(move("directory/"+name, "directory/directory.db"), move("auth/"+name, "auth/secrets.db")); err != nil {
-		return err
-	}
-	p, err := os.ReadFile(ConfigPath(data))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it lies elsewhere
-	}
+	return errors.Join(errs...)
+}
+
+// syncTree syncs every file and folder below dir, and dir.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return syncPath(path)
+	})
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(ConfigPath(dir), p, 0o600)
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func backupQueue(ctx context.Context, data, to string) error {

@@ -44,7 +44,7 @@ func (p *process) addCommon(part *part) {
 	var mu sync.Mutex
 	var pending func()
 	part.admin[methodPrepare] = rpc.Handle(func(_ context.Context, text string) (none, error) {
-		f, err := config.Parse("reload", []byte(text), nil)
+		f, err := config.Decode("reload", []byte(text))
 		if err != nil || part.prepare == nil {
 			return none{}, err
 		}
@@ -90,11 +90,16 @@ func (n *Node) controlHandlers() map[string]rpc.Handler {
 	}
 }
 
-// askRole calls a role's admin socket.
-func askRole[Req, Resp any](ctx context.Context, data string, r Role, method string, req Req) (Resp, error) {
+// askRole calls a role's admin socket. What is asked there takes moments: a role that does not answer
+// within patience is named.
+func askRole[Req, Resp any](ctx context.Context, data string, r Role, method string, req Req) (resp Resp, err error) {
 	cl := control.Client(data, adminSocket(r))
 	defer cl.Close()
-	return rpc.Do[Req, Resp](ctx, cl, method, req)
+	hung := answers(ctx, r, func(ctx context.Context) error {
+		resp, err = rpc.Do[Req, Resp](ctx, cl, method, req)
+		return err
+	})
+	return resp, cmp.Or(hung, err)
 }
 
 func (n *Node) setPaused(ctx context.Context, paused bool) error {
@@ -258,7 +263,7 @@ func (n *Node) tellRoles(ctx context.Context, method string, c *config.Config) e
 			_, err = askRole[string, none](ctx, n.cfg.Data, r, method, string(text))
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("role %s: %w", r, err))
+			errs = append(errs, about(r, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -332,7 +337,7 @@ func Counters(ctx context.Context, data string) (stats.Snapshot, error) {
 			s, err = savedCounters(data, r)
 		}
 		if err != nil {
-			return stats.Snapshot{}, fmt.Errorf("role %s: %w", r, err)
+			return stats.Snapshot{}, about(r, err)
 		}
 		all = append(all, s)
 	}

@@ -83,6 +83,10 @@ func Open(o Options) (*Node, error) {
 	if n.lock, err = control.Lock(f.Data); err != nil {
 		return nil, err
 	}
+	if err := checkOwner(f.Data); err != nil {
+		n.Close()
+		return nil, err
+	}
 	if err := n.prepare(); err != nil {
 		n.Close()
 		return nil, err
@@ -212,7 +216,6 @@ func (n *Node) runSingle(ctx context.Context) error {
 	case err = <-p.failed:
 		n.stop()
 	}
-	notify(daemon.SdNotifyStopping)
 	done.Wait()
 	p.stop()
 	return err
@@ -241,7 +244,6 @@ func (n *Node) runApart(ctx context.Context) error {
 	defer n.sup.closeFolders()
 	done := n.attend(ctx)
 	n.sup.run(ctx, n.roles())
-	notify(daemon.SdNotifyStopping)
 	done.Wait()
 	for _, w := range n.pipes {
 		w.Close()
@@ -278,9 +280,24 @@ func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 	}
 	if n.opts.Ready != nil {
 		n.opts.Ready(n.Listeners())
+	} else {
+		n.log.Info("serving", "version", n.opts.Version, "host", n.cfg.Host, "data", n.cfg.Data, "pid", os.Getpid(), "listeners", addresses(n.Listeners()))
 	}
 	notify(daemon.SdNotifyReady)
+	done.Go(func() {
+		<-ctx.Done()
+		notify(daemon.SdNotifyStopping)
+		n.log.Info("stopping")
+	})
 	return &done
+}
+
+// addresses writes listeners as the log does: smtp=127.0.0.1:25.
+func addresses(list []control.ListenerStatus) (words []string) {
+	for _, l := range list {
+		words = append(words, l.Name+"="+l.Addr)
+	}
+	return words
 }
 
 // watchSignals takes qmail-send's signals (qmail reference 7.7): HUP reads the configuration again,

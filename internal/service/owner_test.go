@@ -33,6 +33,9 @@ func TestFoldersAreGivenToRolesWithOtherUIDs(t *testing.T) {
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 				t.Fatal(err)
 			}
+			if _, err := os.Stat(path); err == nil {
+				continue // fs.protected_regular: not even root may create over another's file in log/
+			}
 			if err := os.WriteFile(path, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}

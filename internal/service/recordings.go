@@ -65,7 +65,7 @@ func AddRecording(ctx context.Context, data string, r record.Rule) error {
 			for _, done := range recordingRoles[:i] {
 				_, _ = askRole[string, bool](ctx, data, done, methodRecordRemove, r.ID) // all or none
 			}
-			return fmt.Errorf("role %s: %w", role, err)
+			return about(role, err)
 		}
 	}
 	return nil
@@ -88,7 +88,7 @@ func Recordings(ctx context.Context, data string) ([]Recording, error) {
 	for _, role := range recordingRoles {
 		statuses, err := askRole[none, []record.Status](ctx, data, role, methodRecordList, none{})
 		if err != nil {
-			return nil, fmt.Errorf("role %s: %w", role, err)
+			return nil, about(role, err)
 		}
 		for _, s := range statuses {
 			i, ok := at[s.ID]

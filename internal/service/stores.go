@@ -120,18 +120,46 @@ func (s *Stores) open(ctx context.Context) error {
 // becomeOwner gives root's rights up for those of an unprivileged folder's owner, so
 // that no file of another's appears in it. A folder of root's own is put right by serve.
 func becomeOwner(data string) error {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	st, err := os.Stat(data)
-	if err != nil {
+	if _, err := os.Stat(data); err != nil {
 		return err
 	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !ok || sys.Uid == 0 {
+	uid, gid, ok := foreignOwner(data)
+	if !ok {
 		return nil
 	}
-	return errors.Join(syscall.Setgroups(nil), syscall.Setgid(int(sys.Gid)), syscall.Setuid(int(sys.Uid)))
+	return errors.Join(syscall.Setgroups(nil), syscall.Setgid(gid), syscall.Setuid(uid))
+}
+
+// foreignOwner returns whose data folder it is, where root works on an unprivileged user's. It is not,
+// whoever owns the folder, once a server of root's has given the parts in it to roles.
+func foreignOwner(data string) (uid, gid int, ok bool) {
+	owner, ok := ownerOf(data)
+	if !ok || os.Getuid() != 0 || owner.Uid == 0 {
+		return 0, 0, false
+	}
+	if part, ok := ownerOf(filepath.Join(data, "queue")); ok && part.Uid != owner.Uid {
+		return 0, 0, false
+	}
+	return int(owner.Uid), int(owner.Gid), true
+}
+
+func ownerOf(path string) (*syscall.Stat_t, bool) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, false
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return sys, ok
+}
+
+// checkOwner tells a user that the data folder cannot be served by him, because root did.
+func checkOwner(data string) error {
+	part, ok := ownerOf(filepath.Join(data, "queue"))
+	if self := os.Getuid(); ok && self != 0 && int(part.Uid) != self {
+		return fmt.Errorf("%s belongs to uid %d, this is uid %d: root has served this data folder, or another user; "+
+			"serve it as that user, or let root give it back: chown -R %[3]d %[4]s", filepath.Join(data, "queue"), part.Uid, self, data)
+	}
+	return nil
 }
 
 // Close gives the stores back.

@@ -1,0 +1,75 @@
+package service
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A backup that cannot be made leaves nothing: neither half a copy that looks like one, nor pieces
+// below the data folder.
+func TestABackupThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	data, to := t.TempDir(), filepath.Join(t.TempDir(), "today")
+	if _, err := Quickstart(t.Context(), QuickstartOptions{Domain: "example.test", Data: data, Config: ConfigPath(data)}); err != nil {
+		t.Fatal(err)
+	}
+	secrets := filepath.Join(data, "auth", "secrets.db")
+	if err := errors.Join(os.Rename(secrets, secrets+".kept"), os.WriteFile(secrets, []byte("no database, this"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Backup(t.Context(), data, to); err == nil {
+		t.Error("a broken database is copied")
+	}
+	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left: %v", to, err)
+	}
+	err := filepath.WalkDir(data, func(path string, _ fs.DirEntry, err error) error {
+		if strings.Contains(path, "backup-") {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(secrets+".kept", secrets); err != nil {
+		t.Fatal(err)
+	}
+	if err := Backup(t.Context(), data, to); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"queue/db", "directory/directory.db", "auth/secrets.db", "postilion.toml"} {
+		if _, err := os.Stat(filepath.Join(to, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Whoever served a folder last owns its parts: another is told so before anything fails.
+func TestAFolderThatAnotherServedIsRefusedWithACure(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	data := t.TempDir()
+	ids := newIdentities(71_000)
+	if err := errors.Join(os.Chown(data, 65_431, 65_431), makeFolders(data, &ids)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := foreignOwner(data); ok {
+		t.Error("root would become the folder's owner, who cannot read its parts any more")
+	}
+	if err := checkOwner(data); err != nil {
+		t.Errorf("root is refused: %v", err)
+	}
+	if err := os.Chown(filepath.Join(data, "queue"), 65_431, 65_431); err != nil {
+		t.Fatal(err)
+	}
+	if uid, _, ok := foreignOwner(data); !ok || uid != 65_431 {
+		t.Errorf("the owner of an unprivileged user's folder is %d, %v", uid, ok)
+	}
+}
