@@ -33,18 +33,32 @@ func (f *File) check() (ps Problems) {
 	} else if _, err := names.Domain(c.Host); err != nil {
 		bad("host", "%s", err)
 	}
-	for _, s := range c.Services() {
-		for _, a := range s.Listen {
-			if err := checkAddr(a); err != nil {
-				bad(s.Name+".listen", "%s", err)
-			}
-		}
-	}
+	f.checkListeners(bad)
 	f.checkTLS(bad)
 	f.checkRoutes(bad)
 	f.checkParts(bad)
 	f.checkTexts(bad)
 	return ps
+}
+
+// checkListeners looks at what is listened on: no two services can have one address.
+func (f *File) checkListeners(bad func(key, format string, args ...any)) {
+	users := map[string]string{}
+	for _, s := range f.Services() {
+		for _, a := range s.Listen {
+			if err := checkAddr(a); err != nil {
+				bad(s.Name+".listen", "%s", err)
+				continue
+			}
+			if strings.HasSuffix(a, ":0") { // a port of the system's choice
+				continue
+			}
+			if user := users[a]; user != "" {
+				bad(s.Name+".listen", "%s is %s's already", a, user)
+			}
+			users[a] = s.Name + ".listen"
+		}
+	}
 }
 
 // checkParts has each part look at its own keys, as it will at the start.

@@ -134,12 +134,12 @@ type Hop struct {
 
 // Process is what the supervisor needs to know.
 type Process struct {
-	UIDBase     int           `toml:"uid_base" default:"64100" doc:"roles whose user postilion-ROLE does not exist run under this uid plus the role's number" example:"64100"`
+	UIDBase     int           `toml:"uid_base" default:"64100" max:"4294900000" doc:"roles whose user postilion-ROLE does not exist run under this uid plus the role's number" example:"64100"`
 	Single      bool          `toml:"single" doc:"run all roles in one process even as root" example:"true"`
 	MaxFiles    int64         `toml:"max_files" default:"0" doc:"descriptors that each role may open; 0 is the system's hard limit" example:"65536"`
 	MemoryLimit int64         `toml:"memory_limit" unit:"bytes" default:"0" doc:"heap size that each role keeps to by collecting harder; 0 is none" example:"512MiB"`
 	MaxMemory   int64         `toml:"max_memory" unit:"bytes" default:"0" doc:"address space that a role may not exceed: it dies and is restarted; 0 is none" example:"8GiB"`
-	QueueLoad   int           `toml:"queue_load" default:"8" unit:"load average a processor" doc:"1-minute load a processor above which mail is only queued (sendmail's QueueLA); -1 is no limit" example:"6"`
+	QueueLoad   int           `toml:"queue_load" default:"8" unit:"load average a processor" min:"-1" doc:"1-minute load a processor above which mail is only queued (sendmail's QueueLA); -1 is no limit" example:"6"`
 	StopTimeout time.Duration `toml:"stop_timeout" default:"45s" doc:"time that a role is given to stop before it is killed" example:"1m"`
 }
 
@@ -228,15 +228,30 @@ func Read(path string, flags []string) (*File, error) {
 	if err != nil && !named {
 		return nil, err
 	}
-	return parse(path, src, flags, tree)
+	return parse(source{path: path, text: src, flags: flags, tree: tree})
 }
 
 // Parse is Read on a text, and reads no qmail; path is the name for errors.
 func Parse(path string, src []byte, flags []string) (*File, error) {
-	return parse(path, src, flags, nil)
+	return parse(source{path: path, text: src, flags: flags})
 }
 
-func parse(path string, src []byte, flags []string, tree *tree) (*File, error) {
+// Decode reads what Encode wrote: values that have been taken already, some of them a qmail's.
+func Decode(name string, src []byte) (*File, error) {
+	return parse(source{path: name, text: src, encoded: true})
+}
+
+// source is what a configuration is read from.
+type source struct {
+	path    string // for errors, and of the data folder where that is not named
+	text    []byte
+	flags   []string // key=value
+	tree    *tree    // nil without a qmail
+	encoded bool     // by Encode
+}
+
+func parse(src source) (*File, error) {
+	path := src.path
 	s, err := theSchema()
 	if err != nil {
 		return nil, err
@@ -244,13 +259,13 @@ func parse(path string, src []byte, flags []string, tree *tree) (*File, error) {
 	c := new(Config)
 	l := &loader{schema: s, into: reflect.ValueOf(c).Elem(), file: path, origins: map[string]Origin{}}
 	setDefaults(s, l.into)
-	notes := l.tree(tree)
+	notes := l.tree(src.tree)
 	l.file = path
-	l.load(src)
-	for _, f := range flags {
+	l.load(src.text)
+	for _, f := range src.flags {
 		name, value, ok := strings.Cut(f, "=")
 		if !ok {
-			l.problem(0, "", "flag %q: want key=value", f)
+			l.flagProblem("--set %q: want key=value", f)
 			continue
 		}
 		l.flag(strings.TrimSpace(name), value)
@@ -261,7 +276,7 @@ func parse(path string, src []byte, flags []string, tree *tree) (*File, error) {
 		c.Data = filepath.Dir(path)
 	}
 	f := &File{Config: c, Path: path, Origins: l.origins, Notes: notes}
-	for _, p := range f.check() {
+	for _, p := range l.checks(f, src) {
 		o := l.origins[p.Key]
 		p.File, p.Line = o.File, o.Line
 		if p.File == "" && o.From != "flag" {

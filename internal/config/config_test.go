@@ -77,6 +77,59 @@ prot = 26
 	}
 }
 
+func TestWhatIsWrittenIsWhatCounts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ line, want string }{
+		{`dispatch.lifetime = "-1h"`, `postilion.toml:2: key dispatch.lifetime: -1h: want a duration that is not negative`},
+		{`dispatch.lifetime = "0s"`, `postilion.toml:2: key dispatch.lifetime: 0s is not taken: leave the key out for the default, 7d`},
+		{`smtp.max_connections = -5`, `postilion.toml:2: key smtp.max_connections: -5: want a number that is not negative`},
+		{`smtp.max_connections = 0`, `postilion.toml:2: key smtp.max_connections: 0 is not taken: leave the key out for the default, 20000`},
+		{`floors.free_bytes = -2`, `postilion.toml:2: key floors.free_bytes: -2: want -1 or more`},
+		{`runas.program_cpu = "-2s"`, `postilion.toml:2: key runas.program_cpu: -2s: want -1s or more`},
+		{`process.uid_base = 5000000000`, `postilion.toml:2: key process.uid_base: 5000000000: want at most 4294900000`},
+		{`log.keep = 1.5`, `postilion.toml:2: key log.keep: want a number of files, have 1.5`},
+		{`floors.free_bytes = -1`, ""},
+		{`dispatch.delay_notice = "0s"`, ""},
+		{`smtp.connection_rate = 0`, ""},
+	} {
+		want := []string{c.want}
+		if c.want == "" {
+			want = nil
+		}
+		if diff := cmp.Diff(want, problems(t, "host = \"mail.example.test\"\n"+c.line+"\n")); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", c.line, diff)
+		}
+	}
+	text := []byte("host = \"mail.example.test\"\ndispatch.lifetime = \"0s\"\n")
+	if _, err := Decode("handover", text); err != nil {
+		t.Errorf("what was encoded, with a value that a qmail gave, is not taken: %v", err)
+	}
+}
+
+func TestABrokenFileIsToldByItsFirstWrongLineAlone(t *testing.T) {
+	t.Parallel()
+	got := problems(t, "smtp.max_errors = \"x\"\nhost = \"mail.example.test\n")
+	want := []string{
+		`postilion.toml:1: key smtp.max_errors: want a number, have the text "x"`,
+		`postilion.toml:2: this is not TOML: basic strings cannot have new lines`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := problems(t, "\xef\xbb\xbfhost = \"mail.example.test\"\n"); got != nil {
+		t.Errorf("a byte order mark is told: %q", got)
+	}
+}
+
+func TestTwoServicesCannotHaveOneAddress(t *testing.T) {
+	t.Parallel()
+	got := problems(t, "host = \"mail.example.test\"\nsmtp.listen = [\":25\", \":0\"]\n[submission]\nlisten = [\":0\", \":25\"]\n")
+	want := []string{`postilion.toml:4: key submission.listen: :25 is smtp.listen's already`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestWhatAPartWouldNotTakeIsToldAtOnceWithItsLine(t *testing.T) {
 	t.Parallel()
 	got := problems(t, `host = "a.example"
@@ -111,7 +164,7 @@ routes = ["nonsense here"]
 tls = "maybe"
 `)
 	want := []string{
-		`postilion.toml:3: key policy.max_size: -1: want a number that is not negative`,
+		`postilion.toml:3: key policy.max_size: -1: want a size that is not negative`,
 		`postilion.toml:4: key policy.own_senders: "perhaps": want accept or refuse`,
 		`postilion.toml:5: key policy.bad_senders: "joe": want user@host or @host, or the path of a file of them`,
 		`postilion.toml:7: key auth.hash_passes: 99: want 1 to 32`,
@@ -121,7 +174,7 @@ tls = "maybe"
 		`postilion.toml:13: key log.format: "verse": want one of text, json, qmail`,
 		`postilion.toml:14: key log.level: "loud": want debug, info, warn or error`,
 		`postilion.toml:16: key smtp.greeting: "hé": want at most 200 printable ASCII characters`,
-		`postilion.toml:17: key smtp.bare_newline: "keep": want reject or normalise`,
+		`postilion.toml:17: key smtp.bare_newline: "keep": want reject, normalise or defer`,
 		`postilion.toml:18: key smtp.exempt: "y": want an IP address such as 192.0.2.1 or a range such as 192.0.2.0/24`,
 		`postilion.toml:20: key pop3.language: "xx": want en, ko or ja`,
 		`postilion.toml:21: key pop3.proxy_from: "z": want an IP address such as 192.0.2.1 or a range such as 192.0.2.0/24`,
@@ -155,7 +208,7 @@ func TestFlagsWinAndSayWhatIsWrong(t *testing.T) {
 		t.Errorf("have %d, %q, %v", f.SMTP.MaxConnections, f.SMTP.Listen, f.Origins["smtp.max_connections"])
 	}
 	got := problems(t, `host = "a.example"`, "smtp.max_connections=x", "nonsense")
-	want := []string{`key smtp.max_connections: want a number, have "x"`, `flag "nonsense": want key=value`}
+	want := []string{`key smtp.max_connections: want a number, have "x"`, `--set "nonsense": want key=value`}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -359,5 +412,19 @@ func TestATrialListensOnOtherPorts(t *testing.T) {
 	_, err = Parse("p.toml", []byte("host = \"a.example\"\n"), []string{"trial.enabled=true", "trial.ports_offset=65000"})
 	if err == nil || !strings.Contains(err.Error(), "would be port") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A key that says what a negative number means takes one, and no other does.
+func TestKeysThatTakeNegativeNumbersSayWhatTheyMean(t *testing.T) {
+	t.Parallel()
+	_, keys, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if says := strings.Contains(k.Doc, "; -1") || strings.Contains(k.Doc, "negative"); says != strings.HasPrefix(k.min, "-") {
+			t.Errorf("%s: its least value is %q, and its meaning reads %q", k.Name, k.min, k.Doc)
+		}
 	}
 }

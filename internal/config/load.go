@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -76,6 +77,7 @@ type loader struct {
 	element reflect.Value // of the current [[group]]; invalid outside
 	at      string        // "route[0]" within a [[group]]
 	skip    bool          // the current group is unknown and reported: its keys are not
+	broken  bool          // the text is no TOML from some line on: what is missing may stand behind it
 }
 
 // setDefaults gives every key its default.
@@ -97,7 +99,7 @@ func (l *loader) problem(line int, key, format string, args ...any) {
 // parsed further ends the reading.
 func (l *loader) load(src []byte) {
 	l.parser = &unstable.Parser{}
-	l.parser.Reset(src)
+	l.parser.Reset(bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))) // as some editors begin a file
 	for l.parser.NextExpression() {
 		switch n := l.parser.Expression(); n.Kind {
 		case unstable.Table:
@@ -118,7 +120,33 @@ func (l *loader) load(src []byte) {
 			line = strings.Count(string(src), "\n") + 1
 		}
 		l.problem(line, "", "this is not TOML: %s", err)
+		l.broken = true
 	}
+}
+
+// checks finds what is wrong with values, where their keys are not in trouble already.
+func (l *loader) checks(f *File, src source) (ps Problems) {
+	if l.broken {
+		return nil
+	}
+	told := map[string]bool{}
+	for _, p := range l.problems {
+		told[p.Key] = p.Key != ""
+	}
+	if !src.encoded {
+		for _, p := range f.limits(l.schema) {
+			if !told[p.Key] {
+				told[p.Key] = true
+				ps = append(ps, p)
+			}
+		}
+	}
+	for _, p := range f.check() {
+		if !told[p.Key] {
+			ps = append(ps, p)
+		}
+	}
+	return ps
 }
 
 // name joins a dotted key and returns the line it stands in.
@@ -263,6 +291,11 @@ func setList(v reflect.Value, k *Key, n *unstable.Node) error {
 	}
 	v.Set(reflect.ValueOf(list))
 	return nil
+}
+
+// flagProblem tells of a flag that names no key.
+func (l *loader) flagProblem(format string, args ...any) {
+	l.problems = append(l.problems, Problem{Text: fmt.Sprintf(format, args...)})
 }
 
 // flag sets one key as a flag "key=value" does.

@@ -18,15 +18,17 @@ import (
 
 // Key is one key of the configuration.
 type Key struct {
-	Name      string // with its group: "smtp.max_size"
-	Type      string // "text", "yes or no", "number", "duration", "size", "list of texts"
-	Unit      string
-	Default   string // as it would be written; "" for none
-	Described string // where the value is taken from when there is none
-	Doc       string // one line
-	Example   string
-	Secret    bool // its value is shown only when asked for
-	Repeated  bool // it belongs to a [[group]] that can be given many times
+	Name      string `json:"key"`  // with its group: "smtp.max_size"
+	Type      string `json:"type"` // "text", "yes or no", "number", "duration", "size", "list of texts"
+	Unit      string `json:"unit,omitempty"`
+	Default   string `json:"default"`                // as it would be written; "" for none
+	Described string `json:"default_from,omitempty"` // where the value is taken from when there is none
+	Doc       string `json:"meaning"`                // one line
+	Example   string `json:"example,omitempty"`
+	Secret    bool   `json:"secret,omitempty"`   // its value is shown only when asked for
+	Repeated  bool   `json:"repeated,omitempty"` // it belongs to a [[group]] that can be given many times
+
+	min, max string // the least and the most that may be given, as it would be written; "" for 0 and for no bound
 
 	path []int // of the field, below its [[group]]'s element if Repeated
 	also []int // of a second field that the key sets, where two parts of a group share it
@@ -149,7 +151,7 @@ func newKey(f reflect.StructField, g Group, path []int, overrides map[string]str
 	k := Key{
 		Name: name, Unit: f.Tag.Get("unit"), Default: f.Tag.Get("default"), Doc: f.Tag.Get("doc"),
 		Example: f.Tag.Get("example"), Secret: f.Tag.Get("secret") == "true",
-		Repeated: g.Repeated, path: path, typ: f.Type,
+		Repeated: g.Repeated, min: f.Tag.Get("min"), max: f.Tag.Get("max"), path: path, typ: f.Type,
 	}
 	if g.Name != "" {
 		k.Name = g.Name + "." + name
@@ -168,9 +170,12 @@ func newKey(f reflect.StructField, g Group, path []int, overrides map[string]str
 	if k.Doc == "" {
 		return k, fmt.Errorf("config: field %s has no doc tag", k.Name)
 	}
-	if k.Default != "" {
-		if err := setText(reflect.New(f.Type).Elem(), &k, k.Default); err != nil {
-			return k, fmt.Errorf("config: the default of %s: %w", k.Name, err)
+	for what, value := range map[string]string{"default": k.Default, "min": k.min, "max": k.max} {
+		if value == "" {
+			continue
+		}
+		if err := setText(reflect.New(f.Type).Elem(), &k, value); err != nil {
+			return k, fmt.Errorf("config: the %s of %s: %w", what, k.Name, err)
 		}
 	}
 	return k, nil

@@ -191,7 +191,7 @@ func sameAsMigrated(t testing.TB, files map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := parse("/data/p.toml", nil, nil, &tree{dir: dir, report: report})
+	tree, err := parse(source{path: "/data/p.toml", tree: &tree{dir: dir, report: report}})
 	if err != nil {
 		t.Fatal(err)
 	}

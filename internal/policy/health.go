@@ -12,9 +12,9 @@ import (
 // FloorOptions say when intake pauses. Mail goes out and is read all the same, and intake
 // resumes by itself.
 type FloorOptions struct {
-	RefuseLoad int   `toml:"refuse_load" default:"12" unit:"load average a processor" doc:"1-minute load a processor above which connections get a temporary answer (sendmail's RefuseLA); -1 is no limit" example:"8"`
-	FreeBytes  int64 `toml:"free_bytes" default:"64MiB" unit:"bytes" doc:"free space of the queue's file system below which messages get a temporary answer; -1 is no limit" example:"\"1GiB\""`
-	FreeInodes int   `toml:"free_inodes" default:"1000" doc:"free inodes below which messages get a temporary answer; -1 is no limit" example:"10000"`
+	RefuseLoad int   `toml:"refuse_load" default:"12" unit:"load average a processor" min:"-1" doc:"1-minute load a processor above which connections get a temporary answer (sendmail's RefuseLA); -1 is no limit" example:"8"`
+	FreeBytes  int64 `toml:"free_bytes" default:"64MiB" unit:"bytes" min:"-1" doc:"free space of the queue's file system below which messages get a temporary answer; -1 is no limit" example:"\"1GiB\""`
+	FreeInodes int   `toml:"free_inodes" default:"1000" min:"-1" doc:"free inodes below which messages get a temporary answer; -1 is no limit" example:"10000"`
 }
 
 // Floors watches load and disk. What it found is good for a second, so that asking costs nothing

@@ -141,7 +141,7 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	if err := decoder.Decode(&h); err != nil || h.Role != role {
 		return fmt.Errorf("this verb is for the supervisor, which starts roles by itself: use serve (%w)", errors.Join(err, errors.New("no handover")))
 	}
-	f, err := config.Parse("handover", []byte(h.Config), nil)
+	f, err := config.Decode("handover", []byte(h.Config))
 	if err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ min_password = 12
 		if knows := bytes.Contains(text, []byte("min_password")); knows != (r == Auth) {
 			t.Errorf("role %s knows auth's keys: %v", r, knows)
 		}
-		if _, err := config.Parse("handover", text, nil); err != nil {
+		if _, err := config.Decode("handover", text); err != nil {
 			t.Errorf("role %s: %v", r, err)
 		}
 	}

@@ -35,7 +35,7 @@ type Options struct {
 	ErrorLimit   int           `toml:"error_limit" default:"20" unit:"replies" doc:"failed commands in a row after which the connection is closed" example:"10"`
 	LoginLimit   int           `toml:"login_limit" default:"100" unit:"commands" doc:"commands before login after which the connection is closed" example:"50"`
 	CommandLimit int           `toml:"command_limit" default:"10000000" unit:"commands" doc:"commands in a session after which the connection is closed" example:"1000000"`
-	Sessions     int           `toml:"sessions" default:"1" unit:"sessions" doc:"sessions that may hold one mailbox at the same time; -1 is any number" example:"-1"`
+	Sessions     int           `toml:"sessions" default:"1" unit:"sessions" min:"-1" doc:"sessions that may hold one mailbox at the same time; -1 is any number" example:"-1"`
 	LoginDelay   time.Duration `toml:"login_delay" default:"0s" doc:"least time between two logins of an account; 0 is none" example:"1m"`
 	APOP         bool          `toml:"apop" default:"false" doc:"offer APOP, for accounts whose password form allows it" example:"true"`
 	// Plaintext lets passwords pass without TLS on loopback; elsewhere they never do.

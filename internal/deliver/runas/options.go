@@ -18,13 +18,13 @@ type Options struct {
 	Programs        int           `toml:"programs" default:"50" unit:"programs" doc:"programs that deliveries run at once" example:"20"`
 	ProgramsPerUser int           `toml:"programs_per_user" default:"10" unit:"programs" doc:"programs that deliveries to one user run at once" example:"3"`
 	Time            time.Duration `toml:"program_time" default:"15m" doc:"time after which a program and what it started in its process group is ended" example:"1h"`
-	CPU             time.Duration `toml:"program_cpu" default:"5m" doc:"processor time that each process may use; -1s is no limit" example:"1m"`
-	Memory          int64         `toml:"program_memory" default:"512MiB" unit:"bytes" doc:"memory (RLIMIT_DATA) that each process may have; -1 is no limit" example:"2GiB"`
-	Processes       int64         `toml:"program_processes" default:"256" unit:"processes" doc:"processes that the user may have in all while a program runs (RLIMIT_NPROC); -1 is no limit" example:"50"`
-	FileSize        int64         `toml:"program_file_size" default:"10GiB" unit:"bytes" doc:"size up to which a program may write a file; -1 is no limit" example:"100MiB"`
-	Files           int64         `toml:"program_files" default:"1024" unit:"descriptors" doc:"files that each process may have open; -1 is no limit" example:"64"`
+	CPU             time.Duration `toml:"program_cpu" default:"5m" min:"-1s" doc:"processor time that each process may use; -1s is no limit" example:"1m"`
+	Memory          int64         `toml:"program_memory" default:"512MiB" unit:"bytes" min:"-1" doc:"memory (RLIMIT_DATA) that each process may have; -1 is no limit" example:"2GiB"`
+	Processes       int64         `toml:"program_processes" default:"256" unit:"processes" min:"-1" doc:"processes that the user may have in all while a program runs (RLIMIT_NPROC); -1 is no limit" example:"50"`
+	FileSize        int64         `toml:"program_file_size" default:"10GiB" unit:"bytes" min:"-1" doc:"size up to which a program may write a file; -1 is no limit" example:"100MiB"`
+	Files           int64         `toml:"program_files" default:"1024" unit:"descriptors" min:"-1" doc:"files that each process may have open; -1 is no limit" example:"64"`
 	Nice            int           `toml:"program_nice" default:"0" unit:"nice" doc:"how much programs stand back behind others, 0 to 19" example:"10"`
-	OOM             int           `toml:"program_oom" default:"500" unit:"oom_score_adj" doc:"how early programs are ended when memory runs out (proc(5)), 0 to 1000; -1 leaves it" example:"1000"`
+	OOM             int           `toml:"program_oom" default:"500" unit:"oom_score_adj" min:"-1" doc:"how early programs are ended when memory runs out (proc(5)), 1 to 1000; -1 leaves it" example:"1000"`
 	// Setuid lets programs gain rights by setuid files.
 	Setuid bool `toml:"program_setuid" doc:"let programs gain rights by setuid and setgid files, such as an old procmail for its lock files" example:"true"`
 	// Exceptions are lines "USER key=value …".

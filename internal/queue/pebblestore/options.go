@@ -42,7 +42,7 @@ type Options struct {
 	CacheBytes   int64 `toml:"cache" default:"33554432" unit:"bytes" doc:"bodies of new messages kept in memory for their first delivery" example:"134217728"`
 	BlockCache   int64 `toml:"block_cache" default:"8388608" unit:"bytes" doc:"cache of the queue's database for messages read back" example:"33554432"`
 	MemTable     int64 `toml:"memtable" default:"16777216" unit:"bytes" doc:"size after which the database writes its memory to disk and recycles a log file; up to seven are kept" example:"4194304"`
-	LogFiles     int   `toml:"log_files" default:"6" doc:"log files of a memtable's size that are written beforehand, so that syncs are cheap from the start; negative writes none" example:"3"`
+	LogFiles     int   `toml:"log_files" default:"6" min:"-1" doc:"log files of a memtable's size that are written beforehand, so that syncs are cheap from the start; -1 writes none" example:"3"`
 	FreeFiles    int   `toml:"free_files" default:"64" doc:"spool files kept for reuse" example:"256"`
 	FreeBytes    int64 `toml:"free_bytes" default:"67108864" unit:"bytes" doc:"room that spool files kept for reuse may hold" example:"268435456"`
 
