@@ -20,6 +20,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/policy/headers"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
@@ -62,6 +63,8 @@ type Deps struct {
 	Archive archive.Rules
 	// Full returns an error while there is no room for messages; see policy.Floors. nil never does.
 	Full func() error
+	// Content is the rules that messages are held against; nil for none.
+	Content *headers.Set
 	// Filters runs filters (QMAILQUEUE); nil: messages that should pass one are refused for now.
 	Filters *Filters
 	// Rate counts one more recipient of an account, or refuses it; see policy.Rates. nil never does.

@@ -8,6 +8,7 @@ import (
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/policy/headers"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
@@ -35,6 +36,9 @@ type Transaction struct {
 	ended  bool          // the last byte written was LF
 	traced int64         // bytes of the trace fields with CRLF, which no limit counts
 	bare   int64         // the same with LF
+
+	check   *headers.Check // nil where no rules look at the content
+	checked bool           // the check has seen the header
 }
 
 // ID returns the message's identifier.
@@ -174,6 +178,7 @@ func (t *Transaction) open(ctx context.Context) error {
 	if t.client.Account != nil && t.s.d.Policy.CheckSender() {
 		t.header.authors = new(authorScanner)
 	}
+	t.beginCheck()
 	var buf [1024]byte
 	t.append(t.received(buf[:0]))
 	t.traced, t.bare = t.env.Size+t.lines, t.env.Size
@@ -189,6 +194,8 @@ func (t *Transaction) Write(p []byte) (int, error) {
 	}
 	if !t.header.over {
 		p = t.writeHeader(p)
+	} else if t.check != nil {
+		t.check.Body(p)
 	}
 	t.append(p)
 	return n, nil
@@ -200,13 +207,22 @@ func (t *Transaction) writeHeader(p []byte) []byte {
 		t.append(t.missing(nil))
 		t.append([]byte{'\n'})
 		t.header.over = true
+		t.endCheckedHeader()
 		return p
 	}
 	end := t.header.scan(p)
-	if t.header.over && t.header.complete {
+	if t.check != nil {
+		t.check.Header(p[:end])
+	}
+	if t.header.over && (t.header.complete || t.check != nil) {
 		t.append(p[:end])
-		t.append(t.missing(nil))
-		p = p[end:]
+		if t.header.complete {
+			t.append(t.missing(nil))
+		}
+		t.append(t.endCheckedHeader())
+		if p = p[end:]; t.check != nil {
+			t.check.Body(p)
+		}
 	}
 	if most := t.s.d.Policy.MaxHops(); t.header.hops > most {
 		t.fail(reason.TooManyHops)
@@ -265,10 +281,16 @@ func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err
 		t.header.field()
 		t.append(t.missing(nil))
 	}
+	if !t.header.over {
+		t.append(t.endCheckedHeader())
+	}
 	t.env.Accepted = t.s.d.Clock.Now()
 	t.env.CRLFSize = t.env.Size + t.lines
 	if t.err == nil && len(t.env.Recipients) == 0 {
 		t.fail(reason.NoRecipients)
+	}
+	if refused := t.endCheck(); refused != nil && t.err == nil {
+		t.err = refused
 	}
 	if t.err == nil {
 		t.err = t.authors(ctx)
@@ -318,6 +340,7 @@ func (t *Transaction) judge() []*reason.Error {
 
 // Abort drops the message. After Commit it does nothing.
 func (t *Transaction) Abort() {
+	t.dropCheck()
 	if t.draft != nil {
 		t.draft.Abort()
 	}
