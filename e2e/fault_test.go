@@ -26,7 +26,7 @@ func (d *disk) fill(free int64) (empty func()) {
 	check(d.t, err)
 	defer file.Close()
 	var at int64
-	for size := d.free() - free; size > 0; size = d.free() - free {
+	for size := d.Free() - free; size > 0; size = d.Free() - free {
 		if err := syscall.Fallocate(int(file.Fd()), 0, at, size); err != nil {
 			break // as full as can be
 		}

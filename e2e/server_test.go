@@ -414,6 +414,14 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// trim forgets all but about the last n bytes.
+func (l *logBuffer) trim(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Next(l.b.Len() - min(n, l.b.Len()))
+	l.b = *bytes.NewBuffer(bytes.Clone(l.b.Bytes()))
+}
+
 func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

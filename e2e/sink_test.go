@@ -108,6 +108,15 @@ func (k *sink) all() []sunk {
 	return append([]sunk(nil), k.messages...)
 }
 
+// take returns what has come so far, and forgets it.
+func (k *sink) take() []sunk {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := k.messages
+	k.messages = nil
+	return list
+}
+
 // arrived waits until n messages have come.
 func (k *sink) arrived(t testing.TB, n int) []sunk {
 	t.Helper()

@@ -50,7 +50,7 @@ func newUsers(o Options, d Deps) *users {
 	files := homes{d.Runas}
 	barrier := &fs.Barrier{FS: files}
 	u.boxes = maildir.New(o.Maildir, maildir.Deps{FS: files, Barrier: barrier, Clock: d.Clock})
-	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: d.Clock, Run: mbox.ThisRun()}
+	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: d.Clock, Self: mbox.ThisProcess()}
 	return u
 }
 

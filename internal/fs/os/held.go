@@ -55,3 +55,10 @@ func (d *Devices) Hold(number uint64, open func() (*os.File, error)) error {
 
 // SyncAll is FS.SyncAll for all devices held.
 func (d *Devices) SyncAll() error { return d.all.sync() }
+
+// OnLocalDisk reports whether a file lies on a disk that this host alone has mounted, as far as the system tells: those
+// that SyncAll speaks for, and no server's.
+func OnLocalDisk(f fs.File) bool {
+	file, ok := f.(*osFile)
+	return ok && control(file.File, syncable) == nil
+}

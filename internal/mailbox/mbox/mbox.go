@@ -34,9 +34,15 @@ type Store struct {
 	LockWait time.Duration
 	// StaleLock is the age at which NAME.lock is taken for left behind; 0 is 5 minutes.
 	StaleLock time.Duration
-	// Run tells where and since when this process's pid means it; see ThisRun. A NAME.lock of the same run whose
-	// maker has ended is left behind at once; "" knows of none.
-	Run string
+	// Self is who makes locks, see ThisProcess: a NAME.lock of a process of this program that has ended is left
+	// behind at once. The zero value knows of none.
+	Self Process
+
+	mu    sync.Mutex
+	mark  string              // of this Store's locks
+	held  map[fileID]int      // locks
+	seen  map[string]sighting // locks of others, by name
+	named map[string]fileID   // mailboxes whose names are durable
 }
 
 // Error is why a message was not appended. Op is "open", "lock", "read" (of the message) or "write".
@@ -72,8 +78,14 @@ type box struct {
 	file  fs.File
 	size  int64  // before the delivery
 	plain bool   // a regular file: it is locked, and cut back after a failure
-	dot   bool   // NAME.lock is ours
 	ends  string // what the message before lacks
+	id    fileID
+	wrote int64 // bytes
+
+	dot      bool // NAME.lock is ours
+	dotID    fileID
+	dotSince time.Time
+	without  bool // there can be no NAME.lock
 }
 
 // open opens and locks the mailbox. A mailbox that a program puts another file in place of
@@ -95,13 +107,21 @@ func (s *Store) open(ctx context.Context, name string) (*box, error) {
 			return b, b.measure()
 		}
 		b.close()
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		default:
-			return nil, &Error{"lock", err}
+		if err == nil || errors.Is(err, errAgain) {
+			select {
+			case <-ctx2.Done():
+				err = context.Cause(ctx2)
+			case <-time.After(firstPause):
+				continue
+			}
 		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if e, ok := errors.AsType[*Error](err); ok {
+			return nil, e
+		}
+		return nil, &Error{"lock", err}
 	}
 }
 
@@ -123,7 +143,7 @@ func (b *box) openFile() error {
 	if info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
 		return errors.Join(&os.PathError{Op: "open", Path: b.name, Err: syscall.ENXIO}, f.Close())
 	}
-	b.file, b.plain = f, info.Mode().IsRegular()
+	b.file, b.plain, b.without = f, info.Mode().IsRegular(), false
 	return nil
 }
 
@@ -154,6 +174,7 @@ func (b *box) measure() error {
 		b.close()
 		return &Error{"open", err}
 	}
+	b.id = idOf(info)
 	if b.size = info.Size(); !b.plain || b.size == 0 {
 		return nil
 	}
@@ -177,11 +198,11 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }
 // append writes the message and makes it durable.
 func (b *box) append(head []byte, body io.Reader) (err error) {
 	defer func() {
-		if err != nil && b.plain {
-			b.file.Truncate(b.size) // best effort: a half message is followed by an empty line
+		if err != nil {
+			b.undo()
 		}
 	}()
-	q := &quoter{w: b.file, buf: append(append(make([]byte, 0, 64<<10), b.ends...), head...)}
+	q := &quoter{w: b, buf: append(append(make([]byte, 0, 64<<10), b.ends...), head...)}
 	pooled := buffers.Get().(*[]byte)
 	defer buffers.Put(pooled)
 	for {
@@ -208,19 +229,58 @@ func (b *box) append(head []byte, body io.Reader) (err error) {
 	return nil
 }
 
-// sync makes the content durable, and of a new mailbox the name. A mailbox that was empty may be
-// one whose maker lost its power.
-func (b *box) sync() error {
-	dir := path.Dir(b.name)
-	switch {
-	case b.s.Barrier != nil && b.size == 0:
-		return errors.Join(b.s.Barrier.Files(b.file), b.s.Barrier.Dirs(dir))
-	case b.s.Barrier != nil:
-		return b.s.Barrier.Files(b.file)
-	case b.size == 0:
-		return errors.Join(b.file.Sync(), b.s.FS.SyncDir(dir))
+// Write implements io.Writer.
+func (b *box) Write(p []byte) (int, error) {
+	n, err := b.file.Write(p)
+	b.wrote += int64(n)
+	return n, err
+}
+
+// undo cuts off what a failure left, as well as that goes: a half message that stays is followed by an empty line. What
+// is longer than what was written holds another program's mail, which asks for no lock, and stays.
+func (b *box) undo() {
+	if !b.plain || b.wrote == 0 {
+		return
 	}
-	return b.file.Sync()
+	if info, err := b.file.Stat(); err == nil && info.Size() == b.size+b.wrote {
+		b.file.Truncate(b.size)
+	}
+}
+
+// sync makes the content durable, and the name where this process does not know that it is: whoever made the mailbox
+// may have been killed before it was.
+func (b *box) sync() error {
+	dir, named := path.Dir(b.name), b.size > 0 && b.s.isNamed(b.name, b.id)
+	var err error
+	switch {
+	case b.s.Barrier != nil && !named:
+		err = errors.Join(b.s.Barrier.Files(b.file), b.s.Barrier.Dirs(dir))
+	case b.s.Barrier != nil:
+		err = b.s.Barrier.Files(b.file)
+	case !named:
+		err = errors.Join(b.file.Sync(), b.s.FS.SyncDir(dir))
+	default:
+		err = b.file.Sync()
+	}
+	if err == nil && !named {
+		b.s.setNamed(b.name, b.id)
+	}
+	return err
+}
+
+func (s *Store) isNamed(name string, id fileID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id != fileID{} && s.named[name] == id
+}
+
+func (s *Store) setNamed(name string, id fileID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named == nil || len(s.named) >= maxSeen {
+		s.named = map[string]fileID{}
+	}
+	s.named[name] = id
 }
 
 // close gives the mailbox back.
