@@ -88,7 +88,7 @@ func deferOne(ctx context.Context, store queue.Store, v id.ID, i int) error {
 		return err
 	}
 	state := queue.RecipientState{State: queue.Waiting, Attempts: 1, Last: now, Next: now.Add(time.Hour), Err: reason.LocalError, Host: "mx.example [192.0.2.1]"}
-	return store.Update(ctx, v, func(m *queue.Message) error { m.States[0] = state; return nil })
+	return queue.Update(ctx, store, v, func(m *queue.Message) error { m.States[0] = state; return nil })
 }
 
 // loaded reports whether all that was queued is scheduled.

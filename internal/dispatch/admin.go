@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -43,78 +44,142 @@ var (
 	ErrNoChange = errors.New("this recipient is finished")
 )
 
-// Act does a to every message that f matches and returns how many it changed. It stops
-// at the first error of the store.
+// Act does a to every message that f matches and returns how many it changed. It goes through the
+// queue in batches, each of which is one commit, and stops at the first error of the store: what was
+// changed until then stays changed. A message that changed meanwhile is judged as it is now.
 func (d *Dispatcher) Act(ctx context.Context, f Filter, a Action) (n int, err error) {
+	var do func(ctx context.Context, f *Filter, a Action, batch []match) ([]id.ID, error)
 	switch a.Verb {
-	case Retry, Hold, Release, Bounce, Delete, Priority, Group:
+	case Retry, Bounce:
+		do = d.hurry
+	case Hold, Release, Delete, Priority, Group:
+		do = d.revise
 	default:
 		return 0, fmt.Errorf("action %q: want retry, hold, release, bounce, delete, priority or group", a.Verb)
 	}
-	err = d.each(ctx, f, id.ID{}, func(x *match) (bool, error) {
-		done, err := d.act(ctx, x, a)
-		if errors.Is(err, queue.ErrNotFound) {
-			return true, nil // it was finished meanwhile
-		}
-		if done && err == nil {
-			n++
-			d.deps.Recorder.Record(trace.Event{Time: d.deps.Clock.Now().UTC(), Kind: trace.Operator, Role: "queue", Message: x.id, Text: string(a.Verb)})
+	err = d.each(ctx, f, id.ID{}, func(batch []match) (bool, error) {
+		changed, err := do(ctx, &f, a, batch)
+		n += len(changed)
+		now := d.deps.Clock.Now().UTC()
+		for _, v := range changed {
+			d.deps.Recorder.Record(trace.Event{Time: now, Kind: trace.Operator, Role: "queue", Message: v, Text: string(a.Verb)})
 		}
 		return true, err
 	})
 	return n, err
 }
 
-func (d *Dispatcher) act(ctx context.Context, x *match, a Action) (bool, error) {
-	switch a.Verb {
-	case Retry:
-		return d.retry(x), nil
-	case Bounce:
-		return d.giveUp(x), nil
-	case Hold, Release:
-		return d.hold(ctx, x.id, a.Verb == Hold)
-	case Delete:
-		if err := d.deps.Store.Delete(ctx, x.id); err != nil {
-			return false, err
+// hurry makes the matching recipients of a batch due now, or fail now. Only memory changes.
+func (d *Dispatcher) hurry(_ context.Context, _ *Filter, a Action, batch []match) (changed []id.ID, _ error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range batch {
+		m := d.find(batch[i].id)
+		if m == nil {
+			continue
 		}
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if m := d.messages[x.id]; m != nil {
-			d.forget(m)
+		if a.Verb == Retry && d.retry(m, batch[i].ns) || a.Verb == Bounce && d.giveUp(m, batch[i].ns) {
+			changed = append(changed, m.id)
 		}
-		return true, nil
 	}
-	return true, d.regroup(ctx, x.id, a)
+	d.pump()
+	return changed, nil
 }
 
-// numbers is a set of recipients' numbers.
-type numbers map[uint32]struct{}
+// revise changes whole messages of a batch, in the store and then in memory.
+func (d *Dispatcher) revise(ctx context.Context, f *Filter, a Action, batch []match) (changed []id.ID, err error) {
+	ids := make([]id.ID, len(batch))
+	for i := range batch {
+		ids[i] = batch[i].id
+	}
+	err = d.deps.Store.Revise(ctx, ids, func(m *queue.Message) queue.Revision {
+		r := queue.Keep
+		if x := (match{id: m.Envelope.ID, env: m.Envelope, states: m.States}); f.stillMatches(&x, m.Held) {
+			r = a.revise(m)
+		}
+		if r != queue.Keep {
+			changed = append(changed, m.Envelope.ID)
+		}
+		return r
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range changed {
+		if m := d.find(v); m != nil {
+			d.follow(m, a)
+		}
+	}
+	d.pump()
+	return changed, nil
+}
 
-func (s numbers) has(n uint32) bool { _, ok := s[n]; return ok }
+// revise changes a message as the store keeps it.
+func (a *Action) revise(m *queue.Message) queue.Revision {
+	switch a.Verb {
+	case Delete:
+		return queue.Drop
+	case Hold, Release:
+		if held := a.Verb == Hold; m.Held != held {
+			m.Held = held
+			return queue.Change
+		}
+		return queue.Keep
+	}
+	a.label(m.Envelope)
+	return queue.Change
+}
+
+// label sets an envelope's priority or group.
+func (a *Action) label(env *mail.Envelope) {
+	if a.Verb == Priority {
+		env.Priority = a.Priority
+	} else {
+		env.Group = groupName(a.Group)
+	}
+}
+
+// follow brings memory to what was changed in the store.
+func (d *Dispatcher) follow(m *message, a Action) {
+	switch a.Verb {
+	case Delete:
+		d.forget(m)
+	case Hold, Release:
+		d.hold(m, a.Verb == Hold)
+	default:
+		d.regroup(m, a)
+	}
+}
+
+// numbers is a set of recipients' numbers, in order.
+type numbers []uint32
+
+func (s numbers) has(n uint32) bool { _, ok := slices.BinarySearch(s, n); return ok }
 
 // matching returns the tasks of m that hold any of the recipients ns.
-func (m *message) matching(ns numbers) (out []*task) {
-	for _, t := range m.tasks {
-		if slices.ContainsFunc(t.ns, ns.has) {
-			out = append(out, t)
+func (d *Dispatcher) matching(m *message, ns numbers) (out []*task) {
+	for t := range d.tasksOf(m) {
+		for n := range d.recipients.of(t.recipients) {
+			if ns.has(n) {
+				out = append(out, t)
+				break
+			}
 		}
 	}
 	return out
 }
 
-// retry makes the matching recipients due now.
-func (d *Dispatcher) retry(x *match) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	m := d.messages[x.id]
-	if m == nil || m.held {
+// retry makes the matching recipients due now, unless their message is held.
+func (d *Dispatcher) retry(m *message, ns numbers) (done bool) {
+	if m.held {
 		return false
 	}
-	done := false
-	for _, t := range m.matching(x.ns) {
+	for _, t := range d.matching(m, ns) {
 		switch t.where {
 		case waiting:
-			l := t.lane
+			l := d.laneOf(t)
 			d.unplace(t)
 			t.next, t.force = d.now(), true
 			d.place(t, l)
@@ -123,121 +188,75 @@ func (d *Dispatcher) retry(x *match) bool {
 			t.force, done = true, true
 		}
 	}
-	d.pump()
 	return done
 }
 
 // giveUp makes the matching recipients fail now. Those whose delivery runs fail when it is
 // deferred.
-func (d *Dispatcher) giveUp(x *match) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	m := d.messages[x.id]
-	if m == nil {
-		return false
-	}
-	var ns []uint32
-	done := false
-	for _, t := range m.matching(x.ns) {
+func (d *Dispatcher) giveUp(m *message, ns numbers) (done bool) {
+	var taken []uint32
+	for _, t := range d.matching(m, ns) {
 		done = true
 		if t.where == running {
 			t.giveUp = true
 			continue
 		}
-		ns = append(ns, d.takeOut(t, x.ns)...)
+		taken = append(taken, d.takeOut(t, ns)...)
 	}
-	if len(ns) > 0 {
-		t := &task{msg: m, ns: ns, next: d.now(), giveUp: true}
-		m.tasks = append(m.tasks, t)
-		d.place(t, d.lane(nil, m.group)) // also of a held message
-		d.pump()
+	if len(taken) > 0 {
+		t := d.newTask(m, taken, d.now())
+		t.giveUp = true
+		d.place(t, d.lane(nil, d.groups[m.group])) // also of a held message
 	}
 	return done
 }
 
 // takeOut takes recipients out of a task that does not run. The task goes when none
 // is left, and is routed again otherwise.
-func (d *Dispatcher) takeOut(t *task, ns numbers) (out []uint32) {
-	kept := t.ns[:0]
-	for _, n := range t.ns {
+func (d *Dispatcher) takeOut(t *task, ns numbers) (taken []uint32) {
+	var kept []uint32
+	for n := range d.recipients.of(t.recipients) {
 		if ns.has(n) {
-			out = append(out, n)
+			taken = append(taken, n)
 		} else {
 			kept = append(kept, n)
 		}
 	}
-	t.ns = kept
-	t.prep = nil
-	setBusy(t, false)
+	d.unprepare(t)
 	if len(kept) == 0 {
 		d.unplace(t)
 		d.drop(t)
+	} else {
+		d.setRecipients(t, kept)
 	}
-	return out
+	return taken
 }
 
-// hold stops or releases a message, durably.
-func (d *Dispatcher) hold(ctx context.Context, message id.ID, held bool) (bool, error) {
-	changed := false
-	err := d.deps.Store.Update(ctx, message, func(m *queue.Message) error {
-		changed = m.Held != held
-		m.Held = held
-		return nil
-	})
-	if err != nil || !changed {
-		return false, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	m := d.messages[message]
-	if m == nil {
-		return true, nil
-	}
+// hold stops or releases a message.
+func (d *Dispatcher) hold(m *message, held bool) {
 	d.sums.remove(m)
 	m.held = held
 	d.sums.add(m)
-	for _, t := range m.tasks {
+	for t := range d.tasksOf(m) {
 		switch {
 		case held && (t.where == waiting || t.where == ready):
-			t.prep = nil
+			d.unprepare(t)
 			d.unplace(t)
 		case !held && t.where == nowhere:
-			d.place(t, d.lane(nil, m.group))
+			d.place(t, d.lane(nil, d.groups[m.group]))
 		}
 	}
 	if held {
 		d.settle(m)
 	}
-	d.pump()
-	return true, nil
 }
 
-// regroup changes a message's priority or group, durably.
-func (d *Dispatcher) regroup(ctx context.Context, message id.ID, a Action) error {
-	change := func(env *mail.Envelope) {
-		if a.Verb == Priority {
-			env.Priority = a.Priority
-		} else {
-			env.Group = groupName(a.Group)
-		}
-	}
-	err := d.deps.Store.Update(ctx, message, func(m *queue.Message) error {
-		change(m.Envelope)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	m := d.messages[message]
-	if m == nil {
-		return nil
-	}
-	if m.content != nil {
-		env := *m.content.env
-		change(&env)
-		m.content.env = &env
+// regroup changes a message's priority or group.
+func (d *Dispatcher) regroup(m *message, a Action) {
+	if c := d.contents[m.self]; c != nil {
+		env := *c.env
+		a.label(&env)
+		c.env = &env
 	}
 	type seat struct {
 		t    *task
@@ -245,23 +264,21 @@ func (d *Dispatcher) regroup(ctx context.Context, message id.ID, a Action) error
 		busy bool
 	}
 	var seats []seat // out of the heaps while what orders them changes
-	for _, t := range m.tasks {
+	for t := range d.tasksOf(m) {
 		if t.where == waiting || t.where == ready {
-			seats = append(seats, seat{t, t.lane.key.dest, t.busy})
+			seats = append(seats, seat{t, d.laneOf(t).key.dest, t.busy})
 			d.unplace(t)
 		}
 	}
 	if a.Verb == Priority {
 		m.prio = a.Priority
 	} else {
-		m.group = d.group(groupName(a.Group))
+		m.group = d.group(groupName(a.Group)).number
 	}
 	for _, s := range seats {
-		d.place(s.t, d.lane(s.to, m.group))
-		setBusy(s.t, s.busy)
+		d.place(s.t, d.lane(s.to, d.groups[m.group]))
+		d.setBusy(s.t, s.busy)
 	}
-	d.pump()
-	return nil
 }
 
 // Edit gives recipient n of a message another address, durably, and tries it at its next
@@ -274,7 +291,7 @@ func (d *Dispatcher) Edit(ctx context.Context, message id.ID, n int, to mail.Add
 	if len(ns) == 0 {
 		return ErrBusy
 	}
-	err := d.deps.Store.Update(ctx, message, func(q *queue.Message) error {
+	err := queue.Update(ctx, d.deps.Store, message, func(q *queue.Message) error {
 		if n < 0 || n >= len(q.States) || q.States[n].State != queue.Waiting {
 			return ErrNoChange
 		}
@@ -283,31 +300,38 @@ func (d *Dispatcher) Edit(ctx context.Context, message id.ID, n int, to mail.Add
 	})
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !m.gone {
-		if err == nil && m.content != nil {
-			env := *m.content.env
+	m.busy--
+	if m.gone {
+		d.free(m)
+		return err
+	}
+	if err == nil {
+		m.domains |= d.marks(to.Domain)
+		if c := d.contents[m.self]; c != nil {
+			env := *c.env
 			env.Recipients = slices.Clone(env.Recipients)
 			env.Recipients[n].To = to
-			m.content.env = &env
+			c.env = &env
 		}
-		d.addTask(m, ns, d.now())
-		d.pump()
 	}
+	d.addTask(m, ns, d.now())
+	d.pump()
 	return err
 }
 
-// lift takes a waiting recipient out of its task, so that nothing starts with it. No
-// recipient is returned when it is not waiting.
+// lift takes a waiting recipient out of its task, so that nothing starts with it, and has the message
+// stay, as busy. No recipient is returned when it is not waiting.
 func (d *Dispatcher) lift(of id.ID, n int) (*message, []uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := d.messages[of]
+	m := d.find(of)
 	if m == nil {
 		return nil, nil
 	}
-	ns := numbers{uint32(n): {}}
-	for _, t := range m.matching(ns) {
+	ns := numbers{uint32(n)}
+	for _, t := range d.matching(m, ns) {
 		if t.where != running {
+			m.busy++
 			return m, d.takeOut(t, ns)
 		}
 	}
@@ -328,7 +352,7 @@ func (d *Dispatcher) Flush() (n int) {
 	}
 	var lanes []*lane
 	total := 0
-	for _, l := range d.lanes {
+	for _, l := range d.lanes.byKey {
 		if len(l.wait) > 0 {
 			lanes = append(lanes, l)
 			total += len(l.wait)
@@ -344,7 +368,7 @@ func (d *Dispatcher) Flush() (n int) {
 				if more = len(l.wait) > 0; !more {
 					break
 				}
-				t := l.wait[0]
+				t := d.tasks.at(l.wait[0])
 				d.unplaceInto(t, l)
 				n++
 			}
@@ -371,7 +395,7 @@ func (d *Dispatcher) forgetHosts() {
 
 // unplaceInto moves a waiting task of l to those that are due.
 func (d *Dispatcher) unplaceInto(t *task, l *lane) {
-	l.wait.remove(t, earlier)
+	l.wait.remove(d.byTime, t.pos)
 	d.setTimer(l)
 	t.next = min(t.next, d.now())
 	d.makeReady(t)
@@ -387,16 +411,16 @@ func groupName(s string) string {
 
 // oldest returns the age of the oldest unfinished message, 0 when there is none.
 func (d *Dispatcher) oldest(now instant) time.Duration {
-	if d.first == nil || d.first.gone {
-		d.first = nil
-		for _, m := range d.messages {
-			if d.first == nil || m.birth < d.first.birth {
-				d.first = m
+	if d.first == 0 {
+		birth := instant(math.MaxInt64)
+		for m := range d.messages.all() {
+			if !m.gone && m.birth < birth {
+				d.first, birth = m.self, m.birth
 			}
 		}
 	}
-	if d.first == nil {
+	if d.first == 0 {
 		return 0
 	}
-	return timeOf(now - d.first.birth)
+	return timeOf(now - d.messages.at(d.first).birth)
 }

@@ -15,11 +15,12 @@
 package dispatch
 
 import (
-	"container/heap"
 	"context"
-	"errors"
+	"hash/maphash"
+	"iter"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,33 +40,40 @@ type Dispatcher struct {
 
 	// mu guards everything below, and all messages, tasks, lanes, destinations and
 	// groups. It is never held over a call to another part, but for QueueOnly.
-	mu        sync.Mutex
-	messages  map[id.ID]*message
-	dests     map[string]*dest
-	lanes     map[laneKey]*lane
-	groups    []*group // served in turn
-	turn      int      // of groups
-	picks     int      // counts, so that low priorities get their share
-	timers    laneHeap
-	running   [kinds]int
-	limits    [kinds]int
-	finishing int // results on their way to the store
-	flushes   int // since the start
-	contents  int // messages whose content is held
-	paused    bool
-	parked    map[string][]*task // by paused domain
-	claimed   bool               // all that was unfinished at start has been handed over
-	stopped   bool               // start nothing
-	count     Counters
+	mu         sync.Mutex
+	messages   arena[message]
+	tasks      arena[task]
+	recipients lists // of tasks: their recipients' numbers
+	byID       map[id.ID]number
+	contents   map[number]*content // of messages
+	preps      map[number]*prep    // of tasks; those without one are routed (again) when they run
+	dests      map[string]*dest
+	lanes      lanes
+	groups     []*group // served in turn
+	turn       int      // of groups
+	picks      int      // counts, so that low priorities get their share
+	timers     heap[*lane]
+	running    [kinds]int
+	limits     [kinds]int
+	finishing  int // results on their way to the store
+	flushes    int // since the start
+	paused     bool
+	parked     map[string]*lane // what waits for the end of a domain's pause
+	claimed    bool             // all that was unfinished at start has been handed over
+	stopped    bool             // start nothing
+	count      Counters
 
 	pausing sync.Mutex // held while what is paused changes; taken before mu
 
 	sums       sums
 	listing    *listing // nil: none is being read
-	first      *message // the oldest when it was last looked for
+	first      number   // the oldest message when it was last looked for; 0: look again
+	byTime     order[number]
+	byUrgency  order[number]
+	seed       maphash.Seed // of marks
 	wake       chan struct{}
 	jobs       sync.WaitGroup
-	handoff    chan *task // to idle workers
+	handoff    chan *task // to idle workers; they own what runs
 	idle       atomic.Int32
 	work       context.Context // of deliveries; outlives Run's
 	endWork    context.CancelFunc
@@ -98,14 +106,19 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 		deps:      deps,
 		schedules: schedules,
 		epoch:     time.Now(),
-		messages:  make(map[id.ID]*message),
+		byID:      make(map[id.ID]number),
+		contents:  make(map[number]*content),
+		preps:     make(map[number]*prep),
 		dests:     make(map[string]*dest),
-		lanes:     make(map[laneKey]*lane),
+		lanes:     lanes{byKey: make(map[laneKey]*lane)},
 		limits:    [kinds]int{routing: o.RouteParallel, local: o.LocalParallel, user: o.LocalParallel, remote: o.RemoteParallel},
-		parked:    make(map[string][]*task),
+		parked:    make(map[string]*lane),
+		seed:      maphash.MakeSeed(),
 		wake:      make(chan struct{}, 1),
 		handoff:   make(chan *task),
 	}
+	times := byTime{&d.tasks}
+	d.byTime, d.byUrgency = times, byUrgency{times, &d.messages}
 	d.group("")
 	for name, limit := range limits {
 		d.group(name).limit = limit
@@ -160,7 +173,7 @@ func (d *Dispatcher) take(c queue.Claimed) {
 	if c.Message == nil {
 		d.mu.Lock()
 		d.claimed = true
-		many := len(d.messages) >= manyMessages
+		many := d.messages.n >= manyMessages
 		d.mu.Unlock()
 		if many {
 			// The scan passed all envelopes through memory: give back what they took.
@@ -179,35 +192,48 @@ func (d *Dispatcher) take(c queue.Claimed) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := &message{
+	self := d.messages.add(message{
 		id:    env.ID,
 		fence: c.Lease.Fence,
 		birth: birth,
-		group: d.group(env.Group),
+		group: d.group(env.Group).number,
 		prio:  env.Priority,
 		held:  c.Message.Held,
+	})
+	m := d.messages.at(self)
+	m.self = self
+	for i := range env.Recipients {
+		m.domains |= d.marks(env.Recipients[i].To.Domain)
 	}
-	d.messages[m.id] = m
+	d.byID[m.id] = m.self
 	d.plan(m, c.Message.States, now, wall)
 	d.sums.add(m)
-	if d.first != nil && m.birth < d.first.birth {
-		d.first = m
+	if d.first != 0 && m.birth < d.messages.at(d.first).birth {
+		d.first = m.self
 	}
 	if m.left == 0 {
 		// The store has it as unfinished, so there is a removal to catch up with.
 		d.addTask(m, nil, now)
 	}
-	if d.contents < d.opt.EnvelopesInMem && !m.held && m.dueAt(now) {
+	if len(d.contents) < d.opt.EnvelopesInMem && !m.held && d.dueAt(m, now) {
 		d.keep(m, c.Message)
 	}
 	d.pump()
+}
+
+// find returns a message that is here; nil when it is not.
+func (d *Dispatcher) find(v id.ID) *message {
+	if n := d.byID[v]; n != 0 {
+		return d.messages.at(n)
+	}
+	return nil
 }
 
 // renewed gives a message that is here already its new lease.
 func (d *Dispatcher) renewed(c queue.Claimed) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := d.messages[c.Message.Envelope.ID]
+	m := d.find(c.Message.Envelope.ID)
 	if m != nil {
 		m.fence = c.Lease.Fence
 	}
@@ -216,7 +242,8 @@ func (d *Dispatcher) renewed(c queue.Claimed) bool {
 
 // plan makes m's tasks from its recipients' states: one for each due time.
 func (d *Dispatcher) plan(m *message, states []queue.RecipientState, now instant, wall time.Time) {
-	var last *task
+	var few [16]uint32
+	ns, due, open := few[:0], instant(0), false
 	for i := range states {
 		s := &states[i]
 		m.told = m.told || s.Delayed
@@ -233,23 +260,74 @@ func (d *Dispatcher) plan(m *message, states []queue.RecipientState, now instant
 		default:
 			continue
 		}
-		if last == nil || last.next != at {
-			last = d.addTask(m, nil, at)
+		if open && at != due {
+			d.addTask(m, ns, due)
+			ns = ns[:0]
 		}
+		due, open = at, true
 		if s.State == queue.Waiting {
-			last.ns = append(last.ns, uint32(s.N))
+			ns = append(ns, uint32(s.N))
 		}
 	}
+	if open {
+		d.addTask(m, ns, due)
+	}
+}
+
+// newTask makes a task of m that is nowhere yet.
+func (d *Dispatcher) newTask(m *message, ns []uint32, at instant) *task {
+	self := d.tasks.add(task{msg: m.self, recipients: d.recipients.add(ns), next: at, pos: out, after: m.tasks})
+	t := d.tasks.at(self)
+	t.self = self
+	if t.after != 0 {
+		d.tasks.at(t.after).before = self
+	}
+	m.tasks = self
+	return t
 }
 
 // addTask makes a task of m in its group's routing lane, unless m is held.
 func (d *Dispatcher) addTask(m *message, ns []uint32, at instant) *task {
-	t := &task{msg: m, ns: ns, next: at}
-	m.tasks = append(m.tasks, t)
+	t := d.newTask(m, ns, at)
 	if !m.held {
-		d.place(t, d.lane(nil, m.group))
+		d.place(t, d.lane(nil, d.groups[m.group]))
 	}
 	return t
+}
+
+// msg returns the message of a task.
+func (d *Dispatcher) msg(t *task) *message { return d.messages.at(t.msg) }
+
+// laneOf returns the lane that a task is in, or runs for; nil for none.
+func (d *Dispatcher) laneOf(t *task) *lane {
+	if t.lane == 0 {
+		return nil
+	}
+	return d.lanes.all[t.lane]
+}
+
+// tasksOf yields m's tasks; the one it has yielded may be dropped.
+func (d *Dispatcher) tasksOf(m *message) iter.Seq[*task] {
+	return func(yield func(*task) bool) {
+		for n := m.tasks; n != 0; {
+			t := d.tasks.at(n)
+			n = t.after
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// recipientsOf returns the numbers of a task's recipients.
+func (d *Dispatcher) recipientsOf(t *task) []uint32 {
+	return slices.Collect(d.recipients.of(t.recipients))
+}
+
+// setRecipients gives a task other recipients.
+func (d *Dispatcher) setRecipients(t *task, ns []uint32) {
+	d.recipients.remove(t.recipients)
+	t.recipients = d.recipients.add(ns)
 }
 
 // now returns the present instant.
@@ -262,36 +340,36 @@ func (d *Dispatcher) wallAt(at, now instant) time.Time {
 
 // keep holds a message's content in memory.
 func (d *Dispatcher) keep(m *message, c *queue.Message) {
-	if m.content == nil {
-		d.contents++
-		m.content = &content{env: c.Envelope, states: c.States}
+	if d.contents[m.self] == nil {
+		d.contents[m.self] = &content{env: c.Envelope, states: c.States}
 	}
 }
 
 // shed forgets the content of a message that is not in work; what is due of it will
 // be routed when its turn comes.
 func (d *Dispatcher) shed(m *message) {
-	if m.content == nil {
-		return
-	}
-	for _, t := range m.tasks {
+	for t := range d.tasksOf(m) {
 		if t.where == running {
 			return
 		}
 	}
-	for _, t := range m.tasks {
-		t.prep = nil
-		setBusy(t, false)
+	for t := range d.tasksOf(m) {
+		d.unprepare(t)
 	}
 	if m.busy > 0 {
 		return // its bounce is being made
 	}
-	m.content = nil
-	d.contents--
+	delete(d.contents, m.self)
 }
 
-func (m *message) dueAt(now instant) bool {
-	for _, t := range m.tasks {
+// unprepare has a task routed again when it runs.
+func (d *Dispatcher) unprepare(t *task) {
+	delete(d.preps, t.self)
+	d.setBusy(t, false)
+}
+
+func (d *Dispatcher) dueAt(m *message, now instant) bool {
+	for t := range d.tasksOf(m) {
 		if t.next <= now {
 			return true
 		}
@@ -299,15 +377,15 @@ func (m *message) dueAt(now instant) bool {
 	return false
 }
 
-func setBusy(t *task, busy bool) {
+func (d *Dispatcher) setBusy(t *task, busy bool) {
 	if t.busy == busy {
 		return
 	}
 	t.busy = busy
 	if busy {
-		t.msg.busy++
+		d.msg(t).busy++
 	} else {
-		t.msg.busy--
+		d.msg(t).busy--
 	}
 }
 
@@ -351,7 +429,7 @@ func (d *Dispatcher) sleep() time.Duration {
 		s = pollQueueOnly
 	}
 	if len(d.timers) > 0 {
-		s = min(s, max(time.Duration(d.timers[0].wait[0].next-d.now()), 0))
+		s = min(s, max(time.Duration(d.timers[0].due-d.now()), 0))
 	}
 	return s
 }
@@ -369,12 +447,8 @@ func (d *Dispatcher) nudge() {
 func (d *Dispatcher) heartbeat(ctx context.Context) {
 	var leases []queue.Lease
 	d.mu.Lock()
-	if d.contents > 0 {
-		for _, m := range d.messages {
-			if m.content != nil {
-				leases = append(leases, m.lease())
-			}
-		}
+	for n := range d.contents {
+		leases = append(leases, d.messages.at(n).lease())
 	}
 	d.mu.Unlock()
 	if len(leases) == 0 {
@@ -387,7 +461,7 @@ func (d *Dispatcher) heartbeat(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range lost {
-		if m := d.messages[l.Message]; m != nil && m.fence == l.Fence && m.busy == 0 {
+		if m := d.find(l.Message); m != nil && m.fence == l.Fence && m.busy == 0 {
 			d.forget(m)
 		}
 	}
@@ -403,26 +477,38 @@ func (d *Dispatcher) tidy(now instant) {
 		}
 		delete(d.dests, key)
 		for _, l := range t.lanes {
-			delete(d.lanes, l.key)
+			d.lanes.remove(l)
 		}
 	}
 }
 
-// forget removes a message from memory: it is finished, deleted or another's.
+// forget removes a message from memory: it is finished, deleted or another's. Whoever is at work
+// on it sees that it is gone.
 func (d *Dispatcher) forget(m *message) {
 	if m.gone {
 		return
 	}
 	m.gone = true
-	for _, t := range m.tasks {
-		d.unplace(t)
+	for t := range d.tasksOf(m) {
+		if t.where != running {
+			d.unplace(t)
+			d.drop(t)
+		}
 	}
-	if m.content != nil {
-		m.content = nil
-		d.contents--
+	if d.first == m.self {
+		d.first = 0
 	}
-	delete(d.messages, m.id)
+	delete(d.contents, m.self)
+	delete(d.byID, m.id)
 	d.sums.remove(m)
+	d.free(m)
+}
+
+// free gives back the number of a message that is gone, once nobody is at work on it.
+func (d *Dispatcher) free(m *message) {
+	if m.gone && m.busy == 0 {
+		d.messages.remove(m.self)
+	}
 }
 
 // manyMessages is the number at start above which memory is given back to the system once
@@ -465,45 +551,49 @@ func (d *Dispatcher) storeTimes() {
 	ctx, cancel := context.WithTimeout(context.Background(), d.opt.StopWait)
 	defer cancel()
 	d.mu.Lock()
-	now := d.now()
-	times := make(map[id.ID]map[uint32]time.Time)
-	for _, m := range d.messages {
-		for _, t := range m.tasks {
-			if !t.dirty {
-				continue
-			}
-			if times[m.id] == nil {
-				times[m.id] = make(map[uint32]time.Time)
-			}
-			for _, n := range t.ns {
-				times[m.id][n] = d.wallAt(t.next, now)
-			}
+	var late []id.ID
+	for t := range d.tasks.all() {
+		if t.dirty {
+			late = append(late, d.msg(t).id)
 		}
 	}
 	d.mu.Unlock()
-	for message, next := range times {
-		err := d.deps.Store.Update(ctx, message, func(m *queue.Message) error {
-			for n, at := range next {
-				if int(n) < len(m.States) && m.States[n].State == queue.Waiting {
-					m.States[n].Next = at
-				}
-			}
-			return nil
+	for batch := range slices.Chunk(late, batchMessages) {
+		err := d.deps.Store.Revise(ctx, batch, func(q *queue.Message) queue.Revision {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.setTimes(q)
 		})
-		if err != nil && !errors.Is(err, queue.ErrNotFound) {
-			d.deps.Log.Warn("retry times were not stored", "message", message.String(), "error", err)
+		if err != nil {
+			d.deps.Log.Warn("retry times were not stored", "messages", len(late), "error", err)
 			return
 		}
 	}
 }
 
+// setTimes brings the due times that only memory knows into q.
+func (d *Dispatcher) setTimes(q *queue.Message) queue.Revision {
+	m, r := d.find(q.Envelope.ID), queue.Keep
+	if m == nil {
+		return r
+	}
+	now := d.now()
+	for t := range d.tasksOf(m) {
+		for n := range d.recipients.of(t.recipients) {
+			if t.dirty && int(n) < len(q.States) && q.States[n].State == queue.Waiting {
+				q.States[n].Next, r = d.wallAt(t.next, now), queue.Change
+			}
+		}
+	}
+	return r
+}
+
 // lane returns the lane of a destination (nil for routing) and group.
 func (d *Dispatcher) lane(to *dest, g *group) *lane {
 	key := laneKey{to, g}
-	l := d.lanes[key]
+	l := d.lanes.byKey[key]
 	if l == nil {
-		l = &lane{key: key, timer: -1}
-		d.lanes[key] = l
+		l = d.lanes.add(key)
 		if to != nil {
 			to.lanes = append(to.lanes, l)
 		}
@@ -513,62 +603,67 @@ func (d *Dispatcher) lane(to *dest, g *group) *lane {
 
 // place puts t into a lane, by its time.
 func (d *Dispatcher) place(t *task, l *lane) {
-	if t.lane != l {
-		if t.lane != nil && t.lane.key.dest != nil {
-			t.lane.key.dest.tasks--
-		}
-		if l.key.dest != nil {
-			l.key.dest.tasks++
-		}
-		t.lane = l
-	}
+	d.attach(t, l)
 	if t.next <= d.now() {
 		d.makeReady(t)
 		return
 	}
 	t.where = waiting
-	l.wait.push(t, earlier)
+	l.wait.push(d.byTime, t.self)
 	d.setTimer(l)
 }
 
-// setTimer puts l where its first waiting task belongs.
-func (d *Dispatcher) setTimer(l *lane) {
-	switch {
-	case len(l.wait) == 0 && l.timer >= 0:
-		// The heap must not compare an empty lane: it is moved out by its place.
-		d.removeTimer(l)
-	case len(l.wait) == 0:
-	case l.timer < 0:
-		heap.Push(&d.timers, l)
-	default:
-		heap.Fix(&d.timers, int(l.timer))
+// attach makes t one of l's tasks.
+func (d *Dispatcher) attach(t *task, l *lane) {
+	if t.lane == l.number {
+		return
 	}
+	if was := d.laneOf(t); was != nil && was.key.dest != nil {
+		was.key.dest.tasks--
+	}
+	if l.key.dest != nil {
+		l.key.dest.tasks++
+	}
+	t.lane = l.number
+}
+
+// setTimer puts l where its first waiting task belongs, and wakes the loop when it comes first.
+func (d *Dispatcher) setTimer(l *lane) {
+	d.retime(l)
 	if l.timer == 0 {
 		d.nudge()
 	}
 }
 
-func (d *Dispatcher) removeTimer(l *lane) {
-	i, last := int(l.timer), len(d.timers)-1
-	d.timers.Swap(i, last)
-	d.timers.Pop()
-	if i < last {
-		heap.Fix(&d.timers, i)
+func (d *Dispatcher) retime(l *lane) {
+	if len(l.wait) == 0 {
+		if l.timer != out {
+			d.timers.remove(byDue{}, l.timer)
+		}
+		return
+	}
+	l.due = d.tasks.at(l.wait[0]).next
+	if l.timer == out {
+		d.timers.push(byDue{}, l)
+	} else {
+		d.timers.fix(byDue{}, l.timer)
 	}
 }
 
 // makeReady puts t among its lane's due tasks.
 func (d *Dispatcher) makeReady(t *task) {
 	t.where = ready
-	t.lane.ready.push(t, urgent)
-	d.activate(t.lane)
+	l := d.laneOf(t)
+	l.ready.push(d.byUrgency, t.self)
+	d.activate(l)
 }
 
 // activate puts l into the ring of its most urgent due task.
 func (d *Dispatcher) activate(l *lane) {
 	var want *ring
 	if len(l.ready) > 0 {
-		want = &l.key.group.rings[l.kind()][class(l.ready[0].msg.prio)]
+		first := d.tasks.at(l.ready[0])
+		want = &l.key.group.rings[l.kind()][class(d.msg(first).prio)]
 	}
 	if l.ring == want {
 		return
@@ -581,17 +676,20 @@ func (d *Dispatcher) activate(l *lane) {
 	}
 }
 
-// unplace takes t out of its lane and its lane's destination.
+// unplace takes t out of its lane and its lane's destination. A running one stays: whoever
+// runs it sees what became of its message.
 func (d *Dispatcher) unplace(t *task) {
-	switch l := t.lane; t.where {
+	switch l := d.laneOf(t); t.where {
 	case waiting:
-		l.wait.remove(t, earlier)
+		l.wait.remove(d.byTime, t.pos)
 		d.setTimer(l)
 	case ready:
-		l.ready.remove(t, urgent)
+		l.ready.remove(d.byUrgency, t.pos)
 		d.activate(l)
+	case parked:
+		l.wait.remove(d.byTime, t.pos)
 	case running:
-		return // whoever runs it sees that its message is gone
+		return
 	}
 	d.detach(t)
 }

@@ -222,33 +222,49 @@ func (s *fakeStore) Finish(_ context.Context, lease queue.Lease, states []queue.
 	return nil
 }
 
-func (s *fakeStore) Update(_ context.Context, message id.ID, change func(*queue.Message) error) error {
-	if err := s.failing("update"); err != nil {
+func (s *fakeStore) LoadEach(_ context.Context, messages []id.ID, visit func(*queue.Message) bool) error {
+	if err := s.failing("load"); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.messages[message]
-	if m == nil {
-		return queue.ErrNotFound
+	messages = slices.Clone(messages)
+	slices.SortFunc(messages, compareIDs)
+	for _, v := range messages {
+		s.mu.Lock()
+		m := s.messages[v]
+		var c *queue.Message
+		if m != nil {
+			s.loads++
+			c = s.claimed(m).Message
+		}
+		s.mu.Unlock()
+		if c != nil && !visit(c) {
+			break
+		}
 	}
-	env := *m.env
-	env.Recipients = slices.Clone(env.Recipients)
-	x := &queue.Message{Envelope: &env, States: slices.Clone(m.states), Held: m.held}
-	if err := change(x); err != nil {
-		return err
-	}
-	m.env, m.states, m.held = x.Envelope, x.States, x.Held
 	return nil
 }
 
-func (s *fakeStore) Delete(_ context.Context, message id.ID) error {
+func (s *fakeStore) Revise(_ context.Context, messages []id.ID, change func(*queue.Message) queue.Revision) error {
+	if err := s.failing("revise"); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.messages[message] == nil {
-		return queue.ErrNotFound
+	for _, v := range messages {
+		m := s.messages[v]
+		if m == nil {
+			continue
+		}
+		env := *m.env
+		env.Recipients = slices.Clone(env.Recipients)
+		x := &queue.Message{Envelope: &env, States: slices.Clone(m.states), Held: m.held}
+		switch change(x) {
+		case queue.Change:
+			m.env, m.states, m.held = x.Envelope, x.States, x.Held
+		case queue.Drop:
+			delete(s.messages, v)
+		}
 	}
-	delete(s.messages, message)
 	return nil
 }
 
@@ -415,20 +431,80 @@ func (h *house) start() (stop func()) {
 	return func() {
 		cancel()
 		<-done
-		h.checkSums()
+		h.check()
 	}
 }
 
-// checkSums sees after every test that what is counted is what is there.
-func (h *house) checkSums() {
+// check sees after every test that the schedule is in order: what is counted is what is there, and nothing
+// is left of what went.
+func (h *house) check() {
 	h.Dispatcher.mu.Lock()
 	defer h.Dispatcher.mu.Unlock()
 	var want sums
-	for _, m := range h.messages {
+	tasks, cells := 0, 0
+	for m := range h.messages.all() {
 		want.add(m)
+		busy := int32(0)
+		for t := range h.tasksOf(m) {
+			tasks++
+			h.checkTask(m, t)
+			if t.busy {
+				busy++
+			}
+			for range h.recipients.of(t.recipients) {
+				cells++
+			}
+		}
+		if m.gone || m.busy != busy || h.byID[m.id] != m.self {
+			panic(fmt.Sprintf("message %+v has %d busy tasks", m, busy))
+		}
 	}
 	if h.sums != want {
 		panic(fmt.Sprintf("the sums are %+v, want %+v", h.sums, want))
+	}
+	if len(h.byID) != h.messages.n || tasks != h.tasks.n || cells != h.recipients.cells.n {
+		panic(fmt.Sprintf("%d messages, %d tasks, %d recipients; kept are %d, %d, %d", len(h.byID), tasks, cells, h.messages.n, h.tasks.n, h.recipients.cells.n))
+	}
+	for n := range h.contents {
+		if h.find(h.messages.at(n).id) == nil {
+			panic("content of no message")
+		}
+	}
+	for n := range h.preps {
+		if !h.tasks.at(n).busy {
+			panic("a task is prepared and not busy")
+		}
+	}
+	inLanes := 0
+	for _, l := range h.lanes.all {
+		if l != nil {
+			inLanes += len(l.wait) + len(l.ready)
+		}
+	}
+	for t := range h.tasks.all() {
+		if t.where == nowhere || t.where == running {
+			inLanes++
+		}
+	}
+	if inLanes != tasks {
+		panic(fmt.Sprintf("%d of %d tasks are in a place", inLanes, tasks))
+	}
+}
+
+// checkTask sees that a task is where it says.
+func (h *house) checkTask(m *message, t *task) {
+	l := h.laneOf(t)
+	ok := t.msg == m.self
+	switch t.where {
+	case waiting, parked:
+		ok = ok && l.wait[t.pos] == t.self
+	case ready:
+		ok = ok && l.ready[t.pos] == t.self
+	case nowhere:
+		ok = ok && l == nil
+	}
+	if !ok {
+		panic(fmt.Sprintf("task %+v of message %+v", t, m))
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 // forward makes the pass's draft of the one recipient in its task.
 func (d *Dispatcher) forward(p *pass) {
-	pr := p.t.prep
+	pr := p.prep
 	r := &pr.recipients[0]
 	p.attempt = d.deps.IDs.New()
 	res := result{n: uint32(r.N), attempted: true, final: r.Final, expanded: len(pr.targets) > 1}

@@ -46,7 +46,7 @@ func (d *Dispatcher) success(p *pass, r *result) (bounce.Outcome, bool) {
 	switch {
 	case r.expanded:
 		action = bounce.Expanded
-	case p.t.prep != nil && p.t.prep.targets != nil, r.v.Forward != nil && r.v.Forward.From == env.From:
+	case p.prep != nil && p.prep.targets != nil, r.v.Forward != nil && r.v.Forward.From == env.From:
 		return bounce.Outcome{}, false // the forwarded message carries the wish on
 	case p.lane.kind() == remote:
 		action = bounce.Relayed

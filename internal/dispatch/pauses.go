@@ -57,7 +57,7 @@ func (d *Dispatcher) Pause(s Scope) error {
 // pauseDomain is called with mu held.
 func (d *Dispatcher) pauseDomain(domain string) {
 	if name := foldDomain(domain); d.parked[name] == nil {
-		d.parked[name] = []*task{}
+		d.parked[name] = d.lanes.add(laneKey{})
 	}
 }
 
@@ -68,14 +68,7 @@ func (d *Dispatcher) Continue(s Scope) error {
 	d.mu.Lock()
 	switch {
 	case s.Domain != "":
-		name := foldDomain(s.Domain)
-		tasks := d.parked[name]
-		delete(d.parked, name)
-		for _, t := range tasks {
-			if t.where == nowhere && !t.msg.held && !t.msg.gone {
-				d.place(t, d.lane(nil, t.msg.group))
-			}
-		}
+		d.continueDomain(foldDomain(s.Domain))
 	case s.Group != "":
 		d.group(groupName(s.Group)).paused = false
 	default:
@@ -86,6 +79,23 @@ func (d *Dispatcher) Continue(s Scope) error {
 	now := d.pauses()
 	d.mu.Unlock()
 	return d.savePauses(now)
+}
+
+// continueDomain is called with mu held.
+func (d *Dispatcher) continueDomain(name string) {
+	l := d.parked[name]
+	if l == nil {
+		return
+	}
+	delete(d.parked, name)
+	for len(l.wait) > 0 {
+		t := d.tasks.at(l.wait[0])
+		d.unplace(t)
+		if m := d.msg(t); !m.held {
+			d.place(t, d.lane(nil, d.groups[m.group]))
+		}
+	}
+	d.lanes.remove(l)
 }
 
 // pauses lists what is paused, with mu held.

@@ -1,8 +1,6 @@
 package dispatch
 
 import (
-	"container/heap"
-
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/reason"
 )
@@ -29,16 +27,12 @@ func (d *Dispatcher) pump() {
 	moved := 0
 	for len(d.timers) > 0 && moved < chunk {
 		l := d.timers[0]
-		if l.wait[0].next > now {
+		if l.due > now {
 			break
 		}
-		t := l.wait[0]
-		l.wait.remove(t, earlier)
-		if len(l.wait) == 0 {
-			heap.Pop(&d.timers)
-		} else {
-			heap.Fix(&d.timers, 0)
-		}
+		t := d.tasks.at(l.wait[0])
+		l.wait.remove(d.byTime, 0)
+		d.retime(l)
 		d.makeReady(t)
 		moved++
 	}
@@ -92,12 +86,12 @@ func (d *Dispatcher) pickFrom(r *ring, now instant) *task {
 	for r.head != nil {
 		l := r.head
 		// A dead destination's tasks need no room: they only record why they wait.
-		if to := l.key.dest; to != nil && to.running >= to.room() && (!to.dead(now) || l.ready[0].force) {
+		if to := l.key.dest; to != nil && to.running >= to.room() && (!to.dead(now) || d.tasks.at(l.ready[0]).force) {
 			r.remove(l)
 			continue
 		}
-		t := l.ready[0]
-		l.ready.remove(t, urgent)
+		t := d.tasks.at(l.ready[0])
+		l.ready.remove(d.byUrgency, 0)
 		r.remove(l)
 		d.activate(l) // at the end
 		return t
@@ -109,31 +103,32 @@ func (d *Dispatcher) pickFrom(r *ring, now instant) *task {
 // must be recorded or told (the last attempt, a delay notice) is started all the same,
 // and finds the destination dead.
 func (d *Dispatcher) skip(t *task, now instant) bool {
-	to := t.lane.key.dest
+	l, m := d.laneOf(t), d.msg(t)
+	to := l.key.dest
 	if to == nil || !to.dead(now) || t.force || t.giveUp {
 		return false
 	}
-	age := now - t.msg.birth
-	if age > instant(to.schedule.lifetime) || d.opt.DelayNotice > 0 && !t.msg.told && age >= instant(d.opt.DelayNotice) {
+	age := now - m.birth
+	if age > instant(to.schedule.lifetime) || d.opt.DelayNotice > 0 && !m.told && age >= instant(d.opt.DelayNotice) {
 		return false
 	}
-	if t.prep != nil {
+	if d.preps[t.self] != nil {
 		// A message that was never tried is recorded once with the reason.
 		return false
 	}
 	t.where = nowhere
-	t.next = t.msg.birth + instant(to.schedule.next(timeOf(age)))
+	t.next = m.birth + instant(to.schedule.next(timeOf(age)))
 	t.dirty = true
-	d.place(t, t.lane)
+	d.place(t, l)
 	return true
 }
 
 // start hands t to an idle worker, or to a new one.
 func (d *Dispatcher) start(t *task, now instant) {
-	l := t.lane
+	l := d.laneOf(t)
 	t.where = running
 	t.dead = l.key.dest != nil && l.key.dest.dead(now) && !t.force
-	setBusy(t, true)
+	d.setBusy(t, true)
 	d.running[l.kind()]++
 	if to := l.key.dest; to != nil {
 		to.running++

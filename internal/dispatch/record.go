@@ -54,9 +54,6 @@ func (d *Dispatcher) record(p *pass) {
 	d.retire(p, deferred, next, lost)
 	d.settle(p.m)
 	d.pump()
-	if d.contents > d.opt.EnvelopesInMem && !p.m.gone {
-		d.shed(p.m)
-	}
 	d.mu.Unlock()
 }
 
@@ -412,8 +409,8 @@ const manyDests = 10_000
 // retire ends a pass's task: its deferred recipients wait again, the rest is done.
 func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool) {
 	t := p.t
-	t.prep, t.force, t.dirty = nil, false, false
-	setBusy(t, false)
+	t.force, t.dirty = false, false
+	d.unprepare(t)
 	switch {
 	case p.m.gone || lost:
 		d.drop(t)
@@ -422,13 +419,13 @@ func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool)
 	case len(deferred) == 0:
 		d.drop(t)
 	default:
-		t.ns = append(t.ns[:0], deferred...)
+		d.setRecipients(t, deferred)
 		if t.next = next; p.flushes != d.flushes {
 			t.next = d.now() // flushed while this was recorded
 		}
 		l := p.lane
 		if to := l.key.dest; to != nil && to.tasks == 1 && len(d.dests) > manyDests && !p.m.held {
-			l = d.lane(nil, p.m.group)
+			l = d.lane(nil, d.groups[p.m.group])
 		}
 		d.put(t, l)
 	}
@@ -437,35 +434,39 @@ func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool)
 // settle ends a message that has nothing left in work: it is finished, or its
 // failures are bounced, or its content leaves memory until the next attempt.
 func (d *Dispatcher) settle(m *message) {
-	if m.gone || m.busy > 0 {
-		return
-	}
+	c := d.contents[m.self]
 	switch {
+	case m.gone:
+		d.free(m)
+	case m.busy > 0:
+		if len(d.contents) > d.opt.EnvelopesInMem {
+			d.shed(m)
+		}
 	case m.left == 0:
 		e := trace.Event{Time: d.deps.Clock.Now().UTC(), Kind: trace.Finished, Role: "queue", Message: m.id, Took: timeOf(d.now() - m.birth)}
-		if m.content != nil {
-			e.Tenant, e.Account = m.content.env.Tenant, m.content.env.Account
+		if c != nil {
+			e.Tenant, e.Account = c.env.Tenant, c.env.Account
 		}
 		d.forget(m)
 		d.count.Finished++
 		d.deps.Recorder.Record(e)
 	case m.failed == 0 || d.stopped:
 		d.shed(m)
-	case m.content == nil:
+	case c == nil:
 		d.addTask(m, nil, d.now())
 	default:
 		m.busy++
 		d.finishing++
 		d.jobs.Add(1)
-		go d.bounceLate(m)
+		go d.bounceLate(m, c)
 	}
 }
 
 // bounceLate bounces what failed while other recipients were still in work.
-func (d *Dispatcher) bounceLate(m *message) {
+func (d *Dispatcher) bounceLate(m *message, c *content) {
 	defer d.jobs.Done()
 	d.mu.Lock()
-	o := &outcome{m: m, c: m.content}
+	o := &outcome{m: m, c: c}
 	if !m.gone {
 		d.bounceAll(o)
 	}
@@ -477,6 +478,8 @@ func (d *Dispatcher) bounceLate(m *message) {
 	m.busy--
 	if ok {
 		d.apply(o)
+	}
+	if ok || m.gone {
 		d.settle(m)
 	}
 	d.pump()

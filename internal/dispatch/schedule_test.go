@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 func TestALateAttemptIsFollowedFromTheRealAge(t *testing.T) {
@@ -90,37 +88,6 @@ func FuzzSchedule(f *testing.F) {
 		a := time.Duration(age) % (100 * 365 * 24 * time.Hour)
 		if next := s.next(a); next <= a {
 			t.Errorf("%q at %v: next %v", line, a, next)
-		}
-	})
-}
-
-func TestHeapsKeepTheirOrder(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		var h taskHeap
-		in := map[*task]bool{}
-		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
-			if len(h) > 0 && rapid.Bool().Draw(rt, "remove") {
-				x := h[rapid.IntRange(0, len(h)-1).Draw(rt, "which")]
-				h.remove(x, earlier)
-				delete(in, x)
-			} else {
-				x := &task{next: instant(rapid.IntRange(0, 50).Draw(rt, "next"))}
-				h.push(x, earlier)
-				in[x] = true
-			}
-		}
-		for last := instant(-1); len(h) > 0; {
-			x := h[0]
-			if x.next < last || !in[x] {
-				rt.Fatal("out of order")
-			}
-			last = x.next
-			h.remove(x, earlier)
-			delete(in, x)
-		}
-		if len(in) > 0 {
-			rt.Fatalf("%d lost", len(in))
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 )
 
 // This file is the schedule in memory. A message is a few numbers and its tasks; a task
-// is the recipients that share a destination and a due time. Envelopes are kept only
-// of mail that is about to be worked on.
+// is the recipients that share a destination and a due time. Both lie in arenas, without
+// pointers: a million of them cost the garbage collector nothing. What is needed only
+// of mail that is about to be worked on, envelopes and routes, is kept beside, by number.
 //
 // A lane holds the tasks of one destination and queue group: those waiting for their
 // time and those that are due, each in a heap. Due lanes stand in rings that are
@@ -36,21 +38,36 @@ const (
 	kinds
 )
 
-// message is an unfinished message.
+// message is an unfinished message. Whoever keeps one while mu is not held counts in busy.
 type message struct {
 	id      id.ID
 	fence   uint64
 	birth   instant // when it was accepted; negative for those from before the start
-	tasks   []*task // of unfinished recipients that wait, are due or run
-	content *content
-	group   *group
-	left    int32 // recipients not finished
-	failed  int32 // of them, those given up whose bounce is not written
-	busy    int32 // tasks in work or about to be: the bounce waits for them
+	self    number
+	tasks   number // the first of those of unfinished recipients that wait, are due or run
+	group   uint32 // in Dispatcher.groups
+	domains marks  // of its recipients
+	left    int32  // recipients not finished
+	failed  int32  // of them, those given up whose bounce is not written
+	busy    int32  // tasks in work or about to be, and others at work on it: the bounce waits for them
 	prio    int8
 	held    bool
 	told    bool // the delay notice is done with
-	gone    bool // finished or deleted
+	gone    bool // finished or deleted; its number is free once it is not busy
+}
+
+// marks is a set of domains, four bits each: what lacks one of a domain's bits does not have the
+// domain. It spares filters the reading of most envelopes.
+type marks uint32
+
+// marks returns those of one domain.
+func (d *Dispatcher) marks(domain string) (m marks) {
+	sum := maphash.String(d.seed, foldDomain(domain))
+	for range 4 {
+		m |= 1 << (sum % 32)
+		sum >>= 5
+	}
+	return m
 }
 
 // sums are kept so that nobody who asks how the queue is walks over a million messages
@@ -85,27 +102,29 @@ type note struct{ text, transcript string }
 type place uint8
 
 const (
-	nowhere place = iota // held or parked
+	nowhere place = iota // held
 	waiting              // in lane.wait until its time
 	ready                // in lane.ready, due
+	parked               // in lane.wait of a paused domain
 	running              // in a goroutine's hands
-	dropped              // its recipients are finished, or in other tasks
 )
 
 // task is a message's recipients that are worked on together.
 type task struct {
-	msg    *message
-	lane   *lane
-	next   instant // due time
-	ns     []uint32
-	prep   *prep // nil: to be routed (again) when it runs
-	pos    int32 // in the heap
-	where  place
-	busy   bool // counted in msg.busy
-	force  bool // an operator wants it tried now: the memory of dead destinations does not count
-	giveUp bool // an operator wants no further attempt
-	dead   bool // its destination was left alone when it started
-	dirty  bool // next is later than the store knows
+	next       instant // due time
+	self       number
+	msg        number
+	lane       number // in Dispatcher.lanes; 0: none
+	recipients number // in Dispatcher.recipients
+	pos        int32  // in the heap
+	after      number // the neighbours among its message's tasks
+	before     number
+	where      place
+	busy       bool // counted in its message's busy
+	force      bool // an operator wants it tried now: the memory of dead destinations does not count
+	giveUp     bool // an operator wants no further attempt
+	dead       bool // its destination was left alone when it started
+	dirty      bool // next is later than the store knows
 }
 
 // prep is a task's recipients, routed.
@@ -133,6 +152,7 @@ type dest struct {
 
 // group is a queue group.
 type group struct {
+	number  uint32
 	name    string
 	limit   int // 0: none
 	running int
@@ -147,7 +167,7 @@ func (d *Dispatcher) group(name string) *group {
 			return g
 		}
 	}
-	g := &group{name: name}
+	g := &group{name: name, number: uint32(len(d.groups))}
 	d.groups = append(d.groups, g)
 	return g
 }
@@ -160,10 +180,12 @@ type laneKey struct {
 // lane is the tasks of one destination in one group.
 type lane struct {
 	key        laneKey
-	wait       taskHeap // by time
-	ready      taskHeap // by priority, then time
-	timer      int32    // place in Dispatcher.timers; -1: not there
-	ring       *ring    // nil: nothing due, or the destination is full
+	number     number
+	wait       heap[number] // by time
+	ready      heap[number] // by priority, then time
+	due        instant      // of the first that waits
+	timer      int32        // place in Dispatcher.timers, or out
+	ring       *ring        // nil: nothing due, or the destination is full
 	prev, next *lane
 }
 
@@ -172,6 +194,40 @@ func (l *lane) kind() kind {
 		return routing
 	}
 	return l.key.dest.kind
+}
+
+// lanes are all lanes, by what they are for and by number.
+type lanes struct {
+	byKey map[laneKey]*lane
+	all   []*lane // by number; nil: free
+	free  []number
+}
+
+// add numbers a new lane. One for a paused domain has no key.
+func (s *lanes) add(key laneKey) *lane {
+	l := &lane{key: key, timer: out}
+	switch last := len(s.free) - 1; {
+	case last >= 0:
+		l.number, s.free = s.free[last], s.free[:last]
+	case len(s.all) == 0:
+		s.all = append(s.all, nil) // 0 names none
+		fallthrough
+	default:
+		l.number = number(len(s.all))
+		s.all = append(s.all, nil)
+	}
+	s.all[l.number] = l
+	if key != (laneKey{}) {
+		s.byKey[key] = l
+	}
+	return l
+}
+
+// remove forgets a lane without tasks.
+func (s *lanes) remove(l *lane) {
+	delete(s.byKey, l.key)
+	s.all[l.number] = nil
+	s.free = append(s.free, l.number)
 }
 
 // classes of priority: above, at and below normal.
@@ -214,94 +270,30 @@ func (r *ring) remove(l *lane) {
 	l.ring, l.prev, l.next = nil, nil, nil
 }
 
-// taskHeap is a binary heap of tasks that know their place.
-type taskHeap []*task
+// byTime orders tasks by when they are due.
+type byTime struct{ tasks *arena[task] }
 
-func earlier(a, b *task) bool { return a.next < b.next }
+func (o byTime) before(a, b number) bool  { return o.tasks.at(a).next < o.tasks.at(b).next }
+func (o byTime) moved(t number, to int32) { o.tasks.at(t).pos = to }
 
-func urgent(a, b *task) bool {
-	if a.msg.prio != b.msg.prio {
-		return a.msg.prio > b.msg.prio
+// byUrgency orders tasks by priority, then by when they are due.
+type byUrgency struct {
+	byTime
+	messages *arena[message]
+}
+
+func (o byUrgency) before(a, b number) bool {
+	if p, q := o.messages.at(o.tasks.at(a).msg).prio, o.messages.at(o.tasks.at(b).msg).prio; p != q {
+		return p > q
 	}
-	return a.next < b.next
+	return o.byTime.before(a, b)
 }
 
-func (h *taskHeap) push(t *task, less func(a, b *task) bool) {
-	t.pos = int32(len(*h))
-	*h = append(*h, t)
-	h.up(int(t.pos), less)
-}
+// byDue orders lanes by their first waiting task.
+type byDue struct{}
 
-func (h *taskHeap) remove(t *task, less func(a, b *task) bool) {
-	i, last := int(t.pos), len(*h)-1
-	(*h)[i] = (*h)[last]
-	(*h)[i].pos = int32(i)
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	if i < last {
-		h.down(i, less)
-		h.up(i, less)
-	}
-	if cap(*h) > 1024 && len(*h) < cap(*h)/4 {
-		*h = append(make(taskHeap, 0, cap(*h)/2), *h...)
-	}
-}
-
-func (h taskHeap) up(i int, less func(a, b *task) bool) {
-	for i > 0 {
-		p := (i - 1) / 2
-		if !less(h[i], h[p]) {
-			return
-		}
-		h.swap(i, p)
-		i = p
-	}
-}
-
-func (h taskHeap) down(i int, less func(a, b *task) bool) {
-	for {
-		c := 2*i + 1
-		if c >= len(h) {
-			return
-		}
-		if c+1 < len(h) && less(h[c+1], h[c]) {
-			c++
-		}
-		if !less(h[c], h[i]) {
-			return
-		}
-		h.swap(i, c)
-		i = c
-	}
-}
-
-func (h taskHeap) swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].pos, h[j].pos = int32(i), int32(j)
-}
-
-// laneHeap orders lanes by their first waiting task; it implements heap.Interface.
-type laneHeap []*lane
-
-func (h laneHeap) Len() int           { return len(h) }
-func (h laneHeap) Less(i, j int) bool { return h[i].wait[0].next < h[j].wait[0].next }
-func (h laneHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].timer, h[j].timer = int32(i), int32(j)
-}
-func (h *laneHeap) Push(x any) {
-	l := x.(*lane)
-	l.timer = int32(len(*h))
-	*h = append(*h, l)
-}
-func (h *laneHeap) Pop() any {
-	last := len(*h) - 1
-	l := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	l.timer = -1
-	return l
-}
+func (byDue) before(a, b *lane) bool  { return a.due < b.due }
+func (byDue) moved(l *lane, to int32) { l.timer = to }
 
 // foldDomain returns the form that domains are compared in here.
 func foldDomain(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }

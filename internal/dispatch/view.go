@@ -1,12 +1,9 @@
 package dispatch
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/id"
@@ -72,16 +69,20 @@ type Recipient struct {
 
 // match is one message that a filter chose, with the recipients that did it.
 type match struct {
-	id   id.ID
-	ns   numbers
-	info Info
+	id      id.ID
+	env     *mail.Envelope
+	states  []queue.RecipientState
+	running numbers // recipients that are being delivered to; known only where the filter asks
+	ns      numbers
 }
 
 // Count returns how many messages, and how many of their recipients, f matches.
 func (d *Dispatcher) Count(ctx context.Context, f Filter) (messages, recipients int, err error) {
-	err = d.each(ctx, f, id.ID{}, func(x *match) (bool, error) {
-		messages++
-		recipients += len(x.ns)
+	err = d.each(ctx, f, id.ID{}, func(batch []match) (bool, error) {
+		messages += len(batch)
+		for i := range batch {
+			recipients += len(batch[i].ns)
+		}
 		return true, nil
 	})
 	return messages, recipients, err
@@ -99,14 +100,17 @@ func (d *Dispatcher) List(ctx context.Context, f Filter, limit int, cursor strin
 	if limit <= 0 || limit > 1000 {
 		limit = 1000
 	}
-	err = d.each(ctx, f, after, func(x *match) (bool, error) {
-		if len(list) == limit {
-			next = list[limit-1].ID.String()
-			return false, nil
+	err = d.each(ctx, f, after, func(batch []match) (bool, error) {
+		for i := range batch {
+			if len(list) == limit {
+				next = list[limit-1].ID.String()
+				return false, nil
+			}
+			list = append(list, batch[i].info())
 		}
-		list = append(list, x.info)
 		return true, nil
 	})
+	d.addSchedule(list)
 	return list, next, err
 }
 
@@ -123,130 +127,21 @@ func (d *Dispatcher) Show(ctx context.Context, message id.ID) (Info, error) {
 	return list[0], nil
 }
 
-// each calls yield with every message that f matches, in order of their IDs, after one.
-func (d *Dispatcher) each(ctx context.Context, f Filter, after id.ID, yield func(*match) (bool, error)) error {
-	switch f.State {
-	case "", "waiting", "running", "failed", "held":
-	default:
-		return errors.New("state: want waiting, running, failed or held")
-	}
-	ids := d.candidates(&f, after)
-	from, _ := slices.BinarySearchFunc(ids, after, compareIDs)
-	for _, message := range ids[from:] {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if message == after {
-			continue
-		}
-		x, err := d.look(ctx, message, &f)
-		if err != nil {
-			return err
-		}
-		if x == nil || !f.matches(x) {
-			continue
-		}
-		if more, err := yield(x); err != nil || !more {
-			d.keepListing(&f, ids)
-			return err
-		}
-	}
-	if !after.IsZero() {
-		d.mu.Lock()
-		d.listing = nil
-		d.mu.Unlock()
-	}
-	return nil
-}
-
-// listing is the IDs of all messages, in order, as they were at a time. A list of many pages
-// is read from one, so that a page of a million messages does not sort them all again.
-type listing struct {
-	ids []id.ID
-	at  instant
-}
-
-// listingKept is how long a listing serves the pages that follow its first.
-const listingKept = instant(time.Minute)
-
-func compareIDs(a, b id.ID) int { return bytes.Compare(a[:], b[:]) }
-
-// candidates returns the IDs of messages that may match, in order; those up to after as well.
-func (d *Dispatcher) candidates(f *Filter, after id.ID) []id.ID {
-	if len(f.IDs) > 0 {
-		ids := slices.Clone(f.IDs)
-		slices.SortFunc(ids, compareIDs)
-		return slices.Compact(ids)
-	}
-	d.mu.Lock()
-	if l := d.listing; l != nil && !after.IsZero() && d.now()-l.at < listingKept {
-		d.mu.Unlock()
-		return l.ids
-	}
-	d.listing = nil
-	ids := make([]id.ID, 0, len(d.messages))
-	for v := range d.messages {
-		ids = append(ids, v)
-	}
-	d.mu.Unlock()
-	slices.SortFunc(ids, compareIDs) // which takes long: deliveries do not wait for it
-	return ids
-}
-
-// keepListing keeps the IDs of a list that was not read to its end.
-func (d *Dispatcher) keepListing(f *Filter, ids []id.ID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(f.IDs) == 0 && d.listing == nil {
-		d.listing = &listing{ids, d.now()}
-	}
-}
-
-// mayMatch reports whether a message may match, by what memory knows.
-func (d *Dispatcher) mayMatch(f *Filter, m *message) bool {
-	return (f.Older <= 0 || d.now()-m.birth >= instant(f.Older)) &&
-		(f.Group == "" || m.group.name == groupName(f.Group)) &&
-		(f.State != "held" || m.held)
-}
-
-// look describes one message; nil when it is finished, or memory knows that f does not match it.
-func (d *Dispatcher) look(ctx context.Context, message id.ID, f *Filter) (*match, error) {
-	d.mu.Lock()
-	m := d.messages[message]
-	if m != nil && !d.mayMatch(f, m) {
-		m = nil
-	}
-	var env *mail.Envelope
-	var states []queue.RecipientState
-	if m != nil && m.content != nil {
-		env, states = m.content.env, slices.Clone(m.content.states)
-	}
-	d.mu.Unlock()
-	if m == nil {
-		return nil, nil
-	}
-	if env == nil {
-		q, err := d.deps.Store.Load(ctx, message)
-		if errors.Is(err, queue.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		env, states = q.Envelope, q.States
-	}
-	x := &match{id: message, ns: numbers{}, info: Info{
+// info describes the message as far as the store knows it.
+func (x *match) info() Info {
+	env := x.env
+	i := Info{
 		ID: env.ID, Parent: env.Parent, From: env.From.String(), Accepted: env.Accepted, Size: env.Size,
 		Priority: env.Priority, Group: env.Group, Account: env.Account, Protocol: env.Protocol, EnvelopeID: env.EnvID,
-	}}
+		Recipients: make([]Recipient, len(x.states)),
+	}
 	if env.Client.IsValid() {
-		x.info.Client = env.Client.String()
+		i.Client = env.Client.String()
 	}
-	for i := range states {
-		x.info.Recipients = append(x.info.Recipients, recipientInfo(env, &states[i], i))
+	for n := range x.states {
+		i.Recipients[n] = recipientInfo(env, &x.states[n], n)
 	}
-	d.addSchedule(m, x)
-	return x, nil
+	return i
 }
 
 func recipientInfo(env *mail.Envelope, s *queue.RecipientState, n int) Recipient {
@@ -261,57 +156,35 @@ func recipientInfo(env *mail.Envelope, s *queue.RecipientState, n int) Recipient
 }
 
 // addSchedule adds what only memory knows: due times, destinations, what runs.
-func (d *Dispatcher) addSchedule(m *message, x *match) {
+func (d *Dispatcher) addSchedule(list []Info) {
+	loaded := d.deps.QueueOnly != nil && d.deps.QueueOnly()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	x.info.Held = m.held
 	now := d.now()
-	loaded := !m.held && d.deps.QueueOnly != nil && d.deps.QueueOnly()
-	for _, t := range m.tasks {
-		for _, n := range t.ns {
-			r := &x.info.Recipients[n]
-			x.info.QueueOnly = x.info.QueueOnly || loaded && t.where != running && t.next <= now
+	for i := range list {
+		if m := d.find(list[i].ID); m != nil {
+			d.addScheduleOf(m, &list[i], loaded && !m.held, now)
+		}
+	}
+}
+
+func (d *Dispatcher) addScheduleOf(m *message, x *Info, loaded bool, now instant) {
+	x.Held = m.held
+	for t := range d.tasksOf(m) {
+		x.QueueOnly = x.QueueOnly || loaded && t.where != running && t.next <= now && t.recipients != 0
+		for n := range d.recipients.of(t.recipients) {
+			r := &x.Recipients[n]
 			if r.State == "waiting" {
 				r.Next = d.wallAt(t.next, now)
 			}
 			if t.where == running {
 				r.State = "running"
 			}
-			if t.lane != nil && t.lane.key.dest != nil {
-				r.Destination = t.lane.key.dest.key
+			if l := d.laneOf(t); l != nil && l.key.dest != nil {
+				r.Destination = l.key.dest.key
 			}
 		}
 	}
-}
-
-// matches decides what candidates left open and sets x.ns.
-func (f *Filter) matches(x *match) bool {
-	if f.From != "" && !addressMatches(f.From, x.info.From) || f.Account != "" && f.Account != x.info.Account {
-		return false
-	}
-	for i := range x.info.Recipients {
-		r := &x.info.Recipients[i]
-		if r.State == "delivered" || r.State == "done" ||
-			f.To != "" && !addressMatches(f.To, r.To) ||
-			f.Domain != "" && foldDomain(mail.ParseAddress(r.To).Domain) != foldDomain(f.Domain) ||
-			f.Reason != "" && f.Reason != r.Reason ||
-			f.State != "" && f.State != "held" && f.State != r.State {
-			continue
-		}
-		x.ns[uint32(r.N)] = struct{}{}
-	}
-	return len(x.ns) > 0
-}
-
-// addressMatches compares an address with a pattern: an address, *@DOMAIN, or <>.
-func addressMatches(pattern, address string) bool {
-	if pattern == "<>" {
-		return address == ""
-	}
-	if domain, ok := strings.CutPrefix(pattern, "*@"); ok {
-		return foldDomain(mail.ParseAddress(address).Domain) == foldDomain(domain)
-	}
-	return strings.EqualFold(pattern, address)
 }
 
 // Stats sums the queue up.
@@ -367,7 +240,7 @@ func (d *Dispatcher) Stats(top int) Stats {
 	defer d.mu.Unlock()
 	now := d.now()
 	s := Stats{
-		Messages: len(d.messages), RunningLocal: d.running[local] + d.running[user], RunningRemote: d.running[remote], Routing: d.running[routing],
+		Messages: len(d.byID), RunningLocal: d.running[local] + d.running[user], RunningRemote: d.running[remote], Routing: d.running[routing],
 		Recording: d.finishing, OldestAge: d.oldest(now), Loaded: d.claimed, HeldBack: d.heldBack(), Paused: d.paused, Since: d.count,
 	}
 	s.Recipients, s.Held = d.sums.recipients, d.sums.held
@@ -375,7 +248,7 @@ func (d *Dispatcher) Stats(top int) Stats {
 		s.PausedDomains = append(s.PausedDomains, name)
 	}
 	slices.Sort(s.PausedDomains)
-	for _, l := range d.lanes {
+	for _, l := range d.lanes.byKey {
 		s.Ready += len(l.ready)
 	}
 	for _, g := range d.groups {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +27,8 @@ const loadRetry = 5 * time.Second
 type pass struct {
 	t       *task
 	m       *message
+	ns      []uint32 // the task's recipients when it began
+	prep    *prep    // nil until they are routed
 	c       *content
 	env     *mail.Envelope // of c, as it was when the pass began
 	lane    *lane          // whose slot it holds
@@ -36,8 +37,9 @@ type pass struct {
 	wall    time.Time
 	attempt id.ID
 	dead    *reason.Error // the destination is left alone: why
-	giveUp  bool
-	flushes int // flushes before its results were known
+	force   bool          // of the task
+	giveUp  bool          // of the task
+	flushes int           // flushes before its results were known
 	results []result
 	drafts  []draft // of forwards
 }
@@ -54,14 +56,14 @@ type result struct {
 // run works on one task that start has handed over.
 func (d *Dispatcher) run(t *task) {
 	defer d.jobs.Done()
-	p := &pass{t: t, m: t.msg, lane: t.lane}
+	p := &pass{t: t}
 	if !d.load(p) {
 		return
 	}
-	if t.prep == nil {
+	if p.prep == nil {
 		d.routeAll(p)
 	}
-	if t.prep != nil && t.lane.key.dest != nil {
+	if p.prep != nil && p.lane.key.dest != nil {
 		d.deliver(p)
 	}
 	d.mu.Lock()
@@ -78,11 +80,13 @@ func (d *Dispatcher) run(t *task) {
 func (d *Dispatcher) load(p *pass) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p.m.content == nil && !p.m.gone {
+	p.m, p.lane = d.msg(p.t), d.laneOf(p.t)
+	if d.contents[p.m.self] == nil && !p.m.gone {
 		d.mu.Unlock()
 		loaded, err := d.deps.Store.Load(d.work, p.m.id)
 		d.mu.Lock()
 		switch {
+		case p.m.gone:
 		case errors.Is(err, queue.ErrNotFound):
 			d.forget(p.m)
 		case err != nil:
@@ -91,75 +95,79 @@ func (d *Dispatcher) load(p *pass) bool {
 			}
 			d.release(p.lane)
 			p.t.next = d.now() + instant(loadRetry)
-			setBusy(p.t, false)
+			d.setBusy(p.t, false)
 			d.put(p.t, p.lane)
 			d.pump()
 			return false
-		case !p.m.gone:
+		default:
 			d.keep(p.m, loaded)
 		}
 	}
 	if p.m.gone {
 		d.release(p.lane)
 		d.drop(p.t)
+		d.free(p.m)
 		d.pump()
 		return false
 	}
-	p.c = p.m.content
+	p.c = d.contents[p.m.self]
 	p.env = p.c.env
+	p.ns, p.prep = d.recipientsOf(p.t), d.preps[p.t.self]
 	p.started = d.now()
 	p.age = timeOf(p.started - p.m.birth)
 	p.wall = d.deps.Clock.Now().UTC()
-	p.giveUp = p.t.giveUp
+	p.force, p.giveUp = p.t.force, p.t.giveUp
 	if p.t.dead {
 		p.dead = p.lane.key.dest.err
 		if p.dead == nil { // it came back to life meanwhile
 			d.release(p.lane)
-			setBusy(p.t, p.t.prep != nil)
+			d.setBusy(p.t, p.prep != nil)
 			d.put(p.t, p.lane)
 			d.pump()
 			return false
 		}
 	}
 	if len(d.parked) > 0 {
-		p.t.prep = nil // a recipient's domain may have been paused: look again
+		p.prep = nil // a recipient's domain may have been paused: look again
 	}
 	return true
 }
 
 func timeOf(i instant) time.Duration { return time.Duration(i) }
 
-// put places a task that ran, unless its message is held or gone.
+// put places a task that ran, unless its message is held.
 func (d *Dispatcher) put(t *task, l *lane) {
-	switch t.where = nowhere; {
-	case t.msg.gone:
-		d.drop(t)
-	case t.msg.held:
+	t.where = nowhere
+	if d.msg(t).held {
 		d.detach(t)
-	default:
+	} else {
 		d.place(t, l)
 	}
 }
 
 // detach takes a task that ran, or stands nowhere, out of its lane.
 func (d *Dispatcher) detach(t *task) {
-	if t.lane != nil && t.lane.key.dest != nil {
-		t.lane.key.dest.tasks--
+	if l := d.laneOf(t); l != nil && l.key.dest != nil {
+		l.key.dest.tasks--
 	}
-	t.where, t.lane = nowhere, nil
-	setBusy(t, false)
+	t.where, t.lane = nowhere, 0
+	d.setBusy(t, false)
 }
 
-// drop takes a task out of its lane and its message.
+// drop takes a task that is in no heap out of its lane and its message, and frees its number.
 func (d *Dispatcher) drop(t *task) {
 	d.detach(t)
-	t.where = dropped
-	tasks := t.msg.tasks
-	if i := slices.Index(tasks, t); i >= 0 {
-		last := len(tasks) - 1
-		tasks[i], tasks[last] = tasks[last], nil
-		t.msg.tasks = tasks[:last]
+	if t.before != 0 {
+		d.tasks.at(t.before).after = t.after
+	} else {
+		d.msg(t).tasks = t.after
 	}
+	if t.after != 0 {
+		d.tasks.at(t.after).before = t.before
+	}
+	delete(d.preps, t.self)
+	d.recipients.remove(t.recipients)
+	d.tasks.remove(t.self)
 }
 
 // stop is one place that recipients of a pass are routed to.
@@ -176,7 +184,7 @@ type stop struct {
 func (d *Dispatcher) routeAll(p *pass) {
 	var stops []*stop
 	byKey := make(map[string]*stop, 1)
-	for _, n := range p.t.ns {
+	for _, n := range p.ns {
 		r := &p.env.Recipients[n]
 		if err := p.refusal(r); err != nil {
 			p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: err}, final: r.To})
@@ -301,30 +309,34 @@ func destKey(n *route.NextHop) (key, domain string) {
 func (d *Dispatcher) assign(p *pass, stops []*stop) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if p.m.gone {
+		return
+	}
 	t := p.t
-	t.ns = t.ns[:0]
-	for _, r := range p.results {
-		t.ns = append(t.ns, r.n)
+	ns := p.ns[:0]
+	for i := range p.results {
+		ns = append(ns, p.results[i].n)
 	}
 	for _, s := range stops {
 		if d.park(p, s) {
 			continue
 		}
 		to := d.dest(s)
-		if t.prep == nil && p.lane.key.dest == to {
-			t.prep = s.prep
-			t.ns = append(t.ns, s.ns...)
+		if p.prep == nil && p.lane.key.dest == to {
+			p.prep = s.prep
+			ns = append(ns, s.ns...)
 			continue
 		}
-		moved := &task{msg: p.m, ns: s.ns, next: p.started, prep: s.prep, force: t.force}
-		p.m.tasks = append(p.m.tasks, moved)
-		if p.m.held || p.m.gone {
-			moved.prep = nil
+		moved := d.newTask(p.m, s.ns, p.started)
+		moved.force = t.force
+		if p.m.held {
 			continue
 		}
-		setBusy(moved, true)
-		d.place(moved, d.lane(to, p.m.group))
+		d.preps[moved.self] = s.prep
+		d.setBusy(moved, true)
+		d.place(moved, d.lane(to, d.groups[p.m.group]))
 	}
+	d.setRecipients(t, ns)
 }
 
 // park takes recipients of paused domains out of the way.
@@ -345,9 +357,10 @@ func (d *Dispatcher) park(p *pass, s *stop) bool {
 			kept, recipients = append(kept, n), append(recipients, r)
 			continue
 		}
-		t := &task{msg: p.m, ns: []uint32{n}, next: p.started}
-		p.m.tasks = append(p.m.tasks, t)
-		d.parked[name] = append(d.parked[name], t)
+		t, l := d.newTask(p.m, []uint32{n}, p.started), d.parked[name]
+		d.attach(t, l)
+		t.where = parked
+		l.wait.push(d.byTime, t.self)
 	}
 	s.ns, s.prep.recipients = kept, recipients
 	return len(kept) == 0
@@ -374,7 +387,7 @@ func (d *Dispatcher) dest(s *stop) *dest {
 
 // deliver asks the target of the task's lane and keeps its verdicts as results.
 func (d *Dispatcher) deliver(p *pass) {
-	pr := p.t.prep
+	pr := p.prep
 	var verdicts []deliver.Verdict
 	switch {
 	case p.dead != nil:
@@ -399,7 +412,7 @@ func (d *Dispatcher) deliver(p *pass) {
 		Recipients: pr.recipients,
 		Body:       func() (io.ReadCloser, error) { return d.body(d.work, p.m.id) },
 		Next:       pr.next,
-		Force:      p.t.force,
+		Force:      p.force,
 	}
 	for i := range pr.recipients {
 		d.event(p, trace.Attempt, uint32(pr.recipients[i].N), trace.Event{})

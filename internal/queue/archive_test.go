@@ -25,7 +25,7 @@ func archive(t testing.TB, sizes ...int) (ids []id.ID, data []byte) {
 		queuetest.Enqueue(t, s, e, queuetest.Body(i, size))
 		ids = append(ids, e.ID)
 	}
-	err := s.Update(bg, ids[1], func(m *queue.Message) error {
+	err := queue.Update(bg, s, ids[1], func(m *queue.Message) error {
 		m.Held = true
 		m.States[1] = queue.RecipientState{N: 1, State: queue.Done, Attempts: 2, Last: time.Unix(9, 0).UTC()}
 		return nil

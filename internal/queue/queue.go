@@ -7,7 +7,9 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -57,6 +59,10 @@ type Store interface {
 
 	// Load reads a message back. The error wraps ErrNotFound when it is finished.
 	Load(ctx context.Context, message id.ID) (*Message, error)
+	// LoadEach reads many messages back, in the order of their IDs, at the cost of a scan where they are
+	// dense, until visit returns false. It leaves out those that are finished or cannot be read. visit
+	// must not block, nor call the store.
+	LoadEach(ctx context.Context, messages []id.ID, visit func(*Message) bool) error
 	// Body opens a message's content at its start.
 	Body(ctx context.Context, message id.ID) (Body, error)
 
@@ -67,11 +73,12 @@ type Store interface {
 	// the message is finished. After any error nothing of it is kept, and the drafts have ended as well.
 	Finish(ctx context.Context, lease Lease, states []RecipientState, drafts ...Draft) error
 
-	// Update changes what operators may change: recipients' addresses and states,
-	// hold, priority, group. It is durable when it returns.
-	Update(ctx context.Context, message id.ID, change func(*Message) error) error
-	// Delete drops a message whatever its state, durably.
-	Delete(ctx context.Context, message id.ID) error
+	// Revise changes what operators may change of messages: recipients' addresses and states, hold,
+	// priority, group; or drops them whatever their state. change is called for each, in the order of their
+	// IDs, but for those that are finished or cannot be read, and must neither block nor call the store. Nobody else
+	// changes them meanwhile. All of it is one commit, durable when Revise returns; the callers bound its size. After an
+	// error nothing of it is kept, but for drops after one that wraps ErrInDoubt.
+	Revise(ctx context.Context, messages []id.ID, change func(*Message) Revision) error
 
 	// Backup writes a consistent copy of the running queue into the empty folder dir. A store
 	// opened on such a copy starts with every message held.
@@ -98,6 +105,30 @@ type Message struct {
 	States   []RecipientState // one per Envelope.Recipients, in order
 	Held     bool
 }
+
+// Revision is what becomes of a message in Revise.
+type Revision uint8
+
+const (
+	Keep   Revision = iota // as it was; the store looks at nothing else
+	Change                 // as it is now
+	Drop                   // it goes
+)
+
+// Update changes one message of s. The error is that of change, which then has changed nothing, or wraps
+// ErrNotFound when the message is finished.
+func Update(ctx context.Context, s Store, message id.ID, change func(*Message) error) error {
+	refused := error(notFound(message))
+	err := s.Revise(ctx, []id.ID{message}, func(m *Message) Revision {
+		if refused = change(m); refused != nil {
+			return Keep
+		}
+		return Change
+	})
+	return cmp.Or(err, refused)
+}
+
+func notFound(message id.ID) error { return fmt.Errorf("message %s: %w", message, ErrNotFound) }
 
 // Body is a message's content with LF line ends.
 type Body interface {

@@ -321,34 +321,63 @@ func finished(m *message) bool {
 	return !slices.ContainsFunc(m.States, func(st queue.RecipientState) bool { return !st.State.Final() })
 }
 
-// Update implements queue.Store.
-func (s *Store) Update(_ context.Context, v id.ID, change func(*queue.Message) error) error {
+// LoadEach implements queue.Store.
+func (s *Store) LoadEach(_ context.Context, messages []id.ID, visit func(*queue.Message) bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, err := s.find(v)
-	if err != nil {
-		return err
+	if s.closed {
+		return errClosed
 	}
-	c := m.copy()
-	if err := change(c); err != nil {
-		return err
+	for _, v := range sorted(messages) {
+		if m := s.messages[v]; m != nil && !visit(m.copy()) {
+			break
+		}
 	}
-	if c.Envelope.ID != v || len(c.Envelope.Recipients) != len(m.States) || len(c.States) != len(m.States) {
-		return reason.LocalError.Because(fmt.Errorf("message %s: an update must keep the id and the number of recipients", v))
-	}
-	m.Message = *c
-	s.dropFinished(m)
 	return nil
 }
 
-// Delete implements queue.Store.
-func (s *Store) Delete(_ context.Context, v id.ID) error {
+func sorted(ids []id.ID) []id.ID {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b id.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
+// Revise implements queue.Store.
+func (s *Store) Revise(ctx context.Context, messages []id.ID, change func(*queue.Message) queue.Revision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.find(v); err != nil {
-		return err
+	if err := ctx.Err(); err != nil {
+		return reason.QueueUnavailable.Because(err)
 	}
-	delete(s.messages, v)
+	if s.closed {
+		return errClosed
+	}
+	revised := map[id.ID]*queue.Message{} // nil: dropped
+	for _, v := range sorted(messages) {
+		m := s.messages[v]
+		if m == nil {
+			continue
+		}
+		c := m.copy()
+		switch change(c) {
+		case queue.Drop:
+			revised[v] = nil
+		case queue.Change:
+			if c.Envelope.ID != v || len(c.Envelope.Recipients) != len(m.States) || len(c.States) != len(m.States) {
+				return reason.LocalError.Because(fmt.Errorf("message %s: a revision must keep the id and the number of recipients", v))
+			}
+			revised[v] = c
+		}
+	}
+	for v, c := range revised {
+		if c == nil {
+			delete(s.messages, v)
+			continue
+		}
+		m := s.messages[v]
+		m.Message = *c
+		s.dropFinished(m)
+	}
 	return nil
 }
 

@@ -79,7 +79,7 @@ func TestABackupOfARunningQueueIsWholeAndHeld(t *testing.T) {
 
 	// Released and new messages are not held, also after another start; but in a copy again.
 	v := claimed[0].Lease.Message
-	if err := restored.Update(ctx, v, func(m *queue.Message) error { m.Held = false; return nil }); err != nil {
+	if err := queue.Update(ctx, restored, v, func(m *queue.Message) error { m.Held = false; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	e := queuetest.Envelope("new@b.example")

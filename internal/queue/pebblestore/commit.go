@@ -22,6 +22,7 @@ type commit struct {
 	hot    *hot  // whose states change
 	finals []int // recipients of hot that become final
 	one    [1]*draft
+	next   *commit // of another message, committed with this one; its drafts are none
 }
 
 type row struct{ key, value []byte }
@@ -58,14 +59,16 @@ func (c *commit) Durable() {
 		delete(s.hidden, d.id)
 		s.arrived(d)
 	}
-	for _, n := range c.finals {
-		if h := c.hot; h.state[n]&stateFinal == 0 {
-			h.state[n] |= stateFinal
-			h.left--
+	for c := c; c != nil; c = c.next {
+		for _, n := range c.finals {
+			if h := c.hot; h.state[n]&stateFinal == 0 {
+				h.state[n] |= stateFinal
+				h.left--
+			}
 		}
-	}
-	if c.hot != nil && c.hot.left == 0 {
-		nudge = s.remove(c.hot)
+		if c.hot != nil && c.hot.left == 0 {
+			nudge = s.remove(c.hot) || nudge
+		}
 	}
 	s.mu.Unlock()
 	if nudge {
@@ -190,14 +193,16 @@ func (c *commit) undo(b *pebble.Batch) error {
 			}
 		}
 	}
-	for _, r := range c.before {
-		// A Delete below the Set lets a later SingleDelete meet one Set only.
-		err := b.Delete(r.key, nil)
-		if err == nil && r.value != nil {
-			err = b.Set(r.key, r.value, nil)
-		}
-		if err != nil {
-			return err
+	for ; c != nil; c = c.next {
+		for _, r := range c.before {
+			// A Delete below the Set lets a later SingleDelete meet one Set only.
+			err := b.Delete(r.key, nil)
+			if err == nil && r.value != nil {
+				err = b.Set(r.key, r.value, nil)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -212,9 +217,11 @@ func (s *Store) dropped(c *commit) {
 			s.spool.release(d.file.number)
 		}
 	}
-	if c.hot != nil {
-		c.hot.again = true // its rows may have been written and deleted
-		s.hot.drop(c.hot.id)
+	for ; c != nil; c = c.next {
+		if c.hot != nil {
+			c.hot.again = true // its rows may have been written and deleted
+			s.hot.drop(c.hot.id)
+		}
 	}
 }
 

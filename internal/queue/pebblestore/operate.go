@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -89,54 +90,169 @@ func (b *memBody) Close() error {
 	return nil
 }
 
-// Update implements queue.Store.
-func (s *Store) Update(ctx context.Context, message id.ID, change func(*queue.Message) error) error {
+// LoadEach implements queue.Store.
+func (s *Store) LoadEach(ctx context.Context, messages []id.ID, visit func(*queue.Message) bool) error {
 	if err := ctx.Err(); err != nil {
 		return failure(err)
 	}
-	defer s.rows.exclude(message)()
-	m, h, err := s.read(message)
-	if err != nil {
-		return failure(err)
-	}
-	c, err := s.update(m, h, change)
-	if err != nil {
-		return failure(err)
-	}
-	s.mu.Lock()
-	s.hot.drop(message) // its copy is old, whatever comes of this
-	s.mu.Unlock()
-	b, err := s.eng.NewBatch(1024)
-	if err != nil {
-		return failure(err)
-	}
-	for _, r := range c.after {
-		if err := b.Set(r.key, r.value, nil); err != nil {
-			b.Close()
-			return failure(err)
-		}
-	}
-	return failure(c.run(b))
+	return failure(s.readEach(inOrder(messages), func(m *queue.Message, _ *hot) (bool, error) { return visit(m), nil }))
 }
 
-// update lets change have m and returns the commit of what it made of it.
-func (s *Store) update(m *queue.Message, h *hot, change func(*queue.Message) error) (*commit, error) {
-	c := &commit{s: s, hot: h}
-	head := h.head
-	was := appendRow(nil, &head, m.Envelope)
+// inOrder returns ids as they sort in the database, each once.
+func inOrder(ids []id.ID) []id.ID {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b id.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
+// readEach reads messages' envelopes and states back in one pass over the rows, until visit returns false or an
+// error. It leaves out those that are finished or cannot be read.
+func (s *Store) readEach(ids []id.ID, visit func(*queue.Message, *hot) (bool, error)) error {
+	return s.eng.View(func(db *pebble.DB) error {
+		rows, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{envelopePrefix, '/'}, UpperBound: []byte{envelopePrefix, '/' + 1}})
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		states, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{statePrefix, '/'}, UpperBound: []byte{statePrefix, '/' + 1}})
+		if err != nil {
+			return err
+		}
+		defer states.Close()
+		for _, v := range ids {
+			h := &hot{id: v}
+			m, err := s.readAt(rows, states, h)
+			if errors.Is(err, queue.ErrFormat) {
+				s.opts.Log.Error("a message in the queue cannot be read", "message", v, "err", err)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if m == nil || finished(m) {
+				continue
+			}
+			if more, err := visit(m, h); err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readAt reads one message through iterators that stand before it, or anywhere; nil when it is not there.
+func (s *Store) readAt(rows, states *pebble.Iterator, h *hot) (*queue.Message, error) {
+	s.mu.Lock()
+	_, gone := s.removing[h.id]
+	_, hidden := s.hidden[h.id]
+	s.mu.Unlock()
+	key := idKey(envelopePrefix, h.id)
+	if gone || hidden || !rows.SeekGE(key) || !bytes.Equal(rows.Key(), key) {
+		return nil, rows.Error()
+	}
+	value, err := rows.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.parseRow(h, value)
+	if err != nil {
+		return nil, err
+	}
+	states.SeekGE(idKey(statePrefix, h.id))
+	if err := s.scanStates(m, h, states); err != nil {
+		return nil, err
+	}
+	return m, states.Error()
+}
+
+// Revise implements queue.Store.
+func (s *Store) Revise(ctx context.Context, messages []id.ID, change func(*queue.Message) queue.Revision) error {
+	if err := ctx.Err(); err != nil {
+		return failure(err)
+	}
+	ids := inOrder(messages)
+	for _, v := range ids { // in one order, so that no two wait for each other
+		defer s.rows.exclude(v)()
+	}
+	var changed *commit
+	var dropped []*hot
+	err := s.readEach(ids, func(m *queue.Message, h *hot) (bool, error) {
+		c := &commit{s: s, hot: h, next: changed}
+		what, err := c.revise(m, change)
+		switch {
+		case err != nil:
+			return false, err
+		case what == queue.Change:
+			changed = c
+		case what == queue.Drop:
+			dropped = append(dropped, h)
+		}
+		return true, nil
+	})
+	if err != nil || changed == nil && dropped == nil {
+		return failure(err)
+	}
+	return failure(s.commitRevised(changed, dropped))
+}
+
+// commitRevised commits what Revise was told.
+func (s *Store) commitRevised(changed *commit, dropped []*hot) error {
+	b, err := s.eng.NewBatch(1024)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for c := changed; c != nil; c = c.next {
+		s.hot.drop(c.hot.id) // its copy is old, whatever comes of this
+	}
+	for _, h := range dropped {
+		s.hot.drop(h.id)
+	}
+	s.mu.Unlock()
+	for c := changed; c != nil; c = c.next {
+		for _, r := range c.after {
+			if err := b.Set(r.key, r.value, nil); err != nil {
+				b.Close()
+				return err
+			}
+		}
+	}
+	for _, h := range dropped {
+		deleteRows(b.Batch, h)
+	}
+	if changed != nil {
+		err = changed.run(b)
+	} else {
+		err = s.eng.Commit(b)
+	}
+	if err != nil {
+		return err
+	}
+	for _, h := range dropped {
+		if h.head.spool != 0 {
+			s.spool.release(h.head.spool)
+		}
+	}
+	return nil
+}
+
+// revise lets change have m and keeps in c what it made of it.
+func (c *commit) revise(m *queue.Message, change func(*queue.Message) queue.Revision) (queue.Revision, error) {
+	h := c.hot
+	was := appendRow(nil, &h.head, m.Envelope)
 	old := make([][]byte, len(m.States))
 	for n := range m.States {
 		old[n] = appendStateRow(nil, h.state[n]&stateTwice != 0, &m.States[n])
 	}
 	held := m.Held
-	if err := change(m); err != nil {
-		return nil, err
+	if what := change(m); what != queue.Change {
+		return what, nil
 	}
 	if m.Envelope.ID != h.id || len(m.Envelope.Recipients) != len(old) || len(m.States) != len(old) {
-		return nil, reason.LocalError.Because(fmt.Errorf("message %s: an update must keep the id and the number of recipients", h.id))
+		return queue.Keep, reason.LocalError.Because(fmt.Errorf("message %s: a revision must keep the id and the number of recipients", h.id))
 	}
 	if m.Held != held {
-		h.head.held, h.head.released = m.Held, s.restored
+		h.head.held, h.head.released = m.Held, c.s.restored
 	}
 	h.head.twice = true
 	c.set(idKey(envelopePrefix, h.id), was, appendRow(nil, &h.head, m.Envelope))
@@ -158,40 +274,10 @@ func (s *Store) update(m *queue.Message, h *hot, change func(*queue.Message) err
 		h.state[n] |= stateWritten
 		c.set(stateKey(h.id, n), old[n], appendStateRow(nil, written, st))
 	}
-	return c, nil
+	return queue.Change, nil
 }
 
 func (c *commit) set(key, before, after []byte) {
 	c.before = append(c.before, row{key, before})
 	c.after = append(c.after, row{key, after})
-}
-
-// Delete implements queue.Store.
-func (s *Store) Delete(ctx context.Context, message id.ID) error {
-	if err := ctx.Err(); err != nil {
-		return failure(err)
-	}
-	defer s.rows.exclude(message)()
-	_, h, err := s.read(message)
-	if errors.Is(err, queue.ErrFormat) { // unreadable: the operator may drop it all the same
-		h, err = &hot{id: message, again: true}, nil
-	}
-	if err != nil {
-		return failure(err)
-	}
-	b, err := s.eng.NewBatch(256)
-	if err != nil {
-		return failure(err)
-	}
-	deleteRows(b.Batch, h)
-	s.mu.Lock()
-	s.hot.drop(message)
-	s.mu.Unlock()
-	if err := s.eng.Commit(b); err != nil {
-		return failure(err)
-	}
-	if h.head.spool != 0 {
-		s.spool.release(h.head.spool)
-	}
-	return nil
 }

@@ -37,8 +37,11 @@ func Run(t *testing.T, m Maker) {
 		{"an old fence is refused", testLease},
 		{"a message that comes back has its states and its hold from the first", testRestore},
 		{"a message that is to start held does", testStartsHeld},
+		{"many messages are read back in their order", testLoadEach},
 		{"update changes what operators may change", testUpdate},
-		{"delete drops a message whatever its state", testDelete},
+		{"a revision drops a message whatever its state", testDrop},
+		{"a revision of many messages is made in whole or not at all", testRevise},
+		{"a revision and finishes at the same time lose nothing", testReviseDuring},
 		{"many work at the same time", testConcurrent},
 		{"finishes of one message at the same time are all kept", testConcurrentFinish},
 	}

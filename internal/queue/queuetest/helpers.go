@@ -205,3 +205,16 @@ func mustBody(t testing.TB, s queue.Store, v id.ID, want []byte) {
 		t.Errorf("body of %s: %d bytes, want %d", v, len(got), len(want))
 	}
 }
+
+// Drop drops a message. The error wraps queue.ErrNotFound when it is finished.
+func Drop(s queue.Store, message id.ID) error {
+	found := false
+	err := s.Revise(bg, []id.ID{message}, func(*queue.Message) queue.Revision {
+		found = true
+		return queue.Drop
+	})
+	if err == nil && !found {
+		return queue.ErrNotFound
+	}
+	return err
+}
