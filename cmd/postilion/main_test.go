@@ -507,6 +507,20 @@ func TestReloadSwitchesAndABadFileChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.eventually("the message goes to the new next hop", func() bool { return k.count() == 1 })
+
+	// What needs a restart is told as long as the server runs with another value, and no longer.
+	hop := "next_hop = \"" + k.listen(t) + "\"\n"
+	write(hop + "[smtp]\nmax_connections = 7\nmax_errors = 9\n[route]\n")
+	pending := "smtp.max_connections has changed and needs `postilion restart`\n"
+	for range 2 {
+		if got := s.run("reload"); !strings.HasSuffix(got, pending) {
+			t.Errorf("reload: %s", got)
+		}
+	}
+	write(hop)
+	if got := s.run("reload"); got != "smtp.max_errors is in force\n" {
+		t.Errorf("reload of what the server runs with: %s", got)
+	}
 }
 
 func TestSystemdsSocketsAreTakenByName(t *testing.T) {

@@ -455,7 +455,11 @@ func (a *app) queueStats() *cobra.Command {
 					return err
 				}
 				return a.show(queueStats{Stats: s, Oldest: int64(s.OldestAge.Seconds())}, func(w io.Writer) {
-					fmt.Fprintf(w, "messages in queue: %d (%d recipients, %d held), the oldest %s old\n", s.Messages, s.Recipients, s.Held, ago(s.OldestAge))
+					oldest := ""
+					if s.Messages > 0 {
+						oldest = fmt.Sprintf(", the oldest %s old", ago(s.OldestAge))
+					}
+					fmt.Fprintf(w, "messages in queue: %d (%d recipients, %d held)%s\n", s.Messages, s.Recipients, s.Held, oldest)
 					if s.Paused {
 						fmt.Fprintf(w, "%s: deliveries do not start; `postilion continue` lets them\n", a.colour("yellow", "paused"))
 					}

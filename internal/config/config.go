@@ -30,6 +30,7 @@ import (
 	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/policy/headers"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/serve"
@@ -60,6 +61,7 @@ type Config struct {
 	POP3S       POP3                `toml:"pop3s" defaults:"listen=:995" doc:"reading mail, with TLS from the first byte"`
 	Policy      policy.Options      `toml:"policy" doc:"who may send what to whom"`
 	Floors      policy.FloorOptions `toml:"floors" doc:"when the host has too little room or too much load to take mail"`
+	Content     headers.Options     `toml:"content_rules" doc:"rules for header fields and attachments"`
 	DNSLists    dnsbl.Options       `toml:"dns_lists" doc:"DNS lists of senders, asked for clients of smtp and qmtp"`
 	Turn        Turn                `toml:"turn" doc:"hosts that fetch the mail that waits for them"`
 	Submit      submit.Options      `toml:"submit" doc:"what is written into messages on their way in"`
@@ -407,6 +409,23 @@ func (c *Config) Encode(groups ...string) ([]byte, error) {
 		}
 	})
 	return []byte(b.String()), nil
+}
+
+// With returns a copy of c in which the keys that take chooses are as now has them.
+func (c *Config) With(now *Config, take func(key string) bool) (*Config, error) {
+	s, err := theSchema()
+	if err != nil {
+		return nil, err
+	}
+	merged := *c
+	into, from := reflect.ValueOf(&merged).Elem(), reflect.ValueOf(now).Elem()
+	for i := range s.keys {
+		if k := &s.keys[i]; !k.Repeated && take(k.Name) {
+			into.FieldByIndex(k.path).Set(from.FieldByIndex(k.path))
+			k.share(into)
+		}
+	}
+	return &merged, nil
 }
 
 func groupOf(key string) string {

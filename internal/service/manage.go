@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -211,33 +213,42 @@ func (n *Node) reload(ctx context.Context) (control.Reloaded, error) {
 		return done, err
 	}
 	n.mu.Lock()
-	old := n.file
+	last, running := n.file, n.cfg
 	n.mu.Unlock()
-	changed, err := changedKeys(old, f)
-	if err != nil {
+	if done, err = n.compare(last, f); err != nil {
 		return done, err
-	}
-	for _, key := range changed {
-		if hot(key) {
-			done.Changed = append(done.Changed, key)
-		} else {
-			done.NeedsRestart = append(done.NeedsRestart, key)
-		}
 	}
 	for _, method := range []string{methodPrepare, methodSwitch} {
 		if err := n.tellRoles(ctx, method, f.Config); err != nil {
 			return control.Reloaded{}, err
 		}
 	}
-	n.mu.Lock()
 	// What needs a restart stays as it was for processes that are started meanwhile.
-	if len(done.NeedsRestart) == 0 {
-		n.cfg = f.Config
+	inForce, err := running.With(f.Config, hot)
+	if err != nil {
+		return control.Reloaded{}, err
 	}
-	n.file, n.reloaded = f, time.Now()
+	n.mu.Lock()
+	n.cfg, n.file, n.reloaded = inForce, f, time.Now()
 	n.mu.Unlock()
 	n.log.Info("the configuration was reloaded", "changed", done.Changed, "needs_restart", done.NeedsRestart)
 	return done, nil
+}
+
+// compare tells what a reload changes: keys that differ from the last one's, and those that only a
+// restart brings into force, which are compared with what the server began with.
+func (n *Node) compare(last, now *config.File) (r control.Reloaded, err error) {
+	changed, err := changedKeys(last, now)
+	if err != nil {
+		return r, err
+	}
+	began, err := changedKeys(n.began, now)
+	if err != nil {
+		return r, err
+	}
+	r.Changed = slices.DeleteFunc(changed, func(key string) bool { return !hot(key) })
+	r.NeedsRestart = slices.DeleteFunc(began, hot)
+	return r, nil
 }
 
 // tellRoles has every role prepare its part of c, or switch to it.
@@ -289,10 +300,7 @@ func changedKeys(old, now *config.File) (keys []string, err error) {
 		}
 		delete(values, s.Key)
 	}
-	for key := range values {
-		keys = append(keys, key)
-	}
-	return keys, nil
+	return slices.AppendSeq(keys, maps.Keys(values)), nil
 }
 
 // hotGroups are the groups that a reload brings into force.

@@ -50,7 +50,8 @@ type Node struct {
 
 	mu       sync.Mutex
 	cfg      *config.Config
-	file     *config.File
+	file     *config.File // as read last
+	began    *config.File // as the server began with
 	pipes    map[Role]*os.File
 	reloaded time.Time
 	paused   bool
@@ -68,7 +69,7 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, cfg: f.Config, file: f, started: time.Now(), pipes: map[Role]*os.File{}, files: map[net.Listener]*os.File{}}
+	n := &Node{opts: o, cfg: f.Config, file: f, began: f, started: time.Now(), pipes: map[Role]*os.File{}, files: map[net.Listener]*os.File{}}
 	n.log = slog.New(slog.NewTextHandler(o.Stderr, nil)).With("role", "supervisor")
 	if err := n.checkOffset(); err != nil {
 		return nil, err
