@@ -78,7 +78,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check}, {"qmtp", c.QMTP.check}, {"qmqp", c.QMQP.check},
 		{"dns_lists", func() error { _, err := dnsbl.New(c.DNSLists, nil, nil); return err }}, {"turn", c.Turn.Validate},
 		{"trial", func() error { return c.Trial.check(c.Services()) }},
-		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"runas", c.RunAs.Validate}, {"submit", c.Submit.Validate}, {"archive", c.Archive.Validate}, {"inject", c.Inject.Validate},
+		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"runas", c.RunAs.Validate}, {"submit", c.Submit.Validate}, {"archive", c.Archive.Validate}, {"content_rules", c.Content.Validate}, {"inject", c.Inject.Validate},
 	} {
 		for _, err := range each(p.check()) {
 			key, text := f.blame(p.group, err.Error())

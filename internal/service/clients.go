@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
@@ -16,6 +17,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/netx/names"
+	"github.com/postilion/postilion/internal/policy/headers"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
@@ -34,6 +36,8 @@ type guests struct {
 
 	mu   sync.Mutex
 	each []*client.Checker // in force
+
+	content atomic.Pointer[headers.Set] // in force; nil without
 }
 
 func (p *process) newGuests() (*guests, error) {
@@ -77,6 +81,7 @@ func (g *guests) facts(m map[string]any) map[string]any {
 			}
 		}
 	}
+	bad = append(bad, g.content.Load().Errors()...)
 	if bad != nil {
 		m["wrong_rules"] = strings.Join(bad, "; ")
 	}

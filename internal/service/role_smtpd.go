@@ -16,6 +16,7 @@ import (
 	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/policy/headers"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/seam"
@@ -89,6 +90,7 @@ func (f *front) prepareSMTPD(c *config.Config, local *injection) (func(), error)
 	return func() {
 		p.rates.SetLimit(c.Policy.AccountRate)
 		f.use(all)
+		f.guests.content.Store(submitter.Content())
 		setLocal()
 	}, nil
 }
@@ -152,13 +154,17 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	}
 	quota := &seam.RoomCache{Room: room, Log: p.logger()}
 	known := &seam.ExistsCache{Exists: exists, Log: p.logger()}
+	content, err := headers.Open(c.Content, o.Warn)
+	if err != nil {
+		return nil, nil, err
+	}
 	archives, err := archive.Parse(c.Archive.Copies)
 	if err != nil {
 		return nil, nil, err
 	}
 	return submit.New(c.Submit, submit.Deps{
 		Queue: q, Router: router, Policy: rules, Events: part.recorder, Clock: p.clock, IDs: p.ids, Full: floors.Full, Quota: quota.Ask, Exists: known.Ask,
-		Filters: p.filters, Rate: p.rates.Take, Archive: archives,
+		Filters: p.filters, Rate: p.rates.Take, Archive: archives, Content: content,
 	}), floors, nil
 }
 

@@ -64,7 +64,7 @@ var roleGroups = map[Role][]string{
 	Local:   {"local", "runas", "inject"},
 	Remote:  {"remote", "dns"},
 	Queue:   {"queue", "dispatch", "archive", "bounce", "route"},
-	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "archive", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
+	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "content_rules", "archive", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
 	Access:  {"pop3", "pop3s", "local", "tls", "dns", "runas"},
 	RunAs:   {"runas"},
 	Console: {"metrics"},

@@ -136,6 +136,9 @@ func (s *Submitter) MaxSize(src *Source) int64 {
 	return s.d.Policy.MaxSize(policy.Client{Addr: src.Client, Local: src.Local || src.AccountID != 0, Grant: src.Grant})
 }
 
+// Content returns the rules that messages are held against; nil for none.
+func (s *Submitter) Content() *headers.Set { return s.d.Content }
+
 // Route tells what an address is: as Router does, and refused where nothing takes a system user's mail.
 func (s *Submitter) Route(ctx context.Context, to mail.Address) (route.Route, error) {
 	r, err := s.d.Router.Route(ctx, to)

@@ -88,7 +88,7 @@ func (c *Check) EndHeader() (fields []byte, refused *reason.Error) {
 	}
 	root, _ := mime.Parse(bytes.NewReader(c.header), limits()) // memory gives no error
 	c.part("", root, own)
-	if c.v.Refused == nil && (root.Type == "multipart" || root.Type == "message") {
+	if root.Type == "multipart" || root.Type == "message" {
 		c.feed = newFeed()
 		c.feed.write(c.header)
 	}
