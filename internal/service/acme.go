@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -125,7 +126,8 @@ func (k *acmeKeeper) export(ctx context.Context, magic *certmagic.Config) {
 	}
 }
 
-// replaceFile writes a file under another name and renames it. It is of the group that the file before
+// replaceFile writes a file under another name and renames it; after a power cut the old or the new one is
+// there, whole. It is of the group that the file before
 // it was of, so that all roles that read it still can. The folder may be a role's
 // and the caller root: a link that waits under the other name is not written through.
 func replaceFile(name string, p []byte, mode os.FileMode) error {
@@ -142,8 +144,11 @@ func replaceFile(name string, p []byte, mode os.FileMode) error {
 		err = f.Chown(-1, int(old.Sys().(*syscall.Stat_t).Gid))
 	}
 	err = errors.Join(err, f.Chmod(mode)) // whatever the umask
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temp, name)
+	if err := os.Rename(temp, name); err != nil {
+		return err
+	}
+	return syncPath(filepath.Dir(name))
 }

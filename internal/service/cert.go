@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -110,15 +111,16 @@ func (c *certificate) config(o config.TLS) *tls.Config {
 	return t
 }
 
-// ensureSelfSigned makes a self-signed certificate for host unless one of the files
-// exists. It reports whether it did.
+// ensureSelfSigned makes a self-signed certificate for host unless there is a certificate. A key without
+// one is what a power cut leaves between the two: the certificate is made for it. It reports whether it did.
 func ensureSelfSigned(certFile, keyFile, host string, now time.Time) (made bool, err error) {
-	for _, f := range []string{certFile, keyFile} {
-		if _, err := os.Lstat(f); !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
+	if _, err := os.Lstat(certFile); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := os.MkdirAll(filepath.Dir(certFile), 0o750); err != nil {
+		return false, err
+	}
+	key, err := ensureKey(keyFile)
 	if err != nil {
 		return false, err
 	}
@@ -137,19 +139,42 @@ func ensureSelfSigned(certFile, keyFile, host string, now time.Time) (made bool,
 	if err != nil {
 		return false, err
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return false, err
-	}
-	if err := os.MkdirAll(filepath.Dir(certFile), 0o750); err != nil {
-		return false, err
-	}
-	if err := writePEM(keyFile, "PRIVATE KEY", pkcs8, 0o640); err != nil {
-		return false, err
-	}
 	return true, writePEM(certFile, "CERTIFICATE", der, 0o644)
 }
 
+// ensureKey reads the key in a file, or makes one there.
+func ensureKey(file string) (crypto.Signer, error) {
+	text, err := os.ReadFile(file)
+	if err == nil {
+		block, _ := pem.Decode(text)
+		if block == nil || block.Type != "PRIVATE KEY" {
+			return nil, fmt.Errorf("%s has no certificate beside it, and is no PKCS #8 key in PEM to make one for", file)
+		}
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return nil, fmt.Errorf("%s: this kind of key signs nothing", file)
+		}
+		return signer, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, writePEM(file, "PRIVATE KEY", pkcs8, 0o640)
+}
+
+// writePEM writes a file that a power cut leaves whole or not there: without a certificate no role starts.
 func writePEM(name, kind string, der []byte, mode fs.FileMode) error {
-	return os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+	return replaceFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }

@@ -150,7 +150,7 @@ func (r *QuickstartResult) makeConfig(o QuickstartOptions) error {
 		}
 		fmt.Fprintf(&b, "\n[%s]\nlisten = [\"127.0.0.1:%d\"]\n%s", l.group, port, l.more)
 	}
-	return os.WriteFile(o.Config, []byte(b.String()), 0o640)
+	return replaceFile(o.Config, []byte(b.String()), 0o640)
 }
 
 // freePort returns the first port from the wanted one on that nobody listens on.
@@ -202,7 +202,7 @@ func (r *QuickstartResult) makeAccount(ctx context.Context) error {
 	if err := stores.Auth.SetPassword(ctx, account.ID, r.Password); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(r.Data, passwordFile), []byte(r.Password+"\n"), 0o600); err != nil {
+	if err := replaceFile(filepath.Join(r.Data, passwordFile), []byte(r.Password+"\n"), 0o600); err != nil {
 		return err
 	}
 	return makePostmaster(ctx, stores.Directory, address)
