@@ -25,7 +25,7 @@ func original(t *testing.T, name, pkg string) string {
 }
 
 // output runs a program and returns what it says on both descriptors.
-func output(t *testing.T, name string, args ...string) string {
+func output(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {

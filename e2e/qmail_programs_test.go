@@ -179,7 +179,9 @@ func newProgramsHost(t *testing.T, more map[string]string, keys map[string]strin
 	}
 	linkTools(t, sbin, "preline", "sendmail", "forward")
 	h.wrap = []string{"unshare", "--mount", "--propagation", "private", "sh", "-ec",
-		`mount --bind "$1" /etc; mount --bind "$2" /usr/sbin; shift 2; exec "$@"`, "sh", etc, sbin}
+		// Other tests' disks are not held here.
+		`grep ^/dev/loop /proc/mounts | while read -r dev at rest; do umount -l "$at"; done
+		mount --bind "$1" /etc; mount --bind "$2" /usr/sbin; shift 2; exec "$@"`, "sh", etc, sbin}
 	if out, err := h.wrapped("true"); err != nil {
 		t.Skipf("skipped: no mount namespace can be made here: %s", out)
 	}

@@ -42,6 +42,12 @@ func TestSwitchOverAndBackUnderSysV(t *testing.T) {
 func switchThereAndBack(t *testing.T, systemd bool) {
 	h := &oldHost{machine: newMachine(t, systemd, strings.ReplaceAll(oldSystems, "NOTQMAIL_SOURCE", os.Getenv("POSTILION_NOTQMAIL")))}
 	h.served("Postfix", "old qmail")
+	t.Cleanup(func() {
+		if t.Failed() && h.pid != 0 {
+			log, _ := os.ReadFile(h.path("/var/log/postilion.log"))
+			t.Logf("the server's log:\n%s", log[max(0, len(log)-4000):])
+		}
+	})
 	before := h.files()
 	over := []string{"postilion", "switch", "over", "--old-qmail", "/var/qmail", "--yes"}
 	back := []string{"postilion", "switch", "back"}
@@ -102,7 +108,7 @@ func (h *oldHost) start() {
 		h.must("systemctl", "enable", "--now", "postilion")
 		return
 	}
-	h.must("sh", "-c", "setsid postilion serve </dev/null >/run/postilion.log 2>&1 &")
+	h.must("sh", "-c", "setsid postilion serve </dev/null >>/var/log/postilion.log 2>&1 &")
 }
 
 // end ends it.
@@ -259,7 +265,7 @@ func (h *oldHost) killedAt(at cut, argv ...string) {
 		name, _, _ := strings.Cut(at.command, " ")
 		script := "#!/bin/sh\nPATH=/usr/bin:/bin " + name + " \"$@\"\n[ \"" + at.command + "\" != \"" + name + " $*\" ] || kill -9 $PPID\n"
 		check(h.t, os.MkdirAll(h.path("/run/killers"), 0o755), os.WriteFile(h.path("/run/killers/"+name), []byte(script), 0o755))
-		argv = append([]string{"env", "PATH=/run/killers:/usr/sbin:/usr/bin:/sbin:/bin"}, argv...)
+		argv = append([]string{"env", "PATH=/run/killers:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, argv...)
 	}
 	if out, err := h.run(argv...); err != nil && !strings.Contains(err.Error(), "killed") {
 		h.t.Fatalf("killed at %s: %v: %s", at.name, err, out)

@@ -128,13 +128,19 @@ func (a *app) switchOver(o takeover.Options, dry, yes bool) error {
 }
 
 func printPlan(w io.Writer, p *takeover.Plan) {
+	run := func(argv []string) {
+		if len(argv) > 0 {
+			fmt.Fprintf(w, "run %s (on the host itself)\n", escape(strings.Join(argv, " ")))
+		}
+	}
+	for _, c := range p.Commands {
+		run(c.First)
+	}
 	for _, s := range p.Steps {
 		fmt.Fprintln(w, escape(s.String()))
 	}
 	for _, c := range p.Commands {
-		if len(c.Over) > 0 {
-			fmt.Fprintf(w, "run %s (on the host itself)\n", escape(strings.Join(c.Over, " ")))
-		}
+		run(c.Over)
 	}
 	for _, r := range p.Remarks {
 		fmt.Fprintf(w, "note: %s\n", escape(r))

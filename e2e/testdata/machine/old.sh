@@ -76,6 +76,7 @@ Description=Postilion mail server
 [Service]
 Type=notify
 ExecStart=/usr/local/bin/postilion serve
+StandardError=append:/var/log/postilion.log
 Restart=always
 WatchdogSec=60
 [Install]
@@ -116,4 +117,5 @@ cat >/var/lib/postilion/postilion.toml <<TOML
 qmail = "/var/qmail"
 [smtp]
 listen = ["127.0.0.1:25", "127.0.0.2:25"]
+greeting = "mx.example.test Postilion"
 TOML

@@ -74,8 +74,11 @@ func (s Step) String() string {
 
 // Command stops the old system when taking over, or starts it when going back.
 type Command struct {
-	Over []string `json:"over,omitempty"` // run after the steps
-	Back []string `json:"back,omitempty"` // run after the steps were undone
+	// First is run before the steps: scripts and units are stopped by the names that they go by, which the
+	// distribution's init functions take from the script's own name.
+	First []string `json:"first,omitempty"`
+	Over  []string `json:"over,omitempty"` // run after the steps
+	Back  []string `json:"back,omitempty"` // run after the steps were undone, the last command's first
 }
 
 // Plan is what taking over does.
@@ -166,9 +169,7 @@ func (p *planner) aside(path, why string) bool {
 	return true
 }
 
-func (p *planner) command(over, back []string) {
-	p.plan.Commands = append(p.plan.Commands, Command{over, back})
-}
+func (p *planner) command(c Command) { p.plan.Commands = append(p.plan.Commands, c) }
 
 // list returns the names in a folder of the host; none when it cannot be read.
 func (p *planner) list(folder string) (names []string) {
@@ -188,7 +189,7 @@ func (p *planner) initScripts() {
 		for _, s := range services {
 			script := filepath.Join(folder, s)
 			if p.aside(script, "boot start") {
-				p.command([]string{filepath.Join(folder, asidePrefix+s), "stop"}, []string{script, "start"})
+				p.command(Command{First: []string{script, "stop"}, Back: []string{script, "start"}})
 			}
 		}
 	}
@@ -205,30 +206,52 @@ func (p *planner) initScripts() {
 	}
 }
 
-// systemd plans for the links that have units started at boot, and for units of the host's own.
+// unitFolder is where the host's own units and its links to units are; vendorFolders hold the packages'.
+const unitFolder = "/etc/systemd/system"
+
+var vendorFolders = []string{"/lib/systemd/system", "/usr/lib/systemd/system"}
+
+// systemd plans for the links that have units started at boot, for units of the host's own, and for
+// those of packages: these are masked, for else an upgrade of the package starts them again.
 func (p *planner) systemd() {
-	const folder = "/etc/systemd/system"
-	isOurs := func(name string) (string, bool) {
+	isOurs := func(name string) bool {
 		unit, kind, ok := cutLast(name, ".")
-		return unit, ok && (kind == "service" || kind == "socket") && slices.Contains(services, unit)
+		return ok && (kind == "service" || kind == "socket") && slices.Contains(services, unit)
 	}
-	for _, name := range p.list(folder) {
+	var started []string
+	before := len(p.plan.Steps)
+	for _, name := range p.list(unitFolder) {
 		if strings.HasSuffix(name, ".wants") || strings.HasSuffix(name, ".requires") {
-			for _, unit := range p.list(filepath.Join(folder, name)) {
-				if _, ok := isOurs(unit); ok && p.aside(filepath.Join(folder, name, unit), "boot start") {
-					p.command([]string{"systemctl", "stop", unit}, []string{"systemctl", "start", unit})
+			for _, unit := range p.list(filepath.Join(unitFolder, name)) {
+				if isOurs(unit) && p.aside(filepath.Join(unitFolder, name, unit), "boot start") {
+					started = append(started, unit)
 				}
 			}
 		}
 	}
-	before := len(p.plan.Steps)
-	for _, name := range p.list(folder) {
-		if _, ok := isOurs(name); ok {
-			p.aside(filepath.Join(folder, name), "unit")
+	for _, name := range p.list(unitFolder) {
+		if isOurs(name) {
+			p.aside(filepath.Join(unitFolder, name), "unit")
 		}
 	}
+	for _, s := range services {
+		unit := s + ".service"
+		own := filepath.Join(unitFolder, unit)
+		if p.isLink(own, "/dev/null") || !p.o.exists(unitFolder) {
+			continue // masked already
+		}
+		if slices.ContainsFunc(vendorFolders, func(f string) bool { return p.o.exists(filepath.Join(f, unit)) }) {
+			p.plan.Steps = append(p.plan.Steps, Step{Link, own, "/dev/null", "nothing starts the package's unit"})
+			if !slices.Contains(started, unit) {
+				p.command(Command{First: []string{"systemctl", "stop", unit}})
+			}
+		}
+	}
+	for _, unit := range slices.Compact(started) {
+		p.command(Command{First: []string{"systemctl", "stop", unit}, Back: []string{"systemctl", "start", unit}})
+	}
 	if len(p.plan.Steps) > before {
-		p.command([]string{"systemctl", "daemon-reload"}, []string{"systemctl", "daemon-reload"})
+		p.command(Command{Over: []string{"systemctl", "daemon-reload"}, Back: []string{"systemctl", "daemon-reload"}})
 	}
 }
 
@@ -255,7 +278,7 @@ func (p *planner) supervised() {
 				if p.o.exists(filepath.Join(path, "log")) {
 					over = append(over, filepath.Join(hidden, "log"))
 				}
-				p.command(over, nil)
+				p.command(Command{Over: over})
 			}
 		}
 	}

@@ -114,12 +114,15 @@ func Over(o Options) (*Journal, error) {
 	default:
 		o.Root = j.Root
 	}
+	if err := o.commands(j.Plan.Commands, first); err != nil {
+		return j, err
+	}
 	for _, s := range j.Plan.Steps {
 		if err := o.do(s); err != nil {
 			return j, fmt.Errorf("%s: %w; nothing is lost: run `switch over` again to go on, or `switch back`", s, err)
 		}
 	}
-	if err := o.commands(j, func(c Command) []string { return c.Over }); err != nil {
+	if err := o.commands(j.Plan.Commands, after); err != nil {
 		return j, err
 	}
 	j.State = IsOver
@@ -155,7 +158,7 @@ func Back(o Options) (*Journal, error) {
 	if errs != nil {
 		return j, errors.Join(append(errs, errors.New("put that right and run `switch back` again"))...)
 	}
-	if err := o.commands(j, func(c Command) []string { return c.Back }); err != nil {
+	if err := o.commands(backwards(j.Plan.Commands), start); err != nil {
 		return j, err
 	}
 	if err := os.Remove(JournalPath(o.Data)); err != nil {
@@ -184,13 +187,24 @@ func (o *Options) step(what string) error {
 	return nil
 }
 
+func first(c Command) []string { return c.First }
+func after(c Command) []string { return c.Over }
+func start(c Command) []string { return c.Back }
+
+// backwards is the order in which services are started again: init reads its files before that.
+func backwards(list []Command) []Command {
+	list = slices.Clone(list)
+	slices.Reverse(list)
+	return list
+}
+
 // commands stops or starts services. It runs nothing below a root of its own.
-func (o *Options) commands(j *Journal, which func(Command) []string) error {
+func (o *Options) commands(list []Command, which func(Command) []string) error {
 	if o.Run == nil || filepath.Join("/", o.Root) != "/" {
 		return nil
 	}
 	var errs []error
-	for _, c := range j.Plan.Commands {
+	for _, c := range list {
 		argv := which(c)
 		if len(argv) == 0 {
 			continue

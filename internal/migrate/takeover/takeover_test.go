@@ -49,6 +49,9 @@ func host(t *testing.T) string {
 	file("/etc/systemd/system/qmail.service", "[Unit]\n", 0o644)
 	link("/etc/systemd/system/multi-user.target.wants/postfix.service", "/lib/systemd/system/postfix.service")
 	link("/etc/systemd/system/multi-user.target.wants/cron.service", "/lib/systemd/system/cron.service")
+	file("/lib/systemd/system/postfix.service", "[Unit]\n", 0o644)
+	file("/lib/systemd/system/cron.service", "[Unit]\n", 0o644)
+	file("/usr/lib/systemd/system/exim4.service", "[Unit]\n", 0o644) // installed, not enabled
 	file("/etc/xinetd.d/smtp", "service smtp\n", 0o644)
 	file("/etc/rc.local", "#!/bin/sh\n# qmail\ncsh -cf '/var/qmail/rc &'\n", 0o755)
 	return root
@@ -103,9 +106,10 @@ func TestSwitchOverSetsTheOldSystemAside(t *testing.T) {
 	for path, want := range map[string]string{
 		"/usr/sbin/sendmail": "/usr/libexec/postilion-tools", "/usr/lib/sendmail": "/usr/libexec/postilion-tools",
 		"/usr/bin/mailq": "/usr/libexec/postilion-tools", "/usr/bin/newaliases": "/usr/libexec/postilion-tools",
-		"/var/qmail/bin/qmail-inject": "/usr/libexec/postilion-tools",
-		"/var/qmail/bin/our-filter":   "../.before-postilion.bin/our-filter",
-		"/service/other":              "/var/other", "/etc/rc2.d/S20cron": "../init.d/cron",
+		"/var/qmail/bin/qmail-inject":         "/usr/libexec/postilion-tools",
+		"/var/qmail/bin/our-filter":           "../.before-postilion.bin/our-filter",
+		"/etc/systemd/system/postfix.service": "/dev/null", "/etc/systemd/system/exim4.service": "/dev/null",
+		"/service/other": "/var/other", "/etc/rc2.d/S20cron": "../init.d/cron",
 		"/etc/systemd/system/multi-user.target.wants/cron.service": "/lib/systemd/system/cron.service",
 	} {
 		if have, err := os.Readlink(filepath.Join(root, path)); err != nil || have != want {
@@ -124,14 +128,20 @@ func TestSwitchOverSetsTheOldSystemAside(t *testing.T) {
 	if len(j.Plan.Remarks) != 2 || !strings.HasPrefix(j.Plan.Remarks[0], "/etc/rc.local:3 ") || !strings.HasSuffix(j.Plan.Remarks[1], "/run/inject.sock there") {
 		t.Errorf("remarks: %q", j.Plan.Remarks)
 	}
-	var over []string
+	var stops, starts []string
 	for _, c := range j.Plan.Commands {
-		over = append(over, strings.Join(c.Over, " "))
-	}
-	for _, want := range []string{"systemctl stop postfix.service", "svc -dx /service/.before-postilion.qmail-send /service/.before-postilion.qmail-send/log"} {
-		if !slices.Contains(over, want) && !(strings.HasPrefix(want, "svc") && slices.ContainsFunc(over, func(s string) bool { return strings.HasPrefix(s, "svc -dx /service/.before-postilion.qmail-send") })) {
-			t.Errorf("%q is not among what stops the old system: %q", want, over)
+		if stops = append(stops, strings.Join(append(slices.Clone(c.First), c.Over...), " ")); c.Back != nil {
+			starts = append(starts, strings.Join(c.Back, " "))
 		}
+	}
+	if diff := cmp.Diff([]string{
+		"/etc/init.d/postfix stop", "systemctl stop exim4.service", "systemctl stop postfix.service", "systemctl daemon-reload",
+		"svc -dx /service/.before-postilion.qmail-send", // its log is seen on the host itself
+	}, stops); diff != "" {
+		t.Errorf("what stops the old system:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"/etc/init.d/postfix start", "systemctl start postfix.service", "systemctl daemon-reload"}, starts); diff != "" {
+		t.Errorf("what starts it again, the last first:\n%s", diff)
 	}
 }
 
@@ -260,14 +270,18 @@ func TestSwitchRunsWhatStopsAndStartsOnlyOnTheHostItself(t *testing.T) {
 	t.Parallel()
 	var ran []string
 	o := Options{Run: func(argv []string) error { ran = append(ran, strings.Join(argv, " ")); return nil }}
-	j := &Journal{Plan: Plan{Commands: []Command{{Over: []string{"svc", "-dx", "x"}}, {Over: []string{"a", "stop"}, Back: []string{"a", "start"}}}}}
+	list := []Command{
+		{Over: []string{"svc", "-dx", "x"}},
+		{First: []string{"a", "stop"}, Back: []string{"a", "start"}},
+		{Over: []string{"reload"}, Back: []string{"reload"}},
+	}
 	for _, root := range []string{"", "/", "/elsewhere"} {
 		o.Root = root
-		if err := errors.Join(o.commands(j, func(c Command) []string { return c.Over }), o.commands(j, func(c Command) []string { return c.Back })); err != nil {
+		if err := errors.Join(o.commands(list, first), o.commands(list, after), o.commands(backwards(list), start)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	once := []string{"svc -dx x", "a stop", "a start"}
+	once := []string{"a stop", "svc -dx x", "reload", "reload", "a start"}
 	if diff := cmp.Diff(append(once, once...), ran); diff != "" {
 		t.Error(diff)
 	}
