@@ -18,7 +18,7 @@ import (
 func (a *app) accountCommand() *cobra.Command {
 	group := &cobra.Command{Use: "account", Short: "Manage accounts and their passwords"}
 	group.AddCommand(a.accountAdd(), a.accountSet(), a.accountList(), a.accountShow(), a.accountRemove(), a.appPasswordCommand(), a.accountFree())
-	return group
+	return a.takeAs(group)
 }
 
 // accountFlags are the properties of an account.
@@ -70,7 +70,7 @@ func (a *app) setPassword(ctx context.Context, s *service.Stores, f *accountFlag
 	default:
 		return "", nil
 	}
-	if err == nil {
+	if err == nil && a.as.address == "" {
 		err = service.ForgetFirstPassword(a.data, of)
 	}
 	return generated, err
@@ -257,6 +257,9 @@ func (a *app) accountRemove() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("account %s is removed, but not all that is kept of it: %w", x.Address, err)
 				}
+				if a.as.address != "" {
+					return a.done("account %s is removed; its mail is set aside", x.Address)
+				}
 				if kept == nil {
 					return a.done("account %s is removed; it had no mail", x.Address)
 				}
@@ -339,7 +342,7 @@ func (a *app) accountFree() *cobra.Command {
 		Use: "free ADDRESS", Short: "End the sessions that hold an account's mailbox", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withAccount(c, args[0], func(s *service.Stores, x *directory.Account) error {
-				freed, err := service.FreeMailbox(c.Context(), a.data, x.ID)
+				freed, err := s.Free(c.Context(), x.ID)
 				if err != nil {
 					return err
 				}

@@ -32,6 +32,7 @@ type app struct {
 	set          []string
 	json         bool
 	located      bool // data or config was given
+	as           asFlags
 }
 
 // locate settles data folder and configuration from each other.
@@ -55,7 +56,7 @@ func (a *app) locate() error {
 		}
 	}
 	if a.data == "" {
-		a.data = service.DefaultData()
+		a.data = a.asFolder(service.DefaultData())
 	}
 	abs, err := filepath.Abs(a.data)
 	if err != nil {

@@ -90,6 +90,9 @@ func (a *app) printBlocks(blocks []directory.Block, failures []auth.BlockedBy) e
 			if f.Client != "" {
 				why += " from " + f.Client
 			}
+			if uid, ok := auth.LocalUser(f.What); ok {
+				why += fmt.Sprintf(" by uid %d of this host", uid)
+			}
 			rows = append(rows, []string{f.What, f.Until.Format(time.RFC3339), why})
 		}
 		a.table(w, []string{"BLOCKED", "UNTIL", "REASON"}, rows)

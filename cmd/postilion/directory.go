@@ -17,7 +17,7 @@ import (
 
 // withStores opens the data folder's stores, through the server where one runs, for one verb.
 func (a *app) withStores(ctx context.Context, use func(s *service.Stores) error) error {
-	s, err := service.OpenStores(ctx, a.data)
+	s, err := a.openStores(ctx)
 	if err != nil {
 		return err
 	}
@@ -28,10 +28,21 @@ func (a *app) withStores(ctx context.Context, use func(s *service.Stores) error)
 	return s.Close()
 }
 
+func (a *app) openStores(ctx context.Context) (*service.Stores, error) {
+	if a.as.address == "" {
+		return service.OpenStores(ctx, a.data)
+	}
+	who, err := a.asWho()
+	if err != nil {
+		return nil, err
+	}
+	return service.OpenStoresAs(ctx, a.data, who)
+}
+
 // wantChange refuses a set that was not told what to change.
 func wantChange(c *cobra.Command) error {
 	changes := c.Flags().NFlag()
-	for _, shared := range []string{"data", "config", "set", "json"} {
+	for _, shared := range []string{"data", "config", "set", "json", "as", "password-file"} {
 		if c.Flags().Changed(shared) {
 			changes--
 		}
@@ -99,13 +110,15 @@ func (a *app) domainCommand() *cobra.Command {
 	}
 	remove.Flags().BoolVar(&all, "all", false, "with its accounts and aliases; their mail stays on disk")
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	group.AddCommand(add, set, list, remove)
-	return group
+	group.AddCommand(add, set, list, remove, a.domainAdminCommand())
+	return a.takeAs(group)
 }
 
 // domainFlags are the properties of a domain.
 type domainFlags struct {
 	aliasOf, catchAll, separators, maxSize string
+	quota, defaultQuota                    string
+	maxAccounts, maxAliases                int
 	caseSensitive, disabled                bool
 }
 
@@ -116,6 +129,10 @@ func (f *domainFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.caseSensitive, "case-sensitive", false, "tell local parts apart by case")
 	c.Flags().BoolVar(&f.disabled, "disabled", false, "defer mail and refuse logins")
 	c.Flags().StringVar(&f.maxSize, "max-size", "", "size of a message, such as 25MiB; 0 is the server's limit")
+	c.Flags().IntVar(&f.maxAccounts, "max-accounts", 0, "accounts that the domain may have; 0 is no limit")
+	c.Flags().IntVar(&f.maxAliases, "max-aliases", 0, "aliases that the domain may have; 0 is no limit")
+	c.Flags().StringVar(&f.quota, "quota", "", "quota of all accounts together, such as 100GiB, so that each needs one; 0 is no limit")
+	c.Flags().StringVar(&f.defaultQuota, "default-quota", "", "quota of accounts that are added without one, such as 2GiB; 0 is none")
 }
 
 func (f *domainFlags) apply(c *cobra.Command, d *directory.Domain) error {
@@ -124,6 +141,14 @@ func (f *domainFlags) apply(c *cobra.Command, d *directory.Domain) error {
 	setChanged(c, "separators", &d.Separators, f.separators)
 	setChanged(c, "case-sensitive", &d.CaseSensitive, f.caseSensitive)
 	setChanged(c, "disabled", &d.Disabled, f.disabled)
+	setChanged(c, "max-accounts", &d.MaxAccounts, f.maxAccounts)
+	setChanged(c, "max-aliases", &d.MaxAliases, f.maxAliases)
+	if err := applySize(c, "quota", f.quota, &d.QuotaBytes); err != nil {
+		return err
+	}
+	if err := applySize(c, "default-quota", f.defaultQuota, &d.DefaultQuota); err != nil {
+		return err
+	}
 	return applySize(c, "max-size", f.maxSize, &d.MaxSize)
 }
 
@@ -209,9 +234,10 @@ func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, 
 func (a *app) printDomains(w io.Writer, domains []directory.Domain) {
 	var rows [][]string
 	for _, d := range domains {
-		rows = append(rows, []string{d.Name, d.AliasOf, d.CatchAll, d.Separators, limit(d.MaxSize), marks("disabled", d.Disabled, "case-sensitive", d.CaseSensitive)})
+		rows = append(rows, []string{d.Name, d.AliasOf, d.CatchAll, d.Separators, limit(d.MaxSize), number(int64(d.MaxAccounts)), number(int64(d.MaxAliases)),
+			limit(d.QuotaBytes), limit(d.DefaultQuota), marks("disabled", d.Disabled, "case-sensitive", d.CaseSensitive)})
 	}
-	a.table(w, []string{"DOMAIN", "ALIAS OF", "CATCH-ALL", "SEPARATORS", "MAX SIZE", ""}, rows)
+	a.table(w, []string{"DOMAIN", "ALIAS OF", "CATCH-ALL", "SEPARATORS", "MAX SIZE", "ACCOUNTS", "ALIASES", "QUOTA", "EACH", ""}, rows)
 }
 
 // limit writes a size, or "-" for none.
@@ -314,7 +340,7 @@ func (a *app) aliasCommand() *cobra.Command {
 		},
 	}
 	group.AddCommand(put("add", "Add an alias", true), put("set", "Change an alias's targets", false), list, remove)
-	return group
+	return a.takeAs(group)
 }
 
 func number(n int64) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/service"
 )
 
@@ -15,6 +16,9 @@ func (a *app) queueHosts() *cobra.Command {
 	return &cobra.Command{
 		Use: "hosts", Short: "List other hosts that do not answer, as qmail-tcpto does; `flush` forgets them", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if a.as.address != "" {
+				return reason.AdminOwnerOnly.With("queue hosts")
+			}
 			h, err := service.Hosts(c.Context(), a.data)
 			if err != nil {
 				return err

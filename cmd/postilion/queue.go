@@ -26,11 +26,22 @@ import (
 
 // withQueue opens the queue for one verb.
 func (a *app) withQueue(ctx context.Context, use func(q *service.QueueAdmin) error) error {
-	q, err := service.OpenQueue(ctx, a.data)
+	q, err := a.openQueue(ctx)
 	if err != nil {
 		return err
 	}
 	return errors.Join(use(q), q.Close())
+}
+
+func (a *app) openQueue(ctx context.Context) (*service.QueueAdmin, error) {
+	if a.as.address == "" {
+		return service.OpenQueue(ctx, a.data)
+	}
+	who, err := a.asWho()
+	if err != nil {
+		return nil, err
+	}
+	return service.OpenQueueAs(ctx, a.data, who)
 }
 
 // filterFlags choose messages; ids can also be arguments.
@@ -127,7 +138,7 @@ func (a *app) queueCommand() *cobra.Command {
 	} {
 		group.AddCommand(a.queueVerb(v.verb, v.short, v.past))
 	}
-	return group
+	return a.takeAs(group)
 }
 
 func (a *app) queueList() *cobra.Command {
@@ -307,6 +318,9 @@ func (a *app) act(ctx context.Context, b bulk) error {
 		defer finish()
 		n := 0
 		for _, action := range b.actions {
+			if messages == 0 {
+				break // and the queue is not looked through again
+			}
 			if n, err = q.Act(ctx, b.filter, action); err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ func (a Auth) do(ctx context.Context, r Right, account uint64, more string, chan
 		return err
 	}
 	what := "the account"
-	target, err := s.target(ctx, r, account)
+	target, err := s.Target(ctx, r, account)
 	if target != nil {
 		what = target.Address.String()
 	}
@@ -33,7 +33,7 @@ func (a Auth) do(ctx context.Context, r Right, account uint64, more string, chan
 		err = change()
 	}
 	if r != SeeAccount {
-		a.Journal.tell(s.Actor, Right(strings.TrimSpace(string(r)+" "+more)), what, err)
+		a.Journal.Tell(s.Actor, Right(strings.TrimSpace(string(r)+" "+more)), what, err)
 	}
 	return err
 }
@@ -47,7 +47,7 @@ func (a Auth) owners(ctx context.Context, r Right, what string, change func() er
 	if err == nil {
 		err = change()
 	}
-	a.Journal.tell(a.Actor, r, what, err)
+	a.Journal.Tell(a.Actor, r, what, err)
 	return err
 }
 

@@ -51,7 +51,7 @@ func TestWhatAnAdministratorDoesAndIsRefused(t *testing.T) {
 		event string
 	}{
 		{d.PutAccount(ctx, account("new@own.test", 10), true), "", "operator: adam@own.test uid 1000: account add new@own.test"},
-		{d.PutAccount(ctx, account("big@own.test", 5000), true), `quota of "big@own.test": want one of 1 to 990 bytes: the domain has 1000 bytes for all accounts together`, ""},
+		{d.PutAccount(ctx, account("big@own.test", 5000), true), `quota of "big@own.test": want one of at most 990 bytes: the domain has 1000 bytes for all accounts together`, ""},
 		{d.PutAccount(ctx, account("x@secret.test", 10), true), "x@secret.test is not yours to manage", "refused: adam@own.test uid 1000: account add x@secret.test admin-not-yours"},
 		{d.PutAccount(ctx, account("x@none.test", 10), true), "x@none.test is not yours to manage", "refused: adam@own.test uid 1000: account add x@none.test admin-not-yours"},
 		{d.PutAccount(ctx, wide, true), "wide@own.test: limits of messages, mailbox and tenant: only the server's owner may do that", "refused: adam@own.test uid 1000: account add wide@own.test admin-owner-only"},

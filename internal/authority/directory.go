@@ -22,8 +22,8 @@ type Journal struct {
 	Client   string         // where the actor comes from, such as "uid 1000"
 }
 
-// tell records a change, or its refusal. What failed otherwise has changed nothing and is told to who asked.
-func (j Journal) tell(a Actor, r Right, what string, err error) {
+// Tell records a change, or its refusal. What failed otherwise has changed nothing and is told to who asked.
+func (j Journal) Tell(a Actor, r Right, what string, err error) {
 	refused, ok := errors.AsType[*reason.Error](err)
 	if j.Recorder == nil || err != nil && !ok {
 		return
@@ -62,9 +62,15 @@ func (d Directory) do(ctx context.Context, r Right, what string, check func(*Sco
 	if err = check(s); err == nil {
 		err = s.public(change(s))
 	}
-	d.Journal.tell(s.Actor, r, what, err)
+	if errors.Is(err, errSame) {
+		return nil
+	}
+	d.Journal.Tell(s.Actor, r, what, err)
 	return err
 }
+
+// errSame is the result of a change of nothing.
+var errSame = errors.New("it is so already")
 
 // owners runs a change that is the owner's alone.
 func (d Directory) owners(ctx context.Context, r Right, what string, change func() error) error {
@@ -94,7 +100,7 @@ func (d Directory) Account(ctx context.Context, account uint64) (*directory.Acco
 	if err != nil {
 		return nil, err
 	}
-	return s.target(ctx, SeeAccount, account)
+	return s.Target(ctx, SeeAccount, account)
 }
 
 // Domains implements directory.Admin: an administrator sees its own.
@@ -264,7 +270,7 @@ func (d Directory) ChangeAccount(ctx context.Context, a *directory.Account) erro
 		return nil
 	}, func(*Scope) error {
 		if same {
-			return nil
+			return errSame
 		}
 		return d.Inner.ChangeAccount(ctx, a)
 	})
@@ -291,8 +297,8 @@ func (s *Scope) at(ctx context.Context, address mail.Address) (*directory.Accoun
 	return nil, notFound("account", address)
 }
 
-// target returns an account by its id that the actor has a right to.
-func (s *Scope) target(ctx context.Context, r Right, account uint64) (*directory.Account, error) {
+// Target returns an account by its id that the actor has a right to.
+func (s *Scope) Target(ctx context.Context, r Right, account uint64) (*directory.Account, error) {
 	a, err := s.directory.Account(ctx, account)
 	if err != nil {
 		if errors.Is(err, directory.ErrNotFound) && !s.Owner {

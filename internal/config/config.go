@@ -16,6 +16,7 @@ import (
 	"github.com/postilion/postilion/internal/access/pop3d"
 	"github.com/postilion/postilion/internal/auth/secrets"
 	"github.com/postilion/postilion/internal/bounce"
+	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/deliver/runas"
@@ -79,6 +80,7 @@ type Config struct {
 	Log         logs.Options        `toml:"log" doc:"the log"`
 	Events      journal.Options     `toml:"events" doc:"the record of what happened to each message"`
 	TLS         TLS                 `toml:"tls" doc:"the certificate of all listeners"`
+	Admin       control.GateOptions `toml:"admin" doc:"administrators of domains, and owners of accounts, who manage what is theirs"`
 	Metrics     Metrics             `toml:"metrics" doc:"counters and health for monitoring"`
 	Process     Process             `toml:"process" doc:"processes and their rights"`
 	Trial       Trial               `toml:"trial" doc:"trying this server out beside the one that does the work"`

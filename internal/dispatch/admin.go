@@ -62,7 +62,7 @@ func (d *Dispatcher) Act(ctx context.Context, f Filter, a Action) (n int, err er
 		n += len(changed)
 		now := d.deps.Clock.Now().UTC()
 		for _, v := range changed {
-			d.deps.Recorder.Record(trace.Event{Time: now, Kind: trace.Operator, Role: "queue", Message: v, Text: string(a.Verb)})
+			d.deps.Recorder.Record(trace.Event{Time: now, Kind: trace.Operator, Role: "queue", Message: v, Account: f.By, Text: string(a.Verb)})
 		}
 		return true, err
 	})
@@ -70,12 +70,12 @@ func (d *Dispatcher) Act(ctx context.Context, f Filter, a Action) (n int, err er
 }
 
 // hurry makes the matching recipients of a batch due now, or fail now. Only memory changes.
-func (d *Dispatcher) hurry(_ context.Context, _ *Filter, a Action, batch []match) (changed []id.ID, _ error) {
+func (d *Dispatcher) hurry(_ context.Context, f *Filter, a Action, batch []match) (changed []id.ID, _ error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range batch {
 		m := d.find(batch[i].id)
-		if m == nil {
+		if m == nil || !f.mayHurry(m.held) {
 			continue
 		}
 		if a.Verb == Retry && d.retry(m, batch[i].ns) || a.Verb == Bounce && d.giveUp(m, batch[i].ns) {
@@ -94,7 +94,7 @@ func (d *Dispatcher) revise(ctx context.Context, f *Filter, a Action, batch []ma
 	}
 	err = d.deps.Store.Revise(ctx, ids, func(m *queue.Message) queue.Revision {
 		r := queue.Keep
-		if x := (match{id: m.Envelope.ID, env: m.Envelope, states: m.States}); f.stillMatches(&x, m.Held) {
+		if x := (match{id: m.Envelope.ID, env: m.Envelope, states: m.States}); f.stillMatches(&x, m.Held) && f.mayRevise(m) {
 			r = a.revise(m)
 		}
 		if r != queue.Keep {

@@ -20,7 +20,7 @@ import (
 
 // The bounds of a batch: it ends with the message that reaches one.
 const (
-	batchMessages   = 256
+	batchMessages   = 512
 	batchRecipients = 10_000
 )
 
@@ -141,19 +141,19 @@ func (d *Dispatcher) mayMatch(f *Filter, want marks, m *message) bool {
 // read returns those of the messages that f matches, and how many of them it has looked at.
 func (d *Dispatcher) read(ctx context.Context, f *Filter, ids []id.ID) (batch []match, n int, err error) {
 	found := make([]match, len(ids)) // without an envelope: not (yet) read
-	missing := d.recall(f, ids, found)
-	n, weight := len(ids), 0
+	missing, n := d.recall(f, ids, found)
 	if len(missing) > 0 {
-		i := 0
+		i, weight := 0, 0
 		err = d.deps.Store.LoadEach(ctx, missing, func(m *queue.Message) bool {
 			for ids[i] != m.Envelope.ID {
 				i++
 			}
 			found[i].env, found[i].states = m.Envelope, m.States
-			if weight += len(m.States); weight >= batchRecipients {
-				n = i + 1
+			if weight += len(m.States); weight < batchRecipients {
+				return true
 			}
-			return weight < batchRecipients
+			n = i + 1
+			return false
 		})
 		if err != nil {
 			return nil, 0, err
@@ -170,12 +170,16 @@ func (d *Dispatcher) read(ctx context.Context, f *Filter, ids []id.ID) (batch []
 	return batch, n, nil
 }
 
-// recall fills in what memory knows, and returns the messages that must be read.
-func (d *Dispatcher) recall(f *Filter, ids []id.ID, found []match) (missing []id.ID) {
+// recall fills in what memory knows, and returns the messages that must be read, and how many it has
+// looked at.
+func (d *Dispatcher) recall(f *Filter, ids []id.ID, found []match) (missing []id.ID, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	want := d.hints(f)
+	want, weight := d.hints(f), 0
 	for i, v := range ids {
+		if weight >= batchRecipients {
+			return missing, i
+		}
 		m := d.find(v)
 		if m == nil || !d.mayMatch(f, want, m) {
 			continue
@@ -183,11 +187,12 @@ func (d *Dispatcher) recall(f *Filter, ids []id.ID, found []match) (missing []id
 		found[i].id = v
 		if c := d.contents[m.self]; c != nil {
 			found[i].env, found[i].states = c.env, slices.Clone(c.states)
+			weight += len(c.states)
 		} else {
 			missing = append(missing, v)
 		}
 	}
-	return missing
+	return missing, len(ids)
 }
 
 // addRunning adds what is being delivered now.
@@ -218,7 +223,7 @@ func (f *Filter) matches(x *match) bool {
 	x.ns = x.ns[:0]
 	for n := range x.states {
 		s, to := &x.states[n], env.Recipients[n].To
-		if s.State.Final() ||
+		if s.State.Final() || !f.owns(env.Account, to) ||
 			f.To != "" && !addressMatches(f.To, to) ||
 			f.Domain != "" && foldDomain(to.Domain) != domain ||
 			f.Reason != "" && (s.Err == nil || f.Reason != s.Err.Reason) ||

@@ -28,6 +28,11 @@ type Filter struct {
 	State   string        `json:"state,omitempty"`  // waiting, running, failed or held
 	Group   string        `json:"group,omitempty"`  // "default" is that of mail without a group
 	Account string        `json:"account,omitempty"`
+	// Within, where it is not nil, bounds what is seen and changed to these domains, in their compared
+	// form: see within.go. An empty one must be refused before: as JSON it would be none.
+	Within []string `json:"within,omitempty"`
+	// By is who asks, for the events of what is changed.
+	By string `json:"by,omitempty"`
 }
 
 // Info is one message as operators see it. Texts may hold any bytes that a peer sent:
@@ -111,6 +116,9 @@ func (d *Dispatcher) List(ctx context.Context, f Filter, limit int, cursor strin
 		return true, nil
 	})
 	d.addSchedule(list)
+	for i := range list {
+		f.conceal(&list[i])
+	}
 	return list, next, err
 }
 
@@ -240,7 +248,7 @@ func (d *Dispatcher) Stats(top int) Stats {
 	defer d.mu.Unlock()
 	now := d.now()
 	s := Stats{
-		Messages: len(d.byID), RunningLocal: d.running[local] + d.running[user], RunningRemote: d.running[remote], Routing: d.running[routing],
+		Messages: d.byID.n, RunningLocal: d.running[local] + d.running[user], RunningRemote: d.running[remote], Routing: d.running[routing],
 		Recording: d.finishing, OldestAge: d.oldest(now), Loaded: d.claimed, HeldBack: d.heldBack(), Paused: d.paused, Since: d.count,
 	}
 	s.Recipients, s.Held = d.sums.recipients, d.sums.held

@@ -181,6 +181,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
+// ServeConn serves one connection until it or ctx ends, and closes it. Allow is not asked.
+func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
+	defer nc.Close()
+	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	return s.serve(ctx, nc)
+}
+
+// Refuse tells a peer why its call is not served, without reading it. The caller closes the connection.
+func Refuse(nc net.Conn, why error) error {
+	p := encodeError(why)
+	head := []byte{kindError, 0, 0, 0, 0}
+	binary.BigEndian.PutUint32(head[1:], uint32(len(p)))
+	_, err := nc.Write(append(head, p...))
+	return err
+}
+
 func (s *Server) serveConn(ctx context.Context, nc net.Conn) error {
 	if s.Allow != nil {
 		uid, err := PeerUID(nc)
@@ -191,6 +207,10 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) error {
 			return fmt.Errorf("rpc: uid %d may not use %s", uid, nc.LocalAddr())
 		}
 	}
+	return s.serve(ctx, nc)
+}
+
+func (s *Server) serve(ctx context.Context, nc net.Conn) error {
 	c := newConn(nc)
 	for {
 		kind, p, err := c.readFrame()
@@ -445,6 +465,9 @@ func encodeError(err error) []byte {
 	// The innermost error is the sentinel, where there is one.
 	for e := err; e != nil; {
 		w.Name = e.Error()
+		if told, ok := e.(*Error); ok { // of another side, which is passed on
+			w.Name = told.Name
+		}
 		u, ok := e.(interface{ Unwrap() error })
 		if !ok {
 			break

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -137,5 +138,46 @@ func TestGarbageEndsTheConnectionOnly(t *testing.T) {
 	c.Close()
 	if got, err := Do[int, int](context.Background(), cl, "double", 2); err != nil || got != 4 {
 		t.Errorf("after garbage: %d, %v", got, err)
+	}
+}
+
+func TestAnErrorThatIsPassedOnStaysWhatItWas(t *testing.T) {
+	t.Parallel()
+	far := serve(t, &Server{Handlers: map[string]Handler{
+		"sentinel": Handle(func(context.Context, int) (int, error) { return 0, fmt.Errorf("more about it: %w", errSentinel) }),
+	}})
+	near := serve(t, &Server{Handlers: map[string]Handler{
+		"sentinel": Handle(func(ctx context.Context, n int) (int, error) { return Do[int, int](ctx, far, "sentinel", n) }),
+	}})
+	_, err := Do[int, int](context.Background(), near, "sentinel", 0)
+	if !errors.Is(err, errSentinel) || err.Error() != "more about it: "+errSentinel.Error() {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhoIsRefusedIsToldWhy(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			Refuse(c, reason.AdminBusy) // the call stays unread
+			c.Close()
+		}
+	}()
+	for range 100 {
+		cl := NewClient(path)
+		defer cl.Close()
+		if _, err := Do[int, int](context.Background(), cl, "double", 1); reason.As(err).Reason != reason.AdminBusy.Reason {
+			t.Fatalf("got %v", err)
+		}
 	}
 }

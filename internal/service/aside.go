@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs"
@@ -35,6 +36,9 @@ const forgotten = 2500 * time.Millisecond
 // Removed forgets what else is kept of accounts that the directory has just lost: the passwords
 // go, sessions end, the mail is set aside. It returns where that is, below mail/.
 func (s *Stores) Removed(ctx context.Context, accounts ...directory.Account) (paths []string, err error) {
+	if s.as != nil {
+		return nil, nil // the server has seen to it
+	}
 	var errs []error
 	for _, a := range accounts {
 		if err := s.Auth.Remove(ctx, a.ID); err != nil && !errors.Is(err, directory.ErrNotFound) {
@@ -66,10 +70,10 @@ func (s *Stores) Removed(ctx context.Context, accounts ...directory.Account) (pa
 func (s *Stores) setAside(ctx context.Context, a directory.Account) (string, error) {
 	if s.Running {
 		// Whoever reads it now must not write where the next account's mail will be.
-		if _, err := FreeMailbox(ctx, s.Data, a.ID); err != nil {
+		if _, err := askStores[uint64, []session.Holder](ctx, s, Access, MethodFree, a.ID); err != nil {
 			return "", err
 		}
-		return askRole[asideRequest, string](ctx, s.Data, Local, methodAside, asideRequest{a.ID, a.Mailbox})
+		return askStores[asideRequest, string](ctx, s, Local, methodAside, asideRequest{a.ID, a.Mailbox})
 	}
 	root, err := osfs.New(s.Data)
 	if err != nil {

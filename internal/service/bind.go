@@ -23,6 +23,7 @@ type socket struct {
 	Admin   bool   `json:"admin,omitempty"` // a Unix socket that only root and the owner may use
 	Open    bool   `json:"open,omitempty"`  // a Unix socket that every user may use
 	Path    string `json:"path,omitempty"`  // of a Unix socket outside of the run folder
+	For     Role   `json:"for,omitempty"`   // the only role that may use a Unix socket, besides root and the owner
 }
 
 // unix reports whether the socket is one of the run folder's.
@@ -111,6 +112,8 @@ func bindUnix(data string, s socket, ids *identities) (net.Listener, error) {
 	switch {
 	case s.Open:
 		mode = 0o666
+	case ids != nil && s.For != "":
+		mode, group = 0o660, ids.roles[s.For].GID
 	case ids != nil && !s.Admin:
 		mode, group = 0o660, ids.run
 	}

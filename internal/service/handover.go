@@ -35,6 +35,7 @@ type handover struct {
 	Sockets     []socket      `json:"sockets"`
 	ClockOffset time.Duration `json:"clock_offset"`
 	Callers     []int         `json:"callers"`         // the uids of the roles, which may use its seam's socket
+	Office      int           `json:"office"`          // the uid of role console, which may use its office socket
 	Roles       map[Role]int  `json:"roles,omitempty"` // which uid is whose, for role runas
 }
 
@@ -47,7 +48,7 @@ func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h := handover{Role: role, Config: string(text), ClockOffset: n.opts.ClockOffset}
+	h := handover{Role: role, Config: string(text), ClockOffset: n.opts.ClockOffset, Office: n.ids.roles[Console].UID}
 	for _, r := range allRoles {
 		h.Callers = append(h.Callers, n.ids.roles[r].UID)
 	}
@@ -167,6 +168,7 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	}
 	p.allowRun = callers(h.Callers)
 	p.allowAdmin = control.Owners(f.Data)
+	p.allowOffice = callers([]int{h.Office})
 	return p.run(ctx)
 }
 

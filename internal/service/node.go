@@ -145,6 +145,8 @@ func sockets(c *config.Config) (list []socket) {
 	}
 	list = append(list, injectSockets(c)...)
 	list = append(list, handedSockets()...)
+	list = append(list, manageSockets(c)...)
+	list = append(list, officeSockets()...)
 	for _, r := range allRoles {
 		list = append(list, socket{Name: string(r), Role: r}, socket{Name: adminSocket(r), Role: r, Admin: true})
 	}
@@ -206,7 +208,7 @@ func (n *Node) runSingle(ctx context.Context) error {
 	defer p.log.Close()
 	n.log = p.log.Logger
 	p.allowAdmin = control.Owners(n.cfg.Data)
-	p.allowRun = p.allowAdmin
+	p.allowRun, p.allowOffice = p.allowAdmin, p.allowAdmin
 	if err := p.start(ctx); err != nil {
 		return err
 	}
@@ -351,10 +353,13 @@ func watchdog(ctx context.Context) {
 	}
 }
 
+// HostData is the data folder of the host's own server.
+const HostData = "/var/lib/postilion"
+
 // DefaultData is the data folder when none is given: root's is the host's.
 func DefaultData() string {
 	if os.Getuid() == 0 {
-		return "/var/lib/postilion"
+		return HostData
 	}
 	return "postilion-data"
 }

@@ -41,7 +41,7 @@ type process struct {
 	log     *logs.Log
 	data    fs.FS
 	// allowRun and allowAdmin decide by uid who may use the roles' sockets.
-	allowRun, allowAdmin func(uid uint32) bool
+	allowRun, allowAdmin, allowOffice func(uid uint32) bool
 
 	table   *serve.Table
 	rates   policy.Rates // of accounts that send
@@ -69,7 +69,9 @@ type part struct {
 	close []func() error                    // in order, after run
 	seam  map[string]rpc.Handler            // for other roles
 	admin map[string]rpc.Handler            // for the program's verbs
-	facts func(ctx context.Context) map[string]any
+	// office is for role console, see officeMethods; nil is what admin has of them.
+	office map[string]rpc.Handler
+	facts  func(ctx context.Context) map[string]any
 	// prepare checks a new configuration and returns what brings it into force.
 	prepare func(c *config.Config) (switchOver func(), err error)
 
@@ -195,6 +197,7 @@ func (p *process) serveSockets(part *part) {
 	}{
 		{string(part.role), part.seam, p.allowRun},
 		{adminSocket(part.role), part.admin, p.allowAdmin},
+		{officeSocket(part.role), officeHandlers(part), p.allowOffice},
 	} {
 		server := &rpc.Server{Handlers: s.handlers, Allow: s.allow,
 			Log: func(err error) { p.log.Debug("a caller's connection broke", "role", part.role, "error", err) }}

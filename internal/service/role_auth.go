@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/postilion/postilion/internal/auth/secrets"
+	"github.com/postilion/postilion/internal/authority"
 	"github.com/postilion/postilion/internal/seam"
 )
 
@@ -20,7 +21,8 @@ func (p *process) startAuth(ctx context.Context, part *part) error {
 	part.close = append(part.close, s.Close)
 	p.here.auth = s
 	part.seam = seam.AuthHandlers(s)
-	part.admin = seam.AuthAdminHandlers(s)
+	part.office = seam.AuthAdminHandlers(s)
+	part.admin = seam.AuthAdminHandlers(authority.Auth{Inner: s, Directory: p.anyDirectory(), Actor: authority.Actor{Owner: true}, Journal: p.journal(part)})
 	part.admin[methodSnapshot] = snapshotHandler(s)
 	return nil
 }

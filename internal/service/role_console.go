@@ -36,7 +36,7 @@ func (p *process) startConsole(_ context.Context, part *part) error {
 			return nil
 		})
 	}
-	return nil
+	return p.startManage(part)
 }
 
 // counterSources returns how to ask each role for its counters.

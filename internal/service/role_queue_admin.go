@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -103,6 +104,7 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 		}),
 		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (int, error) {
 			awaitLoaded(ctx, d)
+			r.Filter.By = cmp.Or(r.Filter.By, "owner")
 			return d.Act(ctx, r.Filter, r.Action)
 		}),
 		methodEdit: rpc.Handle(func(ctx context.Context, r editRequest) (none, error) {

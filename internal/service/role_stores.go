@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/auth/secrets"
+	"github.com/postilion/postilion/internal/authority"
 	"github.com/postilion/postilion/internal/bounce"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/deliver"
@@ -61,7 +62,8 @@ func (p *process) startDirectory(ctx context.Context, part *part) error {
 	p.here.directory = db
 	p.here.reader = directory.Cached(db, directory.CacheOptions{Generation: db.Generation})
 	part.seam = seam.Handlers(seam.ReaderHandlers(db), seam.BlocksHandlers(db))
-	part.admin = seam.AdminHandlers(db)
+	part.office = seam.AdminHandlers(db)
+	part.admin = seam.AdminHandlers(authority.Directory{Inner: db, Actor: authority.Actor{Owner: true}, Journal: p.journal(part)})
 	part.admin[methodSnapshot] = snapshotHandler(db)
 	return nil
 }
@@ -165,6 +167,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	part.run = append(part.run, d.Run, watch.run)
 	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d), viewHandlers(d), watchHandlers(part.watch))
 	part.admin = queueHandlers(store, d, router)
+	part.office = officeQueue(d)
 	part.facts = func(context.Context) map[string]any { return watch.facts(queueFacts(d.Stats(0))) }
 	return nil
 }

@@ -67,7 +67,7 @@ var roleGroups = map[Role][]string{
 	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "content_rules", "archive", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
 	Access:  {"pop3", "pop3s", "local", "tls", "dns", "runas"},
 	RunAs:   {"runas"},
-	Console: {"metrics"},
+	Console: {"metrics", "admin"},
 }
 
 var everyGroup = []string{"log", "events", "process", "trial"}

@@ -28,7 +28,9 @@ type Stores struct {
 	Directory directory.Admin
 	Auth      auth.Admin
 
-	close []func() error
+	as     *seam.Client      // through which all is done as somebody else; nil for the owner
+	socket func(Role) string // which of a running server's roles' sockets; nil is adminSocket
+	close  []func() error
 }
 
 // OpenStores connects to the server of a data folder or opens the stores itself. A

@@ -44,7 +44,7 @@ func fitQuota(d *directory.Domain, accounts []directory.Account, n, old *directo
 		return nil
 	}
 	return &directory.InvalidError{What: "quota of", Value: n.Address.String(),
-		Want: fmt.Sprintf("one of 1 to %s: the domain has %s for all accounts together", size(left), size(d.QuotaBytes))}
+		Want: fmt.Sprintf("one of at most %s: the domain has %s for all accounts together", size(left), size(d.QuotaBytes))}
 }
 
 // size writes bytes in the largest unit that divides them.
