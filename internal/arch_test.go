@@ -15,7 +15,7 @@ import (
 var layers = [][]string{
 	{"service"},
 	{"config"},
-	{"control", "console", "doctor", "migrate", "tools"},
+	{"control", "console", "doctor", "explain", "migrate", "tools"},
 	{"seam"},
 	{"access"},
 	{"intake"},

@@ -1,5 +1,7 @@
 package reason
 
+import "strings"
+
 // This file is why a reason comes up and what to do about it, in each language: what `explain` tells and
 // what a bounce adds for its reader. Each reason has an entry in one of the advice tables; a test says
 // which are missing.
@@ -35,5 +37,5 @@ func (l Language) Tag() string { return [...]string{English: "en", Korean: "ko",
 
 // Explained returns the text of a reason with "*" for what differs from case to case.
 func Explained(id ID, lang Language) string {
-	return (&Error{Reason: id, Args: []string{"*", "*", "*"}}).Text(lang)
+	return strings.NewReplacer("%[1]s", "*", "%[2]s", "*", "%[3]s", "*", "%[4]s", "*").Replace(texts[id][lang])
 }

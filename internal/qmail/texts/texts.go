@@ -66,9 +66,9 @@ type Match struct {
 // Where one text contains another, only the longer is returned.
 func Find(s string) []Match {
 	var out []Match
-	s = plain(s)
+	s = Plain(s)
 	for _, t := range All() {
-		args, ok := find(s, plain(t.Words))
+		args, ok := MatchWords(s, Plain(t.Words))
 		if ok {
 			out = append(out, Match{t, args})
 		}
@@ -76,8 +76,8 @@ func Find(s string) []Match {
 	return longest(out)
 }
 
-// plain makes the forms that a text takes in bounces and in logs alike.
-func plain(s string) string {
+// Plain makes the forms that a text takes in bounces and in logs alike.
+func Plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
 		case '_', '\t', '\n', '/':
@@ -93,7 +93,7 @@ func longest(in []Match) []Match {
 	for i, m := range in {
 		part := false
 		for j, other := range in {
-			inside := strings.Contains(plain(other.Words), strings.Trim(plain(m.Words), "* "))
+			inside := strings.Contains(Plain(other.Words), strings.Trim(Plain(m.Words), "* "))
 			part = part || j != i && inside && (len(other.Words) > len(m.Words) || other.Words == m.Words && other.Program == m.Program && j < i)
 		}
 		if !part {
@@ -103,8 +103,9 @@ func longest(in []Match) []Match {
 	return out
 }
 
-// find looks for words with stars in s. A star takes as little as it can, and at most a line.
-func find(s, words string) (args []string, ok bool) {
+// MatchWords looks for words with stars in s, both as Plain has them, and returns what stood for the stars. A
+// star takes as little as it can, and at most a line.
+func MatchWords(s, words string) (args []string, ok bool) {
 	parts := strings.Split(words, "*")
 	at := strings.Index(s, parts[0])
 	if at < 0 {
