@@ -9,6 +9,7 @@ package reason
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Class tells whether trying again can help.
@@ -43,19 +44,25 @@ type Error struct {
 	Cause    error    `json:"-"`                // private: for logs only, never sent to a peer
 }
 
-// Error returns the English text with the private cause, for logs.
+// Error returns the English text with the private cause, for logs. A cause that says the text itself,
+// as an error of our own that was wrapped again does, stands for it.
 func (e *Error) Error() string {
-	text := e.Text(English)
-	s := text
+	s, more := e.Text(English), ""
 	if e.Remote != "" {
-		s += fmt.Sprintf(": %q", e.Remote)
+		more = fmt.Sprintf(": %q", e.Remote)
 	}
 	if e.Cause != nil {
-		if cause := e.Cause.Error(); cause != text { // an error of our own that was wrapped again
-			s += ": " + cause
+		cause := e.Cause.Error()
+		if strings.Contains(cause, strings.TrimSuffix(s, ".")) {
+			s = cause
+		} else {
+			more += ": " + cause
 		}
 	}
-	return s
+	if more == "" {
+		return s
+	}
+	return strings.TrimSuffix(s, ".") + more
 }
 
 // Unwrap returns the private cause.

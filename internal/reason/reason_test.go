@@ -1,6 +1,11 @@
 package reason
 
-import "testing"
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // What wraps the same words again says them once.
 func TestACauseOfTheSameWordsIsToldOnce(t *testing.T) {
@@ -8,5 +13,12 @@ func TestACauseOfTheSameWordsIsToldOnce(t *testing.T) {
 	inner := NoDotQmail.With()
 	if got := NoDotQmail.Because(inner).Error(); got != inner.Error() {
 		t.Errorf("%q", got)
+	}
+	where := fmt.Errorf(".qmail:1: %s (#5.1.1)", inner.Text(English))
+	if got := NoDotQmail.Because(where).Error(); got != where.Error() {
+		t.Errorf("%q", got)
+	}
+	if got, want := NoDotQmail.Because(errors.New("x")).Error(), strings.TrimSuffix(inner.Text(English), ".")+": x"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
