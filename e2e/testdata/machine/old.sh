@@ -94,8 +94,7 @@ cat >/etc/init.d/qmail <<'SCRIPT'
 # Short-Description: qmail under svscan
 ### END INIT INFO
 . /lib/lsb/init-functions
-name=${0##*/}
-pidfile=/run/$name.pid
+pidfile=/run/qmail.pid
 case $1 in
 start) start-stop-daemon --start --background --make-pidfile --pidfile "$pidfile" --exec "$(command -v svscan)" -- /service ;;
 stop)
