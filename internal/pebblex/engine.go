@@ -156,6 +156,8 @@ func (e *Engine) Commit(b Batch) error {
 	if b.g.failed() {
 		return fmt.Errorf("%w: %w", ErrDown, b.g.err)
 	}
+	b.g.calls.Add(1)
+	defer b.g.calls.Add(-1)
 	r := requests.Get().(*request)
 	r.batch, r.onDurable = b.Batch, b.OnDurable
 	select {

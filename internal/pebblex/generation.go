@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,7 +19,8 @@ const nudgeAfter = 200 * time.Millisecond
 
 // generation is one opening of the database. Two goroutines carry its commits: one
 // applies all that wait, asking for a sync with the last, while the other waits for
-// the sync before. Callers never enter Pebble's commit pipeline themselves, since a failure can
+// the sync before. A commit that is alone is carried by the first to its end, which spares
+// handing it on. Callers never enter Pebble's commit pipeline themselves, since a failure can
 // leave its mutexes locked for ever.
 type generation struct {
 	e    *Engine
@@ -27,6 +29,8 @@ type generation struct {
 	logs *logs // nil without LogFiles
 
 	queue chan *request
+	calls atomic.Int32  // under way: until they have been told
+	later atomic.Int32  // groups that the second goroutine has not told yet
 	tick  chan struct{} // lazy changes wait
 	timer *time.Timer   // sends to tick
 	armed chan struct{} // holds a token while timer runs
@@ -188,6 +192,14 @@ func (g *generation) apply(groups chan<- group) {
 				return
 			}
 		}
+		// Who is alone in calling is alone in waiting: nothing can be applied beside its sync.
+		if g.calls.Load() == 1 && g.later.Load() == 0 {
+			if !g.settle(gr) {
+				return
+			}
+			continue
+		}
+		g.later.Add(1)
 		groups <- gr
 	}
 }
@@ -214,14 +226,19 @@ func (g *generation) lazy() (synced func()) {
 func (g *generation) finish(groups <-chan group) {
 	defer g.ended.Done()
 	for gr := range groups {
-		err := gr.requests[len(gr.requests)-1].batch.SyncWait()
-		if err != nil {
-			g.fail(err)
-		}
-		if !g.tell(gr) {
+		if !g.settle(gr) {
 			return
 		}
+		g.later.Add(-1)
 	}
+}
+
+// settle waits for a group's sync and tells of it, unless the generation has failed.
+func (g *generation) settle(gr group) bool {
+	if err := gr.requests[len(gr.requests)-1].batch.SyncWait(); err != nil {
+		g.fail(err)
+	}
+	return g.tell(gr)
 }
 
 // tell reports the success of a group, unless the generation has failed.

@@ -322,10 +322,13 @@ func TestPlantedBugsAreFound(t *testing.T) {
 // store does that frees files too early.
 type scribbler struct {
 	fs.FS
+	mu   sync.Mutex
 	last string
 }
 
 func (s *scribbler) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.last != "" && flag&os.O_RDWR != 0 && !strings.Contains(name, "db") {
 		if f, err := s.FS.OpenFile(s.last, os.O_RDWR, 0); err == nil {
 			f.WriteAt([]byte("other mail"), 2000)
