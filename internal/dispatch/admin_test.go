@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -287,6 +288,129 @@ func TestAFlushMissesNothingThatIsBeingRecorded(t *testing.T) {
 		synctest.Wait()
 		if !flushed || h.store.left() != 0 {
 			t.Errorf("flushed %v, %d left", flushed, h.store.left())
+		}
+	})
+}
+
+// What happens to a message between the look at it and its change counts: it may be finished, be held already, or
+// go to another address.
+func TestAMessageThatChangesUnderAnActionIsJudgedAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []Verb{Hold, Delete, Priority} {
+		synctest.Test(t, func(t *testing.T) {
+			h, open, stop := stuck(t)
+			defer stop()
+			var ids []id.ID
+			for range 4 {
+				ids = append(ids, h.send(t, letter("joe@here.test", "a@far.test")))
+			}
+			synctest.Wait()
+			h.store.mu.Lock()
+			h.store.fail = func(what string) error {
+				if what != "revise" {
+					return nil
+				}
+				h.store.mu.Lock()
+				defer h.store.mu.Unlock()
+				h.store.fail = nil
+				delete(h.store.messages, ids[0])
+				h.store.messages[ids[1]].held = true
+				env := *h.store.messages[ids[2]].env
+				env.Recipients = []mail.Recipient{{To: mail.ParseAddress("a@near.test")}}
+				h.store.messages[ids[2]].env = &env
+				return nil
+			}
+			h.store.mu.Unlock()
+			want := map[Verb][]id.ID{Hold: ids[3:], Delete: {ids[1], ids[3]}, Priority: {ids[1], ids[3]}}[verb]
+			n, err := h.Act(t.Context(), Filter{Domain: "far.test"}, Action{Verb: verb, Priority: 3})
+			if n != len(want) || err != nil {
+				t.Errorf("%s: changed %d, %v; want %d", verb, n, err, len(want))
+			}
+			for _, v := range ids[1:] {
+				m := h.store.messages[v]
+				made := m == nil || m.env.Priority == 3 || v != ids[1] && m.held
+				if made != slices.Contains(want, v) {
+					t.Errorf("%s of message %s: made %v", verb, v, made)
+				}
+			}
+			open.Store(true)
+		})
+	}
+}
+
+func TestAnActionGoesThroughAQueueOfManyBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, open, stop := stuck(t)
+		defer stop()
+		const n = 3*batchMessages + 7
+		for i := range n {
+			h.send(t, letter("joe@here.test", fmt.Sprintf("a@far%d.test", i%3)))
+		}
+		wide := make([]string, 2*batchRecipients+1) // alone it is more than a batch
+		for i := range wide {
+			wide[i] = fmt.Sprintf("u%d@wide.test", i)
+		}
+		h.send(t, letter("joe@here.test", wide...))
+		synctest.Wait()
+		if m, r, err := h.Count(t.Context(), Filter{}); m != n+1 || r != n+len(wide) || err != nil {
+			t.Errorf("counted %d messages, %d recipients, %v", m, r, err)
+		}
+		h.store.loads = 0
+		if m, _, err := h.Count(t.Context(), Filter{Domain: "nowhere.test"}); m != 0 || err != nil || h.store.loads > n/100 {
+			t.Errorf("counted %d of nowhere, %v, with %d envelopes read", m, err, h.store.loads)
+		}
+		for _, x := range []struct {
+			f    Filter
+			verb Verb
+			want int
+		}{
+			{Filter{}, Hold, n + 1},
+			{Filter{}, Hold, 0},
+			{Filter{Domain: "far1.test"}, Release, (n + 1) / 3},
+			{Filter{State: "held"}, Release, n + 1 - (n+1)/3},
+			{Filter{}, Retry, n + 1},
+		} {
+			if got, err := h.Act(t.Context(), x.f, Action{Verb: x.verb}); got != x.want || err != nil {
+				t.Errorf("%s %+v: changed %d, %v; want %d", x.verb, x.f, got, err, x.want)
+			}
+			if x.verb == Hold {
+				if s := h.Stats(0); s.Held != n+1 {
+					t.Errorf("%d are held", s.Held)
+				}
+			}
+		}
+		open.Store(true)
+		h.Flush()
+		synctest.Wait()
+		if left := h.store.left(); left != 0 {
+			t.Errorf("%d left", left)
+		}
+	})
+}
+
+func TestADeliveryHasABoundedNumberOfRecipients(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		most, all := 0, map[string]int{}
+		h := build(t, plan{remote: target(func(job *deliver.Job, r deliver.Recipient) deliver.Verdict {
+			mu.Lock()
+			defer mu.Unlock()
+			most = max(most, len(job.Recipients))
+			all[r.To.String()]++
+			return deliver.Verdict{Err: noMailbox}
+		})})
+		stop := h.start()
+		to := make([]string, 2*jobRecipients+5)
+		for i := range to {
+			to[i] = fmt.Sprintf("u%d@far.test", i)
+		}
+		h.send(t, letter("joe@here.test", to...))
+		synctest.Wait()
+		stop()
+		if most != jobRecipients || len(all) != len(to) || h.store.left() != 0 || len(h.mailed) != 1 {
+			t.Errorf("%d recipients at once, %d in all, %d left, %d bounces; want %d, %d, none, one", most, len(all), h.store.left(), len(h.mailed), jobRecipients, len(to))
 		}
 	})
 }

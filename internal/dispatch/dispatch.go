@@ -44,7 +44,7 @@ type Dispatcher struct {
 	messages   arena[message]
 	tasks      arena[task]
 	recipients lists // of tasks: their recipients' numbers
-	byID       map[id.ID]number
+	byID       index
 	contents   map[number]*content // of messages
 	preps      map[number]*prep    // of tasks; those without one are routed (again) when they run
 	dests      map[string]*dest
@@ -71,6 +71,7 @@ type Dispatcher struct {
 	byTime     order[number]
 	byUrgency  order[number]
 	seed       maphash.Seed // of marks
+	giveBack   instant      // when memory may be given back to the system again
 	wake       chan struct{}
 	jobs       sync.WaitGroup
 	handoff    chan *task // to idle workers; they own what runs
@@ -106,7 +107,6 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 		deps:      deps,
 		schedules: schedules,
 		epoch:     time.Now(),
-		byID:      make(map[id.ID]number),
 		contents:  make(map[number]*content),
 		preps:     make(map[number]*prep),
 		dests:     make(map[string]*dest),
@@ -119,6 +119,7 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 	}
 	times := byTime{&d.tasks}
 	d.byTime, d.byUrgency = times, byUrgency{times, &d.messages}
+	d.byID = newIndex(func(n number) id.ID { return d.messages.at(n).id })
 	d.group("")
 	for name, limit := range limits {
 		d.group(name).limit = limit
@@ -205,7 +206,7 @@ func (d *Dispatcher) take(c queue.Claimed) {
 	for i := range env.Recipients {
 		m.domains |= d.marks(env.Recipients[i].To.Domain)
 	}
-	d.byID[m.id] = m.self
+	d.byID.add(m.self)
 	d.plan(m, c.Message.States, now, wall)
 	d.sums.add(m)
 	if d.first != 0 && m.birth < d.messages.at(d.first).birth {
@@ -223,7 +224,7 @@ func (d *Dispatcher) take(c queue.Claimed) {
 
 // find returns a message that is here; nil when it is not.
 func (d *Dispatcher) find(v id.ID) *message {
-	if n := d.byID[v]; n != 0 {
+	if n := d.byID.find(v); n != 0 {
 		return d.messages.at(n)
 	}
 	return nil
@@ -359,7 +360,27 @@ func (d *Dispatcher) shed(m *message) {
 	if m.busy > 0 {
 		return // its bounce is being made
 	}
+	d.dropContent(m)
+}
+
+// The content of a message to many recipients is large, and so is what was made of it: its memory is given back
+// to the system soon, not when the collector finds the time.
+const (
+	manyRecipients = 10_000
+	giveBackEvery  = instant(10 * time.Second)
+)
+
+// dropContent forgets a message's content.
+func (d *Dispatcher) dropContent(m *message) {
+	c := d.contents[m.self]
+	if c == nil {
+		return
+	}
 	delete(d.contents, m.self)
+	if now := d.now(); len(c.states) >= manyRecipients && now >= d.giveBack {
+		d.giveBack = now + giveBackEvery
+		time.AfterFunc(time.Second, debug.FreeOSMemory) // what was done with it has ended
+	}
 }
 
 // unprepare has a task routed again when it runs.
@@ -498,8 +519,8 @@ func (d *Dispatcher) forget(m *message) {
 	if d.first == m.self {
 		d.first = 0
 	}
-	delete(d.contents, m.self)
-	delete(d.byID, m.id)
+	d.dropContent(m)
+	d.byID.remove(m.id)
 	d.sums.remove(m)
 	d.free(m)
 }

@@ -455,15 +455,15 @@ func (h *house) check() {
 				cells++
 			}
 		}
-		if m.gone || m.busy != busy || h.byID[m.id] != m.self {
+		if m.gone || m.busy != busy || h.byID.find(m.id) != m.self {
 			panic(fmt.Sprintf("message %+v has %d busy tasks", m, busy))
 		}
 	}
 	if h.sums != want {
 		panic(fmt.Sprintf("the sums are %+v, want %+v", h.sums, want))
 	}
-	if len(h.byID) != h.messages.n || tasks != h.tasks.n || cells != h.recipients.cells.n {
-		panic(fmt.Sprintf("%d messages, %d tasks, %d recipients; kept are %d, %d, %d", len(h.byID), tasks, cells, h.messages.n, h.tasks.n, h.recipients.cells.n))
+	if h.byID.n != h.messages.n || tasks != h.tasks.n || cells != h.recipients.cells.n {
+		panic(fmt.Sprintf("%d messages, %d tasks, %d recipients; kept are %d, %d, %d", h.byID.n, tasks, cells, h.messages.n, h.tasks.n, h.recipients.cells.n))
 	}
 	for n := range h.contents {
 		if h.find(h.messages.at(n).id) == nil {

@@ -395,7 +395,7 @@ func liveHeap() int {
 
 // The memory tests measure 200,000 and 100,000 recipients; those of a million cost the same each.
 
-func TestAWaitingRecipientCostsUnder400Bytes(t *testing.T) {
+func TestAWaitingRecipientCostsUnder150Bytes(t *testing.T) {
 	const n = 200_000
 	h := build(t, plan{})
 	before := liveHeap()
@@ -408,7 +408,7 @@ func TestAWaitingRecipientCostsUnder400Bytes(t *testing.T) {
 	}
 	per := (liveHeap() - before) / n
 	t.Logf("%d bytes a recipient", per)
-	if per > 400 {
+	if per > 150 {
 		t.Errorf("%d bytes a recipient", per)
 	}
 	runtime.KeepAlive(h)

@@ -248,7 +248,7 @@ func (d *Dispatcher) Stats(top int) Stats {
 	defer d.mu.Unlock()
 	now := d.now()
 	s := Stats{
-		Messages: len(d.byID), RunningLocal: d.running[local] + d.running[user], RunningRemote: d.running[remote], Routing: d.running[routing],
+		Messages: d.byID.n, RunningLocal: d.running[local] + d.running[user], RunningRemote: d.running[remote], Routing: d.running[routing],
 		Recording: d.finishing, OldestAge: d.oldest(now), Loaded: d.claimed, HeldBack: d.heldBack(), Paused: d.paused, Since: d.count,
 	}
 	s.Recipients, s.Held = d.sums.recipients, d.sums.held

@@ -179,6 +179,10 @@ type stop struct {
 	prep   *prep
 }
 
+// jobRecipients is how many recipients one delivery has at most, so that what it takes to tell of them
+// stays small, and so that a message to very many is delivered to by several at once.
+const jobRecipients = 1000
+
 // routeAll routes the task's recipients. Those that stay in the task's lane become its
 // prep; the others become tasks of their own lanes; refused ones become results.
 func (d *Dispatcher) routeAll(p *pass) {
@@ -216,7 +220,7 @@ func (d *Dispatcher) routeAll(p *pass) {
 			p.results = append(p.results, result{n: n, v: deliver.Verdict{Err: reason.As(err)}, final: r.To})
 			continue
 		}
-		if old := byKey[s.key]; old != nil && s.kind != user && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
+		if old := byKey[s.key]; old != nil && len(old.ns) < jobRecipients && s.kind != user && s.kind != routing && !isVERP(p.env.From) && s.prep.targets == nil {
 			old.ns = append(old.ns, n)
 			old.prep.recipients = append(old.prep.recipients, s.prep.recipients...)
 			continue

@@ -140,14 +140,32 @@ func (s *Store) readEach(ids []id.ID, visit func(*queue.Message, *hot) (bool, er
 	})
 }
 
-// readAt reads one message through iterators that stand before it, or anywhere; nil when it is not there.
+// near is how many rows are stepped over before it is cheaper to seek.
+const near = 4
+
+// advance moves an iterator that stands nowhere, or at the first row from some lower key on, to the first
+// row from key on.
+func advance(it *pebble.Iterator, key []byte) bool {
+	for range near {
+		if !it.Valid() {
+			break
+		}
+		if bytes.Compare(it.Key(), key) >= 0 {
+			return true
+		}
+		it.Next()
+	}
+	return it.SeekGE(key)
+}
+
+// readAt reads one message through iterators that have read those before it; nil when it is not there.
 func (s *Store) readAt(rows, states *pebble.Iterator, h *hot) (*queue.Message, error) {
 	s.mu.Lock()
 	_, gone := s.removing[h.id]
 	_, hidden := s.hidden[h.id]
 	s.mu.Unlock()
 	key := idKey(envelopePrefix, h.id)
-	if gone || hidden || !rows.SeekGE(key) || !bytes.Equal(rows.Key(), key) {
+	if gone || hidden || !advance(rows, key) || !bytes.Equal(rows.Key(), key) {
 		return nil, rows.Error()
 	}
 	value, err := rows.ValueAndErr()
@@ -158,7 +176,7 @@ func (s *Store) readAt(rows, states *pebble.Iterator, h *hot) (*queue.Message, e
 	if err != nil {
 		return nil, err
 	}
-	states.SeekGE(idKey(statePrefix, h.id))
+	advance(states, idKey(statePrefix, h.id))
 	if err := s.scanStates(m, h, states); err != nil {
 		return nil, err
 	}
