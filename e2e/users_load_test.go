@@ -267,7 +267,8 @@ func (u *userLoad) program(came arrivals) error {
 var fromLine = regexp.MustCompile(`(?m)^From sender@else\.example +(.*)\n`)
 
 // mbox reads the mailbox as its readers do. A piece of a message is none: it ends where the next one begins,
-// after an empty line, and holds nothing of others.
+// after an empty line, and holds nothing of others. Of a piece not even the From_ line need be there: then it follows
+// the empty line that ends the message before, which is whole all the same. Parcels have no empty lines.
 func (u *userLoad) mbox(came arrivals) (pieces int, err error) {
 	text, err := os.ReadFile(filepath.Join(u.home, "Mailbox"))
 	if err != nil {
@@ -283,13 +284,21 @@ func (u *userLoad) mbox(came arrivals) (pieces int, err error) {
 			end = starts[i+1][0]
 		}
 		m := text[at[1]:end]
-		if end < len(text) && !bytes.HasSuffix(m, []byte("\n\n")) {
+		if end < len(text) && !bytes.HasSuffix(text[:end], []byte("\n\n")) {
 			return pieces, fmt.Errorf("a message of the mbox begins amid another, which ends with %q", m[max(0, len(m)-60):])
 		}
-		id, bad := opened(bytes.TrimSuffix(m, []byte("\n")))
-		if bad != nil || id == "" {
+		header, body, _ := bytes.Cut(m, []byte("\n\n"))
+		body, rest, ended := bytes.Cut(body, []byte("\n\n"))
+		whole := slices.Concat(header, []byte("\n\n"), body, []byte("\n"))
+		id, bad := opened(whole)
+		if rest = bytes.Trim(rest, "\x00\n"); ended && len(rest) > 0 {
 			pieces++
-			_, body, _ := bytes.Cut(m, []byte("\n\n"))
+			if !bytes.HasPrefix([]byte("From sender@else.example "), rest) {
+				err = errors.Join(err, fmt.Errorf("%s in the mbox is followed by %.120q", id, rest))
+			}
+		}
+		if !ended || bad != nil || id == "" {
+			pieces++
 			own := func(r rune) bool { return !strings.ContainsRune(id+" \n\x00", r) } // zeros: blocks the disk never got
 			if at := bytes.IndexFunc(body, own); id != "" && at >= 0 {
 				err = errors.Join(err, fmt.Errorf("the piece of %s in the mbox, %d bytes, holds at %d: %.120q", id, len(body), at, body[at:]))

@@ -7,6 +7,7 @@
 package mbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -183,12 +184,40 @@ func (b *box) measure() error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil // not readable: taken as it is, as qmail-local does
 	}
+	if n > 0 && end[n-1] == 0 {
+		return b.measureZeros()
+	}
 	switch tail := string(end[:n]); {
 	case tail == "\n\n":
 	case tail[n-1] == '\n':
 		b.ends = "\n"
 	default:
 		b.ends = "\n\n"
+	}
+	return nil
+}
+
+// mostZeros bounds the zeros at a mailbox's end that are looked through, in bytes.
+const mostZeros = 1 << 20
+
+// measureZeros is measure of a mailbox that ends with zeros: of a message that was being appended when the power went, the
+// file system kept the length and not the content. Where nothing but zeros follows the empty line of the message
+// before, they are cut off; else they stay with their piece.
+func (b *box) measureZeros() error {
+	b.ends = "\n\n"
+	block := make([]byte, 4096)
+	for at := b.size; at > 0 && b.size-at < mostZeros; {
+		n := min(at, int64(len(block)))
+		if _, err := b.file.ReadAt(block[:n], at-n); err != nil {
+			return nil // taken as it is
+		}
+		at -= n
+		if kept := len(bytes.TrimRight(block[:n], "\x00")); kept > 0 {
+			if kept > 1 && string(block[kept-2:kept]) == "\n\n" && b.file.Truncate(at+int64(kept)) == nil {
+				b.size, b.ends = at+int64(kept), ""
+			}
+			return nil
+		}
 	}
 	return nil
 }

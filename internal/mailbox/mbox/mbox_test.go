@@ -119,6 +119,31 @@ func TestAMessageStartsAfterAnEmptyLineWhateverIsBefore(t *testing.T) {
 	}
 }
 
+// A power cut may leave a message's length without its content. Nobody's message gets zeros at its end by that.
+func TestZerosThatAPowerCutLeftAreCutOff(t *testing.T) {
+	t.Parallel()
+	zeros := func(n int) string { return strings.Repeat("\x00", n) }
+	for before, after := range map[string]string{
+		"From a\n\nx\n\n" + zeros(1):                       "From a\n\nx\n\n",
+		"From a\n\nx\n\n" + zeros(4096*3):                  "From a\n\nx\n\n",
+		strings.Repeat("x", 4093) + "\n\n\n" + zeros(5000): strings.Repeat("x", 4093) + "\n\n\n",
+		"From a\n\nx\n\nFrom b\n\nhal" + zeros(3000):       "From a\n\nx\n\nFrom b\n\nhal" + zeros(3000) + "\n\n",
+		"x\n" + zeros(10):                                  "x\n" + zeros(10) + "\n\n",
+		zeros(5000):                                        zeros(5000) + "\n\n",
+		"From a\n\nx\n\n" + zeros(2<<20):                   "From a\n\nx\n\n" + zeros(2<<20) + "\n\n",
+		"\x00\n\n":                                         "\x00\n\n",
+	} {
+		s, dir := store(t)
+		if err := os.WriteFile(filepath.Join(dir, "box"), []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		add(t, s, "body\n")
+		if got, want := read(t, dir), after+head+"body\n\n"; got != want {
+			t.Errorf("after %.40q, %d bytes: %d bytes, want %d", before, len(before), len(got), len(want))
+		}
+	}
+}
+
 func TestAFailureLeavesTheMailboxAsItWas(t *testing.T) {
 	t.Parallel()
 	s, dir := store(t)
