@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
@@ -37,7 +35,7 @@ var (
 // which an operation is given up.
 func NewClient(dial func(ctx context.Context) (net.Conn, error), o Options) *Client {
 	setDefault(&o.HangTime, 30*time.Second)
-	c := &Client{dial: dial, hang: o.HangTime, lanes: lanes{hang: o.HangTime, users: map[uint32]*lane{}}}
+	c := &Client{dial: dial, hang: o.HangTime, lanes: lanes{hang: o.HangTime, users: map[identity]*lane{}}}
 	c.userFiles = userFiles{c, osfs.NewDevices()}
 	return c
 }
@@ -78,7 +76,7 @@ func (c *Client) exchange(calls []*asked) {
 	for _, a := range calls {
 		closeFile(a.reply.file)
 		a.reply = reply{file: -1}
-		if errors.Is(err, unix.EAGAIN) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			a.err = reason.RunasBusy.With(a.request.user.title()).Because(errHang)
 		} else {
 			a.err = reason.RunasUnavailable.Because(err)
@@ -93,11 +91,11 @@ func (c *Client) try(calls []*asked) error {
 		if err != nil {
 			return err
 		}
-		if err = conn.exchange(calls); err == nil {
+		if err = conn.exchange(calls, c.hang); err == nil {
 			c.put(conn)
 			return nil
 		}
-		syscall.Close(conn.fd)
+		conn.conn.Close()
 		if fresh || !errors.Is(err, errStale) {
 			return err
 		}
@@ -109,11 +107,15 @@ func (c *Client) try(calls []*asked) error {
 var errStale = errors.New("the connection was closed")
 
 // exchange sends the requests and takes the replies.
-func (c *raw) exchange(calls []*asked) error {
+func (c *raw) exchange(calls []*asked, hang time.Duration) error {
 	w := c.begin()
 	w.num(int64(len(calls)))
 	for _, a := range calls {
 		w.request(a.request)
+	}
+	// The other side waits for its turn up to hang, and then does it.
+	if err := c.conn.SetReadDeadline(time.Now().Add(2 * hang)); err != nil {
+		return errors.Join(errStale, err)
 	}
 	if err := c.send(nil); err != nil {
 		return errors.Join(errStale, err)
@@ -154,23 +156,11 @@ func (c *Client) take() (*raw, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	f, err := u.File() // a copy, and blocking
-	u.Close()
+	conn, err := newRaw(u)
 	if err != nil {
-		return nil, false, err
+		u.Close()
 	}
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, false, err
-	}
-	// The other side waits for its turn up to hang, and then does it.
-	wait := unix.NsecToTimeval(int64(2 * c.hang))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
-		syscall.Close(fd)
-		return nil, false, err
-	}
-	return &raw{fd: fd}, true, nil
+	return conn, true, err
 }
 
 // put keeps a connection for the next operation.
@@ -181,7 +171,7 @@ func (c *Client) put(conn *raw) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.files) >= maxSpare {
-		syscall.Close(conn.fd)
+		conn.conn.Close()
 		return
 	}
 	c.files = append(c.files, conn)
@@ -309,7 +299,7 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, conn := range c.files {
-		syscall.Close(conn.fd)
+		conn.conn.Close()
 	}
 	for _, u := range append(c.programs, c.asking...) {
 		u.Close()

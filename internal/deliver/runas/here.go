@@ -31,8 +31,12 @@ func NewHere(o Options, reserved ...uint32) (*Here, error) {
 		return nil, err
 	}
 	self := os.Geteuid() != 0
-	w := &workers{gate: newGate(1000, n.FilesPerUser, 200), hang: n.HangTime, self: self}
-	h := &Here{userFiles: userFiles{w, osfs.NewDevices()}, rule: rule{self: self, reserved: map[uint32]bool{}}, workers: w, programs: newPrograms(n, self)}
+	rights, err := newRights(self)
+	if err != nil {
+		return nil, err
+	}
+	w := &workers{gate: newGate(1000, n.FilesPerUser, 200), hang: n.HangTime, rights: rights}
+	h := &Here{userFiles: userFiles{w, osfs.NewDevices()}, rule: rule{self: self, reserved: map[uint32]bool{}}, workers: w, programs: newPrograms(n, &w.rights)}
 	for _, uid := range reserved {
 		h.rule.reserved[uid] = true
 	}
@@ -63,9 +67,8 @@ func (h *Here) Run(ctx context.Context, u User, c Command) (Result, error) {
 	return h.programs.run(ctx, u, c)
 }
 
-// Close ends what waits for work, and the programs that still run. It is called once, at the end.
+// Close ends the programs that still run. It is called once, at the end.
 func (h *Here) Close() error {
-	h.workers.close()
 	h.programs.starters.close()
 	return nil
 }

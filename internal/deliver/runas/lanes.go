@@ -37,8 +37,13 @@ type lanes struct {
 	hang time.Duration // a call that waited longer for another one's end is given up
 
 	mu    sync.Mutex
-	users map[uint32]*lane
+	users map[identity]*lane
 }
+
+// identity is whose rights a frame's calls take.
+type identity struct{ uid, gid uint32 }
+
+func (u *User) identity() identity { return identity{u.UID, u.GID} }
 
 // lane is the calls of one user.
 type lane struct {
@@ -62,7 +67,7 @@ func (l *lanes) do(r *request, exchange func([]*asked)) (reply, error) {
 		}
 	}
 	exchange(calls)
-	l.leave(r.user.UID)
+	l.leave(r.user.identity())
 	for _, other := range calls {
 		if other != a {
 			other.turn <- nil
@@ -75,10 +80,10 @@ func (l *lanes) do(r *request, exchange func([]*asked)) (reply, error) {
 func (l *lanes) enter(a *asked) []*asked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	user := l.users[a.request.user.UID]
+	user := l.users[a.request.user.identity()]
 	if user == nil {
 		user = &lane{}
-		l.users[a.request.user.UID] = user
+		l.users[a.request.user.identity()] = user
 	}
 	if user.frames >= freeFrames && a.since.Sub(user.last) < longPause {
 		a.turn = make(chan []*asked, 1)
@@ -99,10 +104,10 @@ func (u *lane) next(now time.Time, most int) []*asked {
 }
 
 // leave ends a frame, and gives those who wait the next one. Those who waited too long are given up.
-func (l *lanes) leave(uid uint32) {
+func (l *lanes) leave(who identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	user := l.users[uid]
+	user := l.users[who]
 	user.frames--
 	now := time.Now()
 	for len(user.waiting) > 0 && now.Sub(user.waiting[0].since) > l.hang {
@@ -116,6 +121,6 @@ func (l *lanes) leave(uid uint32) {
 		calls := user.next(now, maxTogether)
 		calls[0].turn <- calls
 	case user.frames == 0:
-		delete(l.users, uid)
+		delete(l.users, who)
 	}
 }

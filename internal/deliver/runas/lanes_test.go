@@ -14,7 +14,7 @@ import (
 func newLanes(gates map[uint32]chan struct{}) (l *lanes, exchange func([]*asked), sizes func() []int) {
 	var mu sync.Mutex
 	var list []int
-	l = &lanes{hang: 30 * time.Second, users: map[uint32]*lane{}}
+	l = &lanes{hang: 30 * time.Second, users: map[identity]*lane{}}
 	exchange = func(calls []*asked) {
 		mu.Lock()
 		list = append(list, len(calls))

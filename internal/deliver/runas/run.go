@@ -31,10 +31,10 @@ type programs struct {
 	grace    time.Duration // killGrace, but for tests
 }
 
-func newPrograms(n *normal, self bool) *programs {
+func newPrograms(n *normal, r *rights) *programs {
 	return &programs{
 		gate: newGate(n.Programs, n.ProgramsPerUser, 1000), normal: n,
-		grace: killGrace, starters: newStarters(n, self),
+		grace: killGrace, starters: newStarters(n, r),
 	}
 }
 

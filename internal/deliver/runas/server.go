@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -42,13 +41,9 @@ type Server struct {
 	rule     rule
 	workers  *workers
 	programs *programs
-
-	mu      sync.Mutex
-	open    map[int]struct{} // descriptors of connections that threads wait on
-	stopped bool
 }
 
-// maxConnections bounds the connections, each of which may hold a thread.
+// maxConnections bounds the connections, each of which may hold a thread while a home hangs.
 const maxConnections = 2000
 
 // NewServer returns a server. reserved are uids that are never served. The error is
@@ -58,7 +53,7 @@ func NewServer(o Options, reserved ...uint32) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{rule: h.rule, workers: h.workers, programs: h.programs, open: map[int]struct{}{}, Log: slog.New(slog.DiscardHandler)}, nil
+	return &Server{rule: h.rule, workers: h.workers, programs: h.programs, Log: slog.New(slog.DiscardHandler)}, nil
 }
 
 // Facts is what status shows.
@@ -73,10 +68,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer s.programs.starters.close()
-	defer s.workers.close()
 	var all sync.WaitGroup
 	defer all.Wait()
-	defer context.AfterFunc(ctx, func() { l.Close(); s.stop() })()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
 	slots := make(chan struct{}, maxConnections)
 	for {
 		c, err := l.Accept()
@@ -100,16 +94,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// stop wakes the threads that wait for their callers.
-func (s *Server) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-	for fd := range s.open {
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	}
-}
-
 // helloTime bounds the wait for a connection's first byte.
 const helloTime = 10 * time.Second
 
@@ -130,6 +114,7 @@ func (s *Server) serve(ctx context.Context, c net.Conn) error {
 	u, ok := c.(*net.UnixConn)
 	switch {
 	case ok && what[0] == forFiles && rights.Files:
+		defer context.AfterFunc(ctx, func() { c.Close() })()
 		s.serveFiles(u)
 	case ok && what[0] == forPrograms && rights.Programs:
 		s.servePrograms(ctx, u)
@@ -141,94 +126,64 @@ func (s *Server) serve(ctx context.Context, c net.Conn) error {
 	return nil
 }
 
-// take makes a connection one that a thread waits on. It ends with give.
-func (s *Server) take(u *net.UnixConn) (*os.File, bool) {
-	f, err := u.File()
-	u.Close()
-	if err != nil {
-		return nil, false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		f.Close()
-		return nil, false
-	}
-	s.open[int(f.Fd())] = struct{}{}
-	return f, true
-}
-
-func (s *Server) give(f *os.File) {
-	s.mu.Lock()
-	delete(s.open, int(f.Fd()))
-	s.mu.Unlock()
-	f.Close()
-}
-
-// serveFiles does operations on a thread of its own, which ends with the connection.
+// serveFiles does operations on the goroutine of the connection, which ends with it.
 func (s *Server) serveFiles(u *net.UnixConn) {
-	f, ok := s.take(u)
-	if !ok {
+	c, err := newRaw(u)
+	if err != nil {
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer s.give(f)
-		runtime.LockOSThread() // and never unlocked: see thread
-		c, t := &raw{fd: int(f.Fd())}, &thread{self: s.rule.self}
-		var list []request
-		var files []int
-		for {
-			frame, sent, err := c.receive()
-			closeFiles(sent)
-			if err != nil {
-				return
-			}
-			if list, err = (&reader{b: frame}).requests(list[:0]); err != nil {
-				return
-			}
-			w, ok := c.begin(), false
-			files, ok = s.operate(t, list, w, files[:0])
-			err = c.send(files)
-			closeFiles(files)
-			if err != nil || !ok {
-				return
-			}
+	var list []request
+	var files []int
+	for {
+		frame, sent, err := c.receive()
+		closeFiles(sent)
+		if err != nil {
+			return
 		}
-	}()
-	<-done
+		if list, err = (&reader{b: frame}).requests(list[:0]); err != nil {
+			return
+		}
+		w, ok := c.begin(), false
+		files, ok = s.operate(list, w, files[:0])
+		err = c.send(files)
+		closeFiles(files)
+		if err != nil || !ok {
+			return
+		}
+	}
 }
 
 // operate does operations of one user and writes the replies; it adds the files it opened. ok is false when
-// the thread must not be used any more.
-func (s *Server) operate(t *thread, list []request, w *writer, files []int) (_ []int, ok bool) {
-	all := reply{file: -1} // to those that are not done
-	user := list[0].user
+// the goroutine must end.
+func (s *Server) operate(list []request, w *writer, files []int) (_ []int, ok bool) {
+	none := reply{file: -1} // to those that are not done
+	user := &list[0].user
 	switch {
 	case slices.ContainsFunc(list, func(r request) bool { return s.rule.check(r.user) != nil }):
-		all.err = unix.EPERM // callers have checked: this one is no role of ours
-	case s.workers.gate.within(s.workers.hang, user) != nil:
-		all.busy, ok = true, true
+		none.err = unix.EPERM // callers have checked: this one is no role of ours
+	case s.workers.gate.within(s.workers.hang, *user) != nil:
+		none.busy, ok = true, true
 	default:
-		defer s.workers.gate.leave(user)
-		ok = true
+		defer s.workers.gate.leave(*user)
+		called, err := s.workers.rights.lend(user.UID, user.GID, func() {
+			for i := range list {
+				p := perform(&list[i])
+				w.reply(list[i].op, &p)
+				if p.file >= 0 {
+					files = append(files, p.file)
+				}
+			}
+		})
+		if err != nil {
+			s.Log.Error("a user's rights could not be taken on, or given back", "uid", user.UID, "error", err)
+		}
+		if called {
+			return files, err == nil
+		}
+		none.err = unix.EPERM
 	}
 	for i := range list {
-		r, p := &list[i], all
-		if ok && !all.busy {
-			if err := t.become(r.user.UID, r.user.GID); err == nil {
-				p = perform(r)
-			} else {
-				s.Log.Error("a user's rights could not be taken on", "uid", r.user.UID, "error", err)
-				all.err, ok = unix.EPERM, false
-				p = all
-			}
-		}
-		w.reply(r.op, &p)
-		if p.file >= 0 {
-			files = append(files, p.file)
-		}
+		w.reply(list[i].op, &none)
 	}
 	return files, ok
 }

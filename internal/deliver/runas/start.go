@@ -25,18 +25,18 @@ import (
 // which containers often lack, and the right to trace), a shell lays them on itself and then
 // becomes the program.
 type starters struct {
-	self bool
-	nice int
-	oom  int
-	nnp  bool
+	rights *rights
+	nice   int
+	oom    int
+	nnp    bool
 
 	start chan start
 	stop  chan struct{}
 	once  sync.Once
 }
 
-func newStarters(n *normal, self bool) *starters {
-	return &starters{self: self, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid, start: make(chan start), stop: make(chan struct{})}
+func newStarters(n *normal, r *rights) *starters {
+	return &starters{rights: r, nice: n.Nice, oom: n.OOM, nnp: !n.Setuid, start: make(chan start), stop: make(chan struct{})}
 }
 
 // start is one program to start. Its files belong to who starts it.
@@ -117,7 +117,7 @@ func keepFiles() {
 func (s *starters) work() {
 	runtime.LockOSThread()
 	err := s.prepare()
-	traced := s.self || mayLimit()
+	traced := s.rights.self || mayLimit()
 	for {
 		select {
 		case <-s.stop:
@@ -168,7 +168,7 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 			Pdeathsig: syscall.SIGKILL, // with this process goes the delivery: it is made again
 		},
 	}
-	if !s.self {
+	if !s.rights.self {
 		attr.Sys.Credential = &syscall.Credential{Uid: p.user.UID, Gid: p.user.GID, Groups: []uint32{p.user.GID}}
 	}
 	list, err := p.limits.list()
@@ -297,12 +297,10 @@ func (s *starters) adjust(pid int, u User) {
 	if s.oom <= 0 {
 		return
 	}
-	t := thread{self: s.self}
-	if t.become(u.UID, u.GID) == nil {
+	_, _ = s.rights.lend(u.UID, u.GID, func() {
 		if fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", syscall.O_WRONLY|syscall.O_CLOEXEC, 0); err == nil {
 			_, _ = syscall.Write(fd, []byte(strconv.Itoa(s.oom)))
 			syscall.Close(fd)
 		}
-	}
-	_ = t.become(0, 0)
+	})
 }

@@ -2,35 +2,61 @@ package runas
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// thread is the credentials of one operating system thread that a goroutine has locked. With
-// root's file system uid changed to a user's, the kernel takes the rights over files that
-// root has from the thread (credentials(7), capabilities(7)); its real and effective
-// uids stay, so that the user may neither signal nor trace it.
+// rights lends users' rights over files to the thread of a goroutine. With root's file system uid
+// changed to a user's, the kernel takes the rights over files that root has from the thread (credentials(7),
+// capabilities(7)); its real and effective uids stay, so that the user may neither signal nor trace it.
 //
-// A thread that was changed is never given back: its goroutine ends without unlocking it, and the
-// runtime destroys it.
-type thread struct {
-	self bool // nothing is to be changed: the process is the user
-	uid  uint32
-	gid  uint32
-	set  bool
+// The thread is the goroutine's alone meanwhile. One that could not be given back as it was is
+// never used again: its goroutine keeps it and ends, and the runtime destroys it.
+type rights struct {
+	self   bool // nothing is to be changed: the process is the user
+	gid    uint32
+	groups []uint32 // the process's own supplementary groups
 }
 
-// become takes on a user's rights. After an error the thread must not be used.
-func (t *thread) become(uid, gid uint32) error {
-	if t.self || t.set && t.uid == uid && t.gid == gid {
-		return nil
+// newRights takes note of what this process has, which is root's or, with self, its user's.
+func newRights(self bool) (rights, error) {
+	r := rights{self: self, gid: uint32(unix.Getegid())}
+	groups, err := unix.Getgroups()
+	for _, g := range groups {
+		r.groups = append(r.groups, uint32(g))
 	}
-	t.set = false
+	return r, err
+}
+
+// lend calls f with a user's rights over files. After an error the goroutine must end; called tells
+// whether f was.
+func (r *rights) lend(uid, gid uint32, f func()) (called bool, err error) {
+	if r.self {
+		f()
+		return true, nil
+	}
+	runtime.LockOSThread()
+	if err := become(uid, gid, nil, len(r.groups) > 0); err != nil {
+		return false, err
+	}
+	f()
+	if err := become(0, r.gid, r.groups, len(r.groups) > 0); err != nil {
+		return true, err
+	}
+	runtime.UnlockOSThread()
+	return true, nil
+}
+
+// become gives the calling thread another file system uid and gid, and groups if they are to be set: a
+// user's one group is the gid already.
+func become(uid, gid uint32, groups []uint32, set bool) error {
 	// Raw calls, since those of package syscall change all threads of the process.
-	group := gid
-	if _, _, e := unix.RawSyscall(unix.SYS_SETGROUPS, 1, uintptr(unsafe.Pointer(&group)), 0); e != 0 {
-		return fmt.Errorf("setgroups: %w", e)
+	if set {
+		if _, _, e := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0); e != 0 {
+			return fmt.Errorf("setgroups: %w", e)
+		}
 	}
 	if err := setfs(unix.SYS_SETFSGID, gid); err != nil {
 		return fmt.Errorf("setfsgid: %w", err)
@@ -38,7 +64,6 @@ func (t *thread) become(uid, gid uint32) error {
 	if err := setfs(unix.SYS_SETFSUID, uid); err != nil {
 		return fmt.Errorf("setfsuid: %w", err)
 	}
-	t.uid, t.gid, t.set = uid, gid, true
 	return nil
 }
 

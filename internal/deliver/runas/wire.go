@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 	"time"
 	"unsafe"
@@ -133,7 +134,7 @@ func (r *reader) requests(list []request) ([]request, error) {
 	}
 	for range n {
 		q, err := r.request()
-		if err != nil || len(list) > 0 && q.user.UID != list[0].user.UID {
+		if err != nil || len(list) > 0 && (q.user.UID != list[0].user.UID || q.user.GID != list[0].user.GID) {
 			return nil, errFrame
 		}
 		list = append(list, q)
@@ -229,13 +230,18 @@ func (r *reader) reply(op opcode) (p reply, err error) {
 	return p, err
 }
 
-// raw is a connection that a thread waits on in the kernel: for operations of some microseconds that is
-// cheaper than being woken by the runtime.
+// raw is a connection for frames with descriptors.
 type raw struct {
-	fd  int
-	in  []byte
-	oob []byte
-	out writer
+	conn *net.UnixConn
+	sys  syscall.RawConn
+	in   []byte
+	oob  []byte
+	out  writer
+}
+
+func newRaw(u *net.UnixConn) (*raw, error) {
+	sys, err := u.SyscallConn()
+	return &raw{conn: u, sys: sys}, err
 }
 
 // send sends the frame that out holds behind its first four bytes, with descriptors.
@@ -249,17 +255,41 @@ func (c *raw) send(files []int) error {
 	if len(files) > 0 {
 		oob = unix.UnixRights(files...)
 	}
-	for rest := c.out.b; len(rest) > 0; {
-		n, err := unix.SendmsgN(c.fd, rest, oob, nil, unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
+	rest := c.out.b
+	var failed error
+	err := c.sys.Write(func(fd uintptr) bool {
+		for len(rest) > 0 {
+			n, err := unix.SendmsgN(int(fd), rest, oob, nil, unix.MSG_NOSIGNAL)
+			switch err {
+			case nil:
+				rest, oob = rest[n:], nil
+			case unix.EINTR:
+			case unix.EAGAIN:
+				return false
+			default:
+				failed = err
+				return true
+			}
 		}
-		if err != nil {
-			return err
+		return true
+	})
+	return errors.Join(failed, err)
+}
+
+// recvmsg is recvmsg(2), which waits.
+func (c *raw) recvmsg(p []byte) (n, oobn int, err error) {
+	waited := c.sys.Read(func(fd uintptr) bool {
+		for {
+			n, oobn, _, _, err = unix.Recvmsg(int(fd), p, c.oob, unix.MSG_CMSG_CLOEXEC)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
 		}
-		rest, oob = rest[n:], nil
+	})
+	if waited != nil { // it was closed, or the time is up
+		return 0, 0, waited
 	}
-	return nil
+	return n, oobn, err
 }
 
 // begin empties out but for the room of the length.
@@ -278,10 +308,7 @@ func (c *raw) receive() (frame []byte, files []int, err error) {
 		c.oob = make([]byte, unix.CmsgSpace(4*maxTogether))
 	}
 	for have < want {
-		n, oobn, _, _, err := unix.Recvmsg(c.fd, c.in[have:], c.oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
-		}
+		n, oobn, err := c.recvmsg(c.in[have:])
 		if err == nil && n == 0 {
 			err = io.EOF
 		}
