@@ -5,6 +5,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/policy"
@@ -36,6 +37,8 @@ type Transaction struct {
 	ended  bool          // the last byte written was LF
 	traced int64         // bytes of the trace fields with CRLF, which no limit counts
 	bare   int64         // the same with LF
+
+	boxes map[int]*directory.Account // of the recipients whose mailbox has a quota, by number; nil for none
 
 	check   *headers.Check // nil where no rules look at the content
 	checked bool           // the check has seen the header
@@ -155,6 +158,7 @@ func (t *Transaction) rcpt(ctx context.Context, r smtp.Rcpt) (int64, *reason.Err
 			return 0, err
 		}
 	}
+	t.limited(&rt)
 	return policy.RecipientMaxSize(&rt), nil
 }
 
@@ -294,6 +298,9 @@ func (t *Transaction) Commit(ctx context.Context) (verdicts []*reason.Error, err
 	}
 	if t.err == nil {
 		t.err = t.authors(ctx)
+	}
+	if t.err == nil {
+		t.err = t.full(ctx)
 	}
 	if t.err == nil {
 		verdicts = t.judge()

@@ -32,6 +32,8 @@ type Options struct {
 	Maildir maildir.Options `toml:"maildir" doc:"how Maildir files are written"`
 	// OverQuota is "temporary" (452 4.2.2, tried again) or "permanent" (552 5.2.2, bounced).
 	OverQuota string `toml:"over_quota" default:"temporary" doc:"what a full mailbox answers: temporary or permanent" example:"permanent"`
+	// Quota is about mailboxes that are nearly full, or full.
+	Quota QuotaOptions `toml:"quota" doc:"warnings to owners of mailboxes that are nearly full, and soft quotas"`
 	// MaxJobs bounds the jobs at work, those left behind on a hanging disk included.
 	MaxJobs int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
 	// DefaultDelivery is for users of the system without a .qmail file, or with an empty one.
@@ -47,7 +49,7 @@ type Options struct {
 func (o Options) Validate() error {
 	switch o.OverQuota {
 	case "", "temporary", "permanent":
-		return o.checkDefault()
+		return errors.Join(o.Quota.Validate(), o.checkDefault())
 	}
 	return fmt.Errorf("over_quota: %q: want temporary or permanent", o.OverQuota)
 }
@@ -69,6 +71,7 @@ type Target struct {
 	dir      directory.Reader
 	boxes    *maildir.Store
 	users    *users
+	warner   *warner
 	recorder trace.Recorder
 	clock    clock.Clock
 	started  time.Time
@@ -85,10 +88,12 @@ func New(o Options, d Deps) *Target {
 	if d.Recorder == nil {
 		d.Recorder = trace.Discard
 	}
+	boxes := maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock})
 	return &Target{
 		opts:     o,
 		dir:      d.Directory,
-		boxes:    maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock}),
+		boxes:    boxes,
+		warner:   newWarner(o.Quota, boxes, d),
 		users:    newUsers(o, d),
 		recorder: d.Recorder,
 		clock:    d.Clock,
@@ -99,8 +104,10 @@ func New(o Options, d Deps) *Target {
 
 // Room returns nil when size more bytes fit the account's mailbox, and else the error that
 // a delivery would end with. Intake asks it at RCPT.
-func (t *Target) Room(_ context.Context, a *directory.Account, size int64) error {
-	if err := t.boxes.CheckQuota(a.Mailbox, quotaOf(a), size); err != nil {
+func (t *Target) Room(ctx context.Context, a *directory.Account, size int64) error {
+	usage, err := t.boxes.Room(a.Mailbox, t.opts.Quota.quota(a), size)
+	if err != nil {
+		t.warner.look(ctx, a, usage) // refused mail leads to no delivery, which would warn
 		return t.classify(err)
 	}
 	return nil
@@ -133,10 +140,6 @@ func (t *Target) Clean(ctx context.Context) error {
 			})
 		}
 	}
-}
-
-func quotaOf(a *directory.Account) maildir.Quota {
-	return maildir.Quota{Bytes: a.QuotaBytes, Messages: a.QuotaMessages}
 }
 
 // Deliver implements deliver.Target.
@@ -184,6 +187,7 @@ func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 	out := make([]deliver.Verdict, len(job.Recipients))
 	ds := make([]maildir.Delivery, 0, len(job.Recipients))
 	at := make([]int, 0, len(job.Recipients)) // where in out
+	accounts := make([]*directory.Account, 0, len(job.Recipients))
 	loops := &loopCheck{wanted: map[string]bool{}}
 	for i := range job.Recipients {
 		rcpt := &job.Recipients[i]
@@ -198,6 +202,7 @@ func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 		}
 		ds = append(ds, t.delivery(job, rcpt, account, loops))
 		at = append(at, i)
+		accounts = append(accounts, account)
 	}
 	if len(ds) == 0 {
 		return out
@@ -211,6 +216,9 @@ func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 	}
 	for k, o := range t.boxes.Deliver(ctx, open, ds) {
 		out[at[k]] = deliver.Verdict{Text: told(&o), Replay: o.Replay, Err: t.classify(o.Err)}
+		if o.Usage != (maildir.Usage{}) {
+			t.warner.look(ctx, accounts[k], o.Usage)
+		}
 	}
 	return out
 }
@@ -252,7 +260,7 @@ func (t *Target) delivery(job *deliver.Job, rcpt *deliver.Recipient, account *di
 		N:       rcpt.N,
 		Prefix:  []byte(returnPath(rcpt.From) + delivered + "\n"),
 		Size:    env.Size,
-		Quota:   quotaOf(account),
+		Quota:   t.opts.Quota.quota(account),
 		Again:   t.again(job, rcpt),
 		Veto:    func() error { return loops.verdict(delivered) },
 	}

@@ -27,6 +27,8 @@ type Delivery struct {
 	Prefix  []byte // header lines written before the body, with LF line ends
 	Size    int64  // the body's bytes as far as known, for the quota
 	Quota   Quota
+	// Beyond delivers also where the quota leaves no room, and counts it.
+	Beyond bool
 	// Again is set when an earlier attempt may have made this delivery already.
 	Again bool
 	// MustExist refuses a mailbox that is not there with fs.ErrNotExist instead of making it.
@@ -41,6 +43,9 @@ type Outcome struct {
 	Path string
 	// Replay is set when an earlier attempt had made the delivery.
 	Replay bool
+	// Usage is what the mailbox holds, with this message where it was delivered, as far as its
+	// quota was looked at; zero without a quota.
+	Usage Usage
 	// Err is nil once the delivery is durable. It is an error of quota, of Veto, of the
 	// body's reader, of ctx, or of the file system.
 	Err error
@@ -115,7 +120,8 @@ func (s *Store) begin(it *item) error {
 			return err
 		}
 	}
-	if err := s.CheckQuota(it.Mailbox, it.Quota, it.Size+int64(len(it.Prefix))); err != nil {
+	it.Usage, err = s.Room(it.Mailbox, it.Quota, it.Size+int64(len(it.Prefix)))
+	if err != nil && !it.Beyond {
 		return err
 	}
 	it.name = base + s.host
@@ -370,8 +376,10 @@ func (b *batch) syncNames() {
 			it.Err, it.Replay = err, false
 		default:
 			b.s.known.add(it.dir)
-			if !it.Replay && it.Quota != (Quota{}) {
+			if !it.Replay && !it.Quota.None() {
 				b.s.account(it.Mailbox, it.size, 1)
+				it.Usage.Bytes += it.size
+				it.Usage.Messages++
 			}
 		}
 	}

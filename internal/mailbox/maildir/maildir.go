@@ -10,6 +10,7 @@ package maildir
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,7 @@ type Store struct {
 	nonce   string        // tells this process's files in tmp/ from others'
 	seq     atomic.Uint64 // with nonce: a name in tmp/
 	known   durableSet
+	warning sync.Map // mailboxes whose owners are being warned
 }
 
 // New returns the Store of the mailboxes in d.FS.

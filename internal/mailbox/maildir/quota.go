@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -26,6 +27,39 @@ const (
 type Quota struct {
 	Bytes    int64
 	Messages int64
+	Soft     Soft
+}
+
+// Soft makes a quota one that may be passed for a while; the zero Soft does not.
+type Soft struct {
+	Extra int           // how far, in percent of the quota
+	Grace time.Duration // for how long
+}
+
+// None reports whether there is no limit.
+func (q Quota) None() bool { return q.Bytes == 0 && q.Messages == 0 }
+
+// hard is the quota that is never passed.
+func (q Quota) hard() Quota {
+	raise := func(n int64) int64 {
+		if n > math.MaxInt64/100 {
+			return n // more than any disk has; ten times as much is no int64
+		}
+		// Rounded up, so that a quota of few messages grows as well.
+		return n + n/100*int64(q.Soft.Extra) + (n%100*int64(q.Soft.Extra)+99)/100
+	}
+	return Quota{Bytes: raise(q.Bytes), Messages: raise(q.Messages)}
+}
+
+// Percent returns how full a mailbox is that holds u, by the limit it is nearest to.
+func (q Quota) Percent(u Usage) int {
+	of := func(n, most int64) int {
+		if most <= 0 {
+			return 0
+		}
+		return int(min(float64(n)/float64(most)*100, 1_000_000))
+	}
+	return max(of(u.Bytes, q.Bytes), of(u.Messages, q.Messages))
 }
 
 // Usage is what a mailbox holds, .Trash apart.
@@ -62,28 +96,37 @@ func (q Quota) refuses(u Usage, size int64) error {
 // ones changes the class), or an error of the file system. Deliveries at the same
 // time may together pass the limit by what they bring.
 func (s *Store) CheckQuota(mailbox string, q Quota, size int64) error {
-	if q == (Quota{}) {
-		return nil
+	_, err := s.Room(mailbox, q, size)
+	return err
+}
+
+// Room is CheckQuota, and tells what the mailbox holds.
+func (s *Store) Room(mailbox string, q Quota, size int64) (Usage, error) {
+	if q.None() {
+		return Usage{}, nil
 	}
 	sum, err := s.readSizeFile(mailbox, q)
 	if err != nil {
-		return err
+		return Usage{}, err
 	}
 	if !sum.valid {
 		if sum.Usage, err = s.recount(mailbox, q); err != nil {
-			return err
+			return Usage{}, err
 		}
-		return q.refuses(sum.Usage, size)
+		return sum.Usage, s.graced(mailbox, q, sum.Usage, size, q.refuses(sum.Usage, size))
 	}
 	over := q.refuses(sum.Usage, size)
 	if over != nil && (sum.lines > 1 || sum.age > trustFor) {
 		if sum.Usage, err = s.recount(mailbox, q); err != nil {
-			return err
+			return Usage{}, err
 		}
 		over = q.refuses(sum.Usage, size)
 	}
-	return over
+	return sum.Usage, s.graced(mailbox, q, sum.Usage, size, over)
 }
+
+// Recount counts the mailbox anew, whatever its maildirsize says.
+func (s *Store) Recount(mailbox string, q Quota) (Usage, error) { return s.recount(mailbox, q) }
 
 // Usage returns what the mailbox holds by its maildirsize, counted anew where that
 // is missing, too long, or of another quota.
