@@ -347,7 +347,7 @@ func TestAQmailHostsFilesAreReadAgainWhenTheyChange(t *testing.T) {
 	t.Parallel()
 	h := newQmailHost(t, true, nil, nil)
 	h.serve()
-	if err := h.send("you@far.example", "joe@new.example", letter("x")); code(err) != 550 {
+	if err := h.send("you@far.example", "joe@new.example", letter("x")); code(err) != 553 {
 		t.Fatalf("before: %v", err)
 	}
 	control := filepath.Join(h.root, "var/qmail/control")
