@@ -31,7 +31,7 @@ const (
 	// that look like programs.
 	lockMode = 0o500
 	// emptyFor is how long a lock of ours may stay without its maker's word, which follows at once.
-	emptyFor = 2 * time.Second
+	emptyFor = 500 * time.Millisecond
 	// maxSeen bounds what is remembered of locks and names.
 	maxSeen = 4096
 )

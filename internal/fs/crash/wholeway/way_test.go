@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/fs"
 	crashfs "github.com/postilion/postilion/internal/fs/crash"
 	"github.com/postilion/postilion/internal/fs/crash/plant"
@@ -20,11 +21,14 @@ var rounds = flag.Int("rounds", map[bool]int{false: 1, true: 20}[strings.Trim(os
 
 // scenario hands one parcel of each kind in. A client whose session ends without an answer to a parcel tries again, under
 // another key: what becomes of the parcel without an answer is not promised, but that it comes at most once.
-func scenario(cuts int) crashfs.Scenario[fact] {
+func scenario(cuts int) crashfs.Scenario[fact] { return scenarioBy(cuts, clock.System{}) }
+
+// scenarioBy is scenario by another clock.
+func scenarioBy(cuts int, c clock.Clock) crashfs.Scenario[fact] {
 	return crashfs.Scenario[fact]{
 		Cuts: cuts, Prepare: prepare, Check: check,
 		Run: func(files fs.FS, ack func(fact)) error {
-			h := &house{files: files, tell: ack}
+			h := &house{files: files, tell: ack, clock: c}
 			if err := h.start(); err != nil {
 				return err
 			}
@@ -54,17 +58,19 @@ func (h *house) start() (err error) {
 }
 
 // check starts the house again, lets it finish, and holds what is there against what was promised.
-func check(files fs.FS, known []fact) error {
+func check(files fs.FS, known []fact) error { return checkBy(files, known, clock.System{}) }
+
+func checkBy(files fs.FS, known []fact, c clock.Clock) error {
 	seen := &facts{list: append([]fact(nil), known...)}
-	if err := finish(files, seen); err != nil {
+	if err := finish(files, seen, c); err != nil {
 		return err
 	}
 	return judge(files, seen.list)
 }
 
-func finish(files fs.FS, seen *facts) error {
+func finish(files fs.FS, seen *facts, c clock.Clock) error {
 	for n := 1; n > 0; {
-		h := &house{files: files, tell: seen.add}
+		h := &house{files: files, tell: seen.add, clock: c}
 		if err := h.open(); err != nil {
 			return err
 		}
@@ -150,7 +156,7 @@ func TestTheWholeWayIsGoneOnce(t *testing.T) {
 	files := crashfs.New(1)
 	seen := &facts{}
 	s := scenario(0)
-	if err := errors.Join(s.Prepare(files), s.Run(files, seen.add), finish(files, seen), judge(files, seen.list)); err != nil {
+	if err := errors.Join(s.Prepare(files), s.Run(files, seen.add), finish(files, seen, clock.System{}), judge(files, seen.list)); err != nil {
 		t.Fatal(err)
 	}
 	mbox, err := inMbox(files, "home/Mailbox")
