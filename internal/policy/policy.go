@@ -221,7 +221,7 @@ func (p *Policy) Recipient(c Client, to mail.Address, r *route.Route, size int64
 		return r.Err
 	}
 	if most := RecipientMaxSize(r); most > 0 && size > most {
-		return reason.MessageTooBig.With(strconv.FormatInt(most, 10))
+		return reason.MailboxTooBig.With(strconv.FormatInt(most, 10))
 	}
 	return nil
 }

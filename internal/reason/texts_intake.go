@@ -4,7 +4,9 @@ package reason
 var (
 	// BareNewlineLater is BareNewline as qmail answers it: with a temporary code.
 	BareNewlineLater = &Error{Temporary, 451, "4.6.11", "bare-newline", nil, "", nil}
-	TooManyLogins    = &Error{Temporary, 421, "4.7.0", "too-many-failed-logins", nil, "", nil}
+	// MailboxTooBig is MessageTooBig by the limit of an account or domain here (RFC 3463 3.3, X.2.3).
+	MailboxTooBig = &Error{Permanent, 552, "5.2.3", "message-too-big", nil, "", nil}
+	TooManyLogins = &Error{Temporary, 421, "4.7.0", "too-many-failed-logins", nil, "", nil}
 )
 
 // intakeTexts are texts' part for this file.

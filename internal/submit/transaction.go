@@ -334,7 +334,7 @@ func (t *Transaction) judge() []*reason.Error {
 		if verdicts == nil {
 			verdicts = make([]*reason.Error, len(t.env.Recipients))
 		}
-		verdicts[i] = reason.MessageTooBig.With(strconv.FormatInt(most, 10))
+		verdicts[i] = reason.MailboxTooBig.With(strconv.FormatInt(most, 10))
 		t.env.Recipients[i].Refused = verdicts[i]
 		t.refused(verdicts[i], t.env.From, t.env.Recipients[i].To)
 		refused++
