@@ -97,7 +97,7 @@ func TestClientRulesOfAQmailHostCount(t *testing.T) {
 	rules := filepath.Join(h.root, "etc/tcp.smtp")
 	check(t, os.WriteFile(rules, []byte(":allow\n"), 0o644))
 	refused := func() string {
-		if err := h.send("joe@example.test", "far@elsewhere.example", letter("x")); code(err) != 550 {
+		if err := h.send("joe@example.test", "far@elsewhere.example", letter("x")); code(err) != 553 {
 			return fmt.Sprintf("a client without RELAYCLIENT: %v", err)
 		}
 		return ""
