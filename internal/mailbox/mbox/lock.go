@@ -31,7 +31,7 @@ const (
 	// that look like programs.
 	lockMode = 0o500
 	// emptyFor is how long a lock of ours may stay without its maker's word, which follows at once.
-	emptyFor = 500 * time.Millisecond
+	emptyFor = 2 * time.Second
 	// maxSeen bounds what is remembered of locks and names.
 	maxSeen = 4096
 )
@@ -136,13 +136,15 @@ func (b *box) stale() bool {
 		most = 5 * time.Minute
 	}
 	seen := b.s.sighted(name, info)
-	switch b.s.makerOf(name) {
-	case gone:
+	maker, local := b.s.makerOf(name)
+	switch {
+	case maker == gone:
 		return true
-	case alive: // whatever the clocks say
+	case maker == alive: // whatever the clocks say
 		return seen > most
-	case silent:
-		if info.Mode().Perm()&0o700 == lockMode && seen > emptyFor {
+	case maker == silent && info.Mode().Perm()&0o700 == lockMode:
+		// Most are from before this process: the power went, and only the name was on the disk.
+		if seen > emptyFor || local && info.ModTime().Before(b.s.Self.Since) {
 			return true
 		}
 	}
@@ -157,35 +159,36 @@ const (
 	alive
 )
 
-// makerOf reads a NAME.lock.
-func (s *Store) makerOf(name string) int {
+// makerOf reads a NAME.lock, and tells whether it lies on a disk of this host alone.
+func (s *Store) makerOf(name string) (what int, local bool) {
 	f, err := s.FS.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return stranger
+		return stranger, false
 	}
 	defer f.Close() // read only: nothing can be lost here
+	local = osfs.OnLocalDisk(f)
 	text := make([]byte, 300)
 	n, err := io.ReadFull(f, text)
 	if err == nil || !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return stranger // too long, or unreadable
+		return stranger, local // too long, or unreadable
 	}
 	m, ok := parseMaker(string(text[:n]))
 	if !ok {
 		if blank(text[:n]) {
-			return silent
+			return silent, local
 		}
-		return stranger
+		return stranger, local
 	}
 	info, err := f.Stat()
 	switch {
 	case err != nil || !s.Self.same(m):
-		return s.Self.fate(m, osfs.OnLocalDisk(f))
+		return s.Self.fate(m, local), local
 	case m.serial != s.serial():
-		return stranger // only that other Store knows
+		return stranger, local // only that other Store knows
 	case s.holds(idOf(info)):
-		return alive
+		return alive, local
 	}
-	return gone // it could not be removed when it was given back
+	return gone, local // it could not be removed when it was given back
 }
 
 // blank reports whether a file has no content, or what a power cut leaves of one.

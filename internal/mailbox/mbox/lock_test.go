@@ -76,39 +76,46 @@ func TestALockGivesWayWhenItsMakerIsKnownToBeGone(t *testing.T) {
 		tree  strange
 		after time.Duration
 	}{
-		"its maker has ended":                        {"150 boot pid:[1] 600 x\n", ours, strange{}, 0},
-		"its maker has ended, on a server's disk":    {"150 boot pid:[1] 600 x\n", ours, strange{far: true}, 0},
-		"another process has its maker's pid":        {"200 boot pid:[1] 599 x\n", ours, strange{}, 0},
-		"its maker runs":                             {"200 boot pid:[1] 600 x\n", ours, strange{}, never},
-		"nobody can tell of its maker":               {"300 boot pid:[1] 600 x\n", ours, strange{}, never},
-		"its maker is this process, another store":   {"100 boot pid:[1] 500 x\n", ours, strange{}, never},
-		"this store's, which could not remove it":    {"100 boot pid:[1] 500 mark\n", ours, strange{}, 0},
-		"from before a reboot":                       {"200 before pid:[1] 600 x\n", ours, strange{}, 0},
-		"another host's, or from before, on NFS":     {"200 another pid:[1] 600 x\n", ours, strange{far: true}, never},
-		"another container's":                        {"150 boot pid:[2] 600 x\n", ours, strange{}, never},
-		"ours and empty: its maker was killed":       {"", ours, strange{}, emptyFor},
-		"ours and zeros: what a power cut may leave": {string(make([]byte, 80)), ours, strange{}, emptyFor},
-		"ours and empty, on a server's disk":         {"", ours, strange{far: true}, emptyFor},
-		"ours, and unreadable":                       {"", ours, strange{hidden: true}, never},
-		"empty, another program's":                   {"", 0o444, strange{}, never},
-		"empty, postfix's":                           {"", 0, strange{}, never},
-		"another program's with a pid":               {"150\n", 0o644, strange{}, never},
-		"procmail's":                                 {"0", 0o444, strange{}, never},
-		"dovecot's":                                  {"150:mx.here.test", 0o600, strange{}, never},
-		"a process group":                            {"-1 boot pid:[1] 600 x\n", ours, strange{}, never},
-		"no number":                                  {"x boot pid:[1] 600 x\n", ours, strange{}, never},
-		"endless":                                    {strings.Repeat("1", 1000), ours, strange{}, never},
-		"gone, and not ours to remove":               {"150 boot pid:[1] 600 x\n", ours, strange{stuck: true}, 0},
+		"ours and empty, from before this process":              {"", ours | os.ModeSticky, strange{}, 0},
+		"ours and empty, from before this process, on NFS":      {"", ours | os.ModeSticky, strange{far: true}, emptyFor},
+		"another program's and empty, from before this process": {"", 0o600 | os.ModeSticky, strange{}, never},
+		"its maker has ended":                                   {"150 boot pid:[1] 600 x\n", ours, strange{}, 0},
+		"its maker has ended, on a server's disk":               {"150 boot pid:[1] 600 x\n", ours, strange{far: true}, 0},
+		"another process has its maker's pid":                   {"200 boot pid:[1] 599 x\n", ours, strange{}, 0},
+		"its maker runs":                                        {"200 boot pid:[1] 600 x\n", ours, strange{}, never},
+		"nobody can tell of its maker":                          {"300 boot pid:[1] 600 x\n", ours, strange{}, never},
+		"its maker is this process, another store":              {"100 boot pid:[1] 500 x\n", ours, strange{}, never},
+		"this store's, which could not remove it":               {"100 boot pid:[1] 500 mark\n", ours, strange{}, 0},
+		"from before a reboot":                                  {"200 before pid:[1] 600 x\n", ours, strange{}, 0},
+		"another host's, or from before, on NFS":                {"200 another pid:[1] 600 x\n", ours, strange{far: true}, never},
+		"another container's":                                   {"150 boot pid:[2] 600 x\n", ours, strange{}, never},
+		"ours and empty: its maker was killed":                  {"", ours, strange{}, emptyFor},
+		"ours and zeros: what a power cut may leave":            {string(make([]byte, 80)), ours, strange{}, emptyFor},
+		"ours and empty, on a server's disk":                    {"", ours, strange{far: true}, emptyFor},
+		"ours, and unreadable":                                  {"", ours, strange{hidden: true}, never},
+		"empty, another program's":                              {"", 0o444, strange{}, never},
+		"empty, postfix's":                                      {"", 0, strange{}, never},
+		"another program's with a pid":                          {"150\n", 0o644, strange{}, never},
+		"procmail's":                                            {"0", 0o444, strange{}, never},
+		"dovecot's":                                             {"150:mx.here.test", 0o600, strange{}, never},
+		"a process group":                                       {"-1 boot pid:[1] 600 x\n", ours, strange{}, never},
+		"no number":                                             {"x boot pid:[1] 600 x\n", ours, strange{}, never},
+		"endless":                                               {strings.Repeat("1", 1000), ours, strange{}, never},
+		"gone, and not ours to remove":                          {"150 boot pid:[1] 600 x\n", ours, strange{stuck: true}, 0},
 	} {
 		files, dir := newTree(t)
 		if err := os.WriteFile(filepath.Join(dir, "box.lock"), []byte(c.lock), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(filepath.Join(dir, "box.lock"), c.mode); err != nil {
+		if err := os.Chmod(filepath.Join(dir, "box.lock"), c.mode.Perm()); err != nil {
 			t.Fatal(err)
 		}
+		self := self
+		if c.mode&os.ModeSticky != 0 { // in this table: this process is younger
+			self.Since = time.Now().Add(time.Second)
+		}
 		c.tree.FS = files
-		if probe, err := files.OpenFile("box.lock", os.O_RDONLY, 0); c.lock == "200 before pid:[1] 600 x\n" && (err != nil || !osfs.OnLocalDisk(probe)) {
+		if probe, err := files.OpenFile("box.lock", os.O_RDONLY, 0); (strings.Contains(name, "before")) && !c.tree.far && (err != nil || !osfs.OnLocalDisk(probe)) {
 			continue // the tests' own disk is none that is known to be local
 		}
 		synctest.Test(t, func(t *testing.T) {

@@ -18,14 +18,16 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Process is who makes locks.
 type Process struct {
 	PID   int
-	Boot  string // of the kernel; "" is of a process that knows nothing of itself, nor of others
-	PIDs  string // the namespace of the pid
-	Start string // since when the pid is this process's
+	Boot  string    // of the kernel; "" is of a process that knows nothing of itself, nor of others
+	PIDs  string    // the namespace of the pid
+	Start string    // since when the pid is this process's
+	Since time.Time // the same, or later, by the wall clock
 	// Started returns Start of the process that has a pid now, "" when there is none. false: nobody can tell.
 	Started func(pid int) (start string, ok bool)
 }
@@ -40,7 +42,7 @@ func ThisProcess() Process {
 	if err != nil {
 		return Process{}
 	}
-	p := Process{PID: os.Getpid(), Boot: strings.TrimSpace(string(boot)), PIDs: pids, Started: started}
+	p := Process{PID: os.Getpid(), Boot: strings.TrimSpace(string(boot)), PIDs: pids, Since: time.Now(), Started: started}
 	if p.Start, _ = started(p.PID); p.Start == "" {
 		return Process{}
 	}
