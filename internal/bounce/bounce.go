@@ -19,12 +19,18 @@ import (
 
 // Options are what an operator may steer. Zero values stand for defaults.
 type Options struct {
-	From       string `toml:"bouncefrom" default:"MAILER-DAEMON" doc:"the local part that bounces come from" example:"MAILER-DAEMON"`
-	Host       string `toml:"bouncehost" default:"" doc:"the host that bounces name as theirs; empty is the server's name" example:"mx.example.test"`
-	DoubleTo   string `toml:"doublebounceto" default:"postmaster" doc:"the local part that gets bounces that bounced" example:"postmaster"`
-	DoubleHost string `toml:"doublebouncehost" default:"" doc:"the host that gets bounces that bounced; empty is the server's name" example:"example.test"`
-	MaxReturn  int64  `toml:"bounce_max_return" default:"65536" unit:"bytes" doc:"messages up to this size are returned whole, of larger ones the header, unless the sender asked for one of both" example:"50000"`
-	MaxFull    int64  `toml:"bounce_max_full" default:"10485760" unit:"bytes" doc:"the largest message that is returned whole even when the sender asks for it" example:"1000000"`
+	From          string   `toml:"bouncefrom" default:"MAILER-DAEMON" doc:"the local part that bounces come from" example:"MAILER-DAEMON"`
+	Host          string   `toml:"bouncehost" default:"" doc:"the host that bounces name as theirs; empty is the server's name" example:"mx.example.test"`
+	DoubleTo      string   `toml:"doublebounceto" default:"postmaster" doc:"the local part that gets bounces that bounced" example:"postmaster"`
+	DoubleHost    string   `toml:"doublebouncehost" default:"" doc:"the host that gets bounces that bounced; empty is the server's name" example:"example.test"`
+	MaxReturn     int64    `toml:"bounce_max_return" default:"65536" unit:"bytes" doc:"messages up to this size are returned whole, of larger ones the header, unless the sender asked for one of both" example:"50000"`
+	Subject       string   `toml:"bouncesubject" default:"failure notice" doc:"subject of bounces (indimail's control of that name)" example:"\"Undelivered mail\""`
+	DoubleSubject string   `toml:"doublebouncesubject" default:"failure notice" doc:"subject of bounces of bounces" example:"\"Bounced bounce\""`
+	Message       []string `toml:"bouncemessage" doc:"lines that a bounce has in place of the apology, behind its first line; none begins with < or -" example:"[\"Your mail could not be delivered.\", \"Help: https://help.example/mail\"]"`
+	DoubleMessage []string `toml:"doublebouncemessage" doc:"the same in bounces of bounces" example:"[\"A bounce bounced.\"]"`
+	Language      string   `toml:"language" default:"en" doc:"language in which bounces and delay notices speak to people: en, ko or ja; what programs read stays as it is" example:"ko"`
+	Languages     []string `toml:"languages" doc:"other languages for readers in these domains: a domain, or .suffix for all below it, and en, ko or ja" example:"[\"example.co.kr ko\", \".jp ja\"]"`
+	MaxFull       int64    `toml:"bounce_max_full" default:"10485760" unit:"bytes" doc:"the largest message that is returned whole even when the sender asks for it" example:"1000000"`
 }
 
 // DoubleSender is the reverse-path of a double bounce, "#@[]" (qmail reference 3.1).
@@ -110,10 +116,23 @@ func (b *Builder) Envelope(n *Notice, notice id.ID, now time.Time) *mail.Envelop
 	env.Recipients = []mail.Recipient{{To: to}}
 	// Only the header asks for SMTPUTF8; UTF-8 in the parts needs no more than 8BITMIME.
 	env.UTF8 = !to.IsASCII()
-	if env.UTF8 || eight(n) || b.returned(n.Of) == whole && n.Of.Eight {
+	if env.UTF8 || b.speaksUTF8(n, to) || eight(n) || b.returned(n.Of) == whole && n.Of.Eight {
 		env.Body = mail.Body8Bit
 	}
 	return env
+}
+
+// speaksUTF8 reports whether what the notice says to people needs more than ASCII.
+func (b *Builder) speaksUTF8(n *Notice, to mail.Address) bool {
+	if b.languageFor(to) != reason.English {
+		return true
+	}
+	for _, line := range b.message(n) {
+		if asciiOnly(line) != line {
+			return true
+		}
+	}
+	return false
 }
 
 // eight reports whether the notice's own parts need more than ASCII.

@@ -68,6 +68,12 @@ func write(t fataler, b *Builder, n *Notice) (*mail.Envelope, []byte) {
 func TestNoticesAreAsTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	small := &Builder{Name: "mx.here.test", Options: Options{MaxReturn: 10, Host: "bounce.here.test", From: "Mailer"}}
+	korean := &Builder{Name: "mx.here.test", Options: Options{Language: "ko"}}
+	japanese := &Builder{Name: "mx.here.test", Options: Options{Languages: []string{"here.test ja"}}}
+	gone := Outcome{To: mail.ParseAddress("nobody@here.test"), Action: Failed, Err: reason.MailboxUnknown.With("nobody@here.test"), Last: noticed}
+	refused := failed("joe@far.test")
+	refused.Err = &reason.Error{Class: reason.Permanent, Code: 550, Enhanced: "5.1.1", Reason: reason.RemoteRecipient, Args: []string{"192.0.2.7"}, Remote: unknown.Remote}
+	tooLate := Outcome{To: mail.ParseAddress("ann@far.test"), Action: Failed, Err: reason.QueueLifetime.With("x", "connect-failed", reason.ConnectFailed.With("mx.far.test").Line()), Last: noticed}
 	umlaut := failed("jürgen@bücher.test")
 	umlaut.ORcpt = ""
 	delay := Outcome{To: mail.ParseAddress("full@far.test"), Action: Delayed, Err: late, Last: noticed, RetryUntil: accepted.Add(7 * 24 * time.Hour)}
@@ -85,6 +91,10 @@ func TestNoticesAreAsTheGoldenFiles(t *testing.T) {
 		{"double", builder, notice(Failure, "", failed("joe@far.test")), "postmaster@mx.here.test"},
 		{"delay", builder, notice(Delay, "sender@here.test", delay), "sender@here.test"},
 		{"success", builder, notice(Success, "sender@here.test", relayed), "sender@here.test"},
+		{"failure-ko", korean, notice(Failure, "sender@here.test", refused, gone, tooLate), "sender@here.test"},
+		{"failure-ja", japanese, notice(Failure, "sender@here.test", refused, gone, tooLate), "sender@here.test"},
+		{"delay-ko", korean, notice(Delay, "sender@here.test", delay), "sender@here.test"},
+		{"success-ja", japanese, notice(Success, "sender@here.test", relayed), "sender@here.test"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -209,7 +219,8 @@ func TestNoValueBreaksOutOfItsLine(t *testing.T) {
 		n := notice(Failure, "sender@here.test", o)
 		n.Of.From = mail.Address{Local: strings.Map(noLineEnds, evil("from")), Domain: "here.test"}
 		n.Of.EnvID = evil("envid")
-		_, raw := write(rt, builder, n)
+		spoken := &Builder{Name: "mx.here.test", Options: Options{Language: rapid.SampledFrom([]string{"en", "ko", "ja"}).Draw(rt, "language"), Subject: evil("subject")}}
+		_, raw := write(rt, spoken, n)
 		for line := range strings.SplitSeq(string(raw), "\n") {
 			if len(line) > 998 || strings.ContainsAny(line, "\r\x00\x1b") {
 				rt.Fatalf("line of %d bytes: %.60q", len(line), line)

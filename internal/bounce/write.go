@@ -22,6 +22,7 @@ type writer struct {
 	boundary string
 	global   bool
 	returned part
+	lang     reason.Language
 }
 
 func (w *writer) printf(format string, args ...any) { fmt.Fprintf(w.Writer, format, args...) }
@@ -32,6 +33,7 @@ func (b *Builder) Write(ctx context.Context, to io.Writer, env *mail.Envelope, n
 	w := &writer{
 		Writer: bufio.NewWriterSize(to, 8<<10), b: b, n: n, env: env,
 		boundary: "postilion-" + env.ID.String(), global: global(n), returned: b.returned(n.Of),
+		lang: b.languageFor(env.Recipients[0].To),
 	}
 	w.header()
 	w.printf("--%s\n", w.boundary)
@@ -54,7 +56,7 @@ func (w *writer) header() {
 	w.printf("Date: %s\n", w.env.Accepted.UTC().Format("2 Jan 2006 15:04:05 -0000")) // qmail reference 3.3
 	w.printf("From: %s\n", clip(from.Quoted()))
 	w.printf("To: %s\n", clip(w.env.Recipients[0].To.Quoted()))
-	w.printf("Subject: %s\n", w.n.Kind)
+	w.printf("Subject: %s\n", w.subject())
 	w.printf("Message-ID: <%s@%s>\n", w.env.ID, clip(host))
 	w.printf("Auto-Submitted: auto-replied\n") // RFC 3834 5
 	w.printf("MIME-Version: 1.0\n")
@@ -83,23 +85,7 @@ func (w *writer) text() {
 	} else {
 		w.printf("Content-Type: text/plain; charset=us-ascii\n\n")
 	}
-	host := clip(or(w.b.Host, w.b.Name))
-	switch {
-	case w.n.Kind == Delay:
-		w.printf("Hello. This is the postilion program at %s.\n"+
-			"Nothing has failed yet: your message is only late. It waits to be delivered to\n"+
-			"the addresses below, and I keep trying. You need not send it again.\n\n", host)
-	case w.n.Kind == Success:
-		w.printf("Hello. This is the postilion program at %s.\n"+
-			"You asked to hear of it: your message was handed over as told below.\n\n", host)
-	case w.n.Of.From.IsZero():
-		w.printf("Hi. This is the postilion program at %s.\n"+
-			"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n", host)
-	default:
-		w.printf("Hi. This is the postilion program at %s.\n"+
-			"I'm afraid I wasn't able to deliver your message to the following addresses.\n"+
-			"This is a permanent error; I've given up. Sorry it didn't work out.\n\n", host)
-	}
+	w.opening(clip(or(w.b.Host, w.b.Name)))
 	for i := range w.n.Recipients {
 		w.recipient(&w.n.Recipients[i])
 	}
@@ -114,16 +100,43 @@ func (w *writer) text() {
 	w.printf("--- Below this line is %s.\n\n", what)
 }
 
+// opening writes what comes before the recipients.
+func (w *writer) opening(host string) {
+	message := w.b.message(w.n)
+	switch {
+	case w.n.Kind == Delay:
+		w.printf("Hello. This is the postilion program at %s.\n"+
+			"Nothing has failed yet: your message is only late. It waits to be delivered to\n"+
+			"the addresses below, and I keep trying. You need not send it again.\n\n", host)
+	case w.n.Kind == Success:
+		w.printf("Hello. This is the postilion program at %s.\n"+
+			"You asked to hear of it: your message was handed over as told below.\n\n", host)
+	case len(message) > 0:
+		w.printf("Hi. This is the postilion program at %s.\n", host)
+		w.paragraph(strings.Join(message, "\n"))
+		w.printf("\n")
+		return // the operator speaks for himself
+	case w.n.Of.From.IsZero():
+		w.printf("Hi. This is the postilion program at %s.\n"+
+			"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n", host)
+	default:
+		w.printf("Hi. This is the postilion program at %s.\n"+
+			"I'm afraid I wasn't able to deliver your message to the following addresses.\n"+
+			"This is a permanent error; I've given up. Sorry it didn't work out.\n\n", host)
+	}
+	w.intro(host)
+}
+
 // recipient writes one recipient's paragraph.
 func (w *writer) recipient(o *Outcome) {
 	w.printf("<%s>:\n", clip(o.To.String()))
 	switch o.Action {
 	case Delivered:
-		w.printf("Delivered.\n")
+		w.printf("%s\n", w.say("Delivered.", func(p *phrases) string { return p.delivered }, ""))
 	case Relayed:
-		w.printf("Handed on to a host that sends no such notices: %s.\n", clip(or(o.Host, "unknown")))
+		w.printf("%s\n", w.say("Handed on to a host that sends no such notices: %[1]s.", func(p *phrases) string { return p.relayed }, clip(or(o.Host, "unknown"))))
 	case Expanded:
-		w.printf("Sent on to several addresses.\n")
+		w.printf("%s\n", w.say("Sent on to several addresses.", func(p *phrases) string { return p.expanded }, ""))
 	}
 	if report, ok := reportOf(o.Err); ok {
 		if report != "" { // qmail's paragraph is empty then
@@ -132,8 +145,10 @@ func (w *writer) recipient(o *Outcome) {
 	} else if o.Err != nil {
 		w.paragraph(o.Err.Paragraph())
 	}
+	w.told(o.Err)
 	if !o.RetryUntil.IsZero() {
-		w.printf("I keep trying until %s.\n", o.RetryUntil.UTC().Format("2 Jan 2006 15:04:05 -0000"))
+		until := o.RetryUntil.UTC().Format("2 Jan 2006 15:04:05 -0000")
+		w.printf("%s\n", w.say("I keep trying until %[1]s.", func(p *phrases) string { return p.until }, until))
 	}
 	w.printf("\n")
 }
@@ -155,7 +170,7 @@ func (w *writer) transcripts() {
 			continue
 		}
 		seen[o.Transcript] = true
-		w.printf("Transcript of the session with %s:\n", clip(o.Host))
+		w.printf("%s\n", w.say("Transcript of the session with %[1]s:", func(p *phrases) string { return p.transcript }, clip(o.Host)))
 		w.paragraph(o.Transcript)
 		w.printf("\n")
 	}

@@ -73,7 +73,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"route", func() error { _, err := route.New(c.Route, nil, nil); return err }},
 		{"remote", func() error { _, err := remote.New(c.Remote, remote.Deps{Resolver: noResolver{}}); return err }},
 		{"dispatch", func() error { _, err := dispatch.New(c.Dispatch, dispatch.Deps{}); return err }},
-		{"log", c.Log.Validate},
+		{"log", c.Log.Validate}, {"bounce", c.Bounce.Validate},
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check}, {"qmtp", c.QMTP.check}, {"qmqp", c.QMQP.check},
 		{"dns_lists", func() error { _, err := dnsbl.New(c.DNSLists, nil, nil); return err }}, {"turn", c.Turn.Validate},

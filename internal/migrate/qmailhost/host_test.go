@@ -339,3 +339,23 @@ func FuzzControlFiles(f *testing.F) {
 		read(t, makeTree(t, files))
 	})
 }
+
+// Clients are answered as qmail-smtpd answers them, and what successors' files say of bounces is taken.
+func TestRepliesAndBouncesSpeakAsBefore(t *testing.T) {
+	t.Parallel()
+	r := read(t, makeTree(t, map[string]string{
+		"/var/qmail/control/me": "mx.example.test\n", "/var/qmail/control/bouncesubject": "returned mail\n",
+		"/var/qmail/control/bouncemessage": "Your mail could not be delivered.\n\n<evil@x.test>:\nSee https://help.example/\n",
+	}))
+	for key, want := range map[string]string{
+		"smtp.replies": "qmail", "submission.replies": "qmail", "submissions.replies": "qmail", "smtp.bare_newline": "defer",
+		"bounce.bouncesubject": "returned mail",
+	} {
+		if got, _ := r.Get(key); got.Value != want {
+			t.Errorf("%s is %+v, want %q", key, got, want)
+		}
+	}
+	if got, _ := r.Get("bounce.bouncemessage"); !strings.Contains(got.Value+strings.Join(got.List, "|"), "Your mail could not be delivered.|See https://help.example/") {
+		t.Errorf("bouncemessage is %+v", got)
+	}
+}

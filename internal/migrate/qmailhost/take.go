@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/migrate"
@@ -29,6 +30,31 @@ func line(key string) func(*reader, file) {
 			r.r.Set(key, r.me, f.path, 0)
 		case f.Default != "" && !f.FromMe:
 			r.r.Set(key, f.Default, f.path, 0)
+		}
+	}
+}
+
+// message takes a file of lines that bounces have in place of their apology. Lines that programs would take
+// for something else are left out; so are blank ones, as paragraphs end there.
+func message(key string) func(*reader, file) {
+	return func(r *reader, f file) {
+		if !f.has {
+			return
+		}
+		var list []string
+		for i, l := range strings.Split(strings.TrimRight(string(f.data), "\n"), "\n") {
+			l = strings.TrimRight(l, " \t\r")
+			switch {
+			case strings.TrimSpace(l) == "":
+			case hostile(l) || !utf8.ValidString(l) || l[0] == '<' || l[0] == '-' || len(l) > 900 || len(list) == 50:
+				r.r.Note(f.path, i+1, l, migrate.NotCarried, key, "want up to 50 lines of UTF-8 text of at most 900 bytes, none that begins with < or -, after which programs look")
+			default:
+				list = append(list, l)
+				r.r.Taken(f.path, i+1, l, key)
+			}
+		}
+		if list != nil {
+			r.r.SetList(key, list, f.path, 1)
 		}
 	}
 }
