@@ -5,7 +5,7 @@ package runas
 
 import (
 	"os"
-	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,6 +50,7 @@ type reply struct {
 	file  int           // a descriptor of opOpen; -1 for none
 	stat  syscall.Stat_t
 	dev   uint64 // of the folder in which a name was made, or of the file that was opened
+	ino   uint64 // of that folder
 	space fs.Space
 	found Found
 }
@@ -61,39 +62,53 @@ const openFlags = syscall.O_ACCMODE | syscall.O_APPEND | syscall.O_CREAT | sysca
 // perform does what r asks for with the rights of the calling thread.
 func perform(r *request) (p reply) {
 	p.file = -1
+	if p.err = r.check(); p.err != 0 {
+		return p
+	}
 	switch r.op {
 	case opOpen:
 		p.file, p.dev, p.err = open(r.path, r.flag&openFlags, r.perm)
 	case opMkdir:
-		p.dev = device(filepath.Dir(r.path))
-		p.err = again(func() error { return syscall.Mkdir(r.path, r.perm) })
+		inFolder(r.path, &p, func(f *folder) syscall.Errno { return f.mkdir(r.perm) })
 	case opMkdirAll:
-		p.err = errno(os.MkdirAll(r.path, fs.FileMode(r.perm).Perm()))
-		p.dev = device(r.path)
+		mkdirAll(r, &p)
 	case opRemove:
-		p.err = errno(os.Remove(r.path))
+		inFolder(r.path, &p, (*folder).remove)
 	case opRemoveAll:
-		p.err = errno(os.RemoveAll(r.path))
+		if inFolder(r.path, &p, (*folder).removeAll); p.err == syscall.ENOENT {
+			p.err = 0 // it is gone
+		}
 	case opRename:
-		p.dev = device(filepath.Dir(r.path2))
-		p.err = rename(r.path, r.path2)
+		inFolders(r, &p, rename)
 	case opLink:
-		p.dev = device(filepath.Dir(r.path2))
-		p.err = again(func() error { return unix.Linkat(unix.AT_FDCWD, r.path, unix.AT_FDCWD, r.path2, 0) })
+		inFolders(r, &p, link)
 	case opStat:
-		p.err = status(r.path, &p.stat)
+		p.err = status(r.path, 0, &p.stat)
 	case opLstat:
-		p.err = again(func() error { return syscall.Lstat(r.path, &p.stat) })
+		p.err = status(r.path, unix.O_NOFOLLOW, &p.stat)
 	case opChtimes:
-		p.err = errno(os.Chtimes(r.path, r.atime, r.mtime))
+		p.err = through(r.path, 0, func(fd int) syscall.Errno { return errno(os.Chtimes(throughProc(fd), r.atime, r.mtime)) })
 	case opSpace:
-		p.space, p.err = space(r.path)
+		p.err = through(r.path, 0, func(fd int) syscall.Errno { return space(fd, &p.space) })
 	case opSearch:
 		search(r, &p)
 	default:
 		p.err = syscall.ENOSYS
 	}
 	return p
+}
+
+// check refuses paths that no client of ours asks for: there is no folder here to begin at but the root.
+func (r *request) check() syscall.Errno {
+	two := r.op == opRename || r.op == opLink
+	switch {
+	case r.op == opSearch:
+	case len(r.path) >= unix.PathMax || len(r.path2) >= unix.PathMax:
+		return syscall.ENAMETOOLONG
+	case !strings.HasPrefix(r.path, "/") || two && !strings.HasPrefix(r.path2, "/"):
+		return syscall.EINVAL
+	}
+	return 0
 }
 
 // open opens what cannot block: a file, a folder, or the null device, which qmail lets
@@ -131,37 +146,6 @@ func open(path string, flag int, perm uint32) (fd int, dev uint64, err syscall.E
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flag&(syscall.O_APPEND|syscall.O_SYNC))
 	}
 	return fd, uint64(st.Dev), 0
-}
-
-// rename is os.Rename with its refusal to put a file in the place of a folder.
-func rename(from, to string) syscall.Errno {
-	err := again(func() error { return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE) })
-	if err == 0 {
-		return 0
-	}
-	return errno(os.Rename(from, to))
-}
-
-// device returns the number of a folder's device, 0 when it cannot be told: the operation
-// then fails by itself.
-func device(path string) uint64 {
-	var st syscall.Stat_t
-	if syscall.Stat(path, &st) != nil {
-		return 0
-	}
-	return uint64(st.Dev)
-}
-
-func space(path string) (fs.Space, syscall.Errno) {
-	var st unix.Statfs_t
-	if err := again(func() error { return unix.Statfs(path, &st) }); err != 0 {
-		return fs.Space{}, err
-	}
-	unit := uint64(st.Frsize) // statvfs(3): blocks are counted in fragments
-	if unit == 0 {
-		unit = uint64(st.Bsize)
-	}
-	return fs.Space{TotalBytes: st.Blocks * unit, FreeBytes: st.Bavail * unit, TotalInodes: st.Files, FreeInodes: st.Ffree}, 0
 }
 
 // maxInstructions bounds what a Search reads whatever it asks for, in bytes.

@@ -104,14 +104,9 @@ func ofProc(fd int) bool {
 	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
-// status is stat(2).
-func status(path string, st *syscall.Stat_t) syscall.Errno {
-	fd, err := follow(unix.AT_FDCWD, path, unix.O_PATH, 0)
-	if err != 0 {
-		return err
-	}
-	defer syscall.Close(fd)
-	return errno(syscall.Fstat(fd, st))
+// status is stat(2), or lstat(2) with O_NOFOLLOW.
+func status(path string, flag int, st *syscall.Stat_t) syscall.Errno {
+	return through(path, flag, func(fd int) syscall.Errno { return errno(syscall.Fstat(fd, st)) })
 }
 
 // exists looks whether a name leads to a file.

@@ -7,8 +7,11 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/fs/fstest"
 )
 
 // The process that opens users' files has others' messages open, and the kernel lets it through all of
@@ -111,4 +114,93 @@ func statBy(st *syscall.Stat_t, open func() (int, syscall.Errno)) syscall.Errno 
 	}
 	defer unix.Close(fd)
 	return errno(syscall.Fstat(fd, st))
+}
+
+// Nor may a link there change anything: names are made, moved and removed only where the user's own way leads.
+func TestNoLinkOfAUserChangesWhatTheServerHasOpen(t *testing.T) {
+	each(t, Options{}, func(t *testing.T, s Service) {
+		u, others := newUser(t), newUser(t)
+		open := filepath.Join(others.Home, "open") // everybody may write it who comes there, and nobody does
+		err := errors.Join(os.Mkdir(open, 0o777), os.Chmod(open, 0o777), os.WriteFile(filepath.Join(open, "public"), []byte("x"), 0o666),
+			os.Chown(filepath.Join(open, "public"), int(u.UID), int(u.GID)), os.Mkdir(filepath.Join(open, "empty"), 0o777))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := os.Open(open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		f := tree(t, s, u)
+		fstest.Write(t, f, "mine", "x")
+		gate := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd()))
+		if err := errors.Join(os.Symlink(gate, filepath.Join(u.Home, "gate")), os.Symlink(gate+"/public", filepath.Join(u.Home, "file"))); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		space := func() error { _, err := f.Space("gate"); return err }
+		stat := func() error { _, err := f.Lstat("gate/public"); return err }
+		for what, err := range map[string]error{
+			"mkdir": f.Mkdir("gate/x", 0o700), "mkdir -p": f.MkdirAll("gate/x/y", 0o700), "remove": f.Remove("gate/public"), "remove a folder": f.Remove("gate/empty"),
+			"remove all": f.RemoveAll("gate/empty"), "rename into it": f.Rename("mine", "gate/mine"), "rename out of it": f.Rename("gate/public", "public"),
+			"link into it": f.Link("mine", "gate/mine"), "link out of it": f.Link("gate/public", "public"), "chtimes below": f.Chtimes("gate/public", now, now),
+			"chtimes": f.Chtimes("file", now, now), "sync": f.SyncDir("gate"), "space": space(), "lstat": stat(),
+		} {
+			if !errors.Is(err, syscall.ELOOP) {
+				t.Errorf("%s: have %v", what, err)
+			}
+		}
+		list, err := os.ReadDir(open)
+		if err != nil || len(list) != 2 {
+			t.Errorf("the folder holds %v, %v", list, err)
+		}
+	})
+}
+
+// A name's folder may be swapped for such a link at any time between two operations, or within one.
+func TestAFolderThatIsSwappedInALoopLeadsNowhereElse(t *testing.T) {
+	each(t, Options{}, func(t *testing.T, s Service) {
+		u, others := newUser(t), newUser(t)
+		open := filepath.Join(others.Home, "open")
+		if err := errors.Join(os.Mkdir(open, 0o777), os.Chmod(open, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		dir, err := os.Open(open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		f := tree(t, s, u)
+		if err := errors.Join(f.MkdirAll("box/tmp", 0o700), f.MkdirAll("box/new", 0o700), os.Symlink("/proc/self/fd/"+strconv.Itoa(int(dir.Fd())), u.Home+"/box/link")); err != nil {
+			t.Fatal(err)
+		}
+		ended, stop := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = unix.Renameat2(unix.AT_FDCWD, u.Home+"/box/new", unix.AT_FDCWD, u.Home+"/box/link", unix.RENAME_EXCHANGE)
+				}
+			}
+		}()
+		made := 0
+		for i := range 500 {
+			tmp, name := "box/tmp/"+strconv.Itoa(i), "box/new/"+strconv.Itoa(i)
+			fstest.Write(t, f, tmp, "x")
+			if f.Rename(tmp, name) == nil {
+				made++
+			}
+			_ = f.SyncDir("box/new")
+			_ = f.Mkdir(name+"d", 0o700)
+		}
+		close(stop)
+		<-ended
+		if list, err := os.ReadDir(open); err != nil || len(list) != 0 {
+			t.Errorf("it holds %d files, %v", len(list), err)
+		}
+		t.Logf("%d of 500 renames came through", made)
+	})
 }

@@ -173,6 +173,7 @@ func (w *writer) reply(op opcode, p *reply) {
 	}
 	w.num(busy)
 	w.num(int64(p.dev))
+	w.num(int64(p.ino))
 	switch op {
 	case opStat, opLstat:
 		w.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&p.stat)), unsafe.Sizeof(p.stat)))
@@ -201,7 +202,7 @@ func (w *writer) reply(op opcode, p *reply) {
 
 func (r *reader) reply(op opcode) (p reply, err error) {
 	p.file = -1
-	p.err, p.busy, p.dev = syscall.Errno(r.num()), r.num() != 0, uint64(r.num())
+	p.err, p.busy, p.dev, p.ino = syscall.Errno(r.num()), r.num() != 0, uint64(r.num()), uint64(r.num())
 	switch op {
 	case opStat, opLstat:
 		if b := r.bytes(); len(b) == int(unsafe.Sizeof(p.stat)) {
