@@ -140,6 +140,8 @@ func TestWhatProgramsSayWhenNothingWasQueued(t *testing.T) {
 		{"sendmail, no server", []string{"sendmail", "a"}, "", inject.Answer{}, true, 75, "sendmail: fatal: connection to mail server rejected (#4.4.1): the mail server is not running: nobody listens on SOCKET\n"},
 		{"sendmail, refused", []string{"sendmail", "a"}, "", refused, false, 69, "sendmail: fatal: message is too large (#5.3.4)\n"},
 		{"sendmail, nobody", []string{"sendmail"}, "", inject.Answer{}, false, 64, "sendmail: fatal: Recipient names must be specified\n"},
+		{"sendmail, an empty argument", []string{"sendmail", ""}, "x\n", inject.Answer{}, false, 64, "sendmail: fatal: Recipient names must be specified\n"},
+		{"sendmail, nobody in the header", []string{"sendmail", "-t"}, "Subject: x\nTo: (nobody\n\nx\n", inject.Answer{}, false, 64, "sendmail: fatal: No recipient addresses found in header\n"},
 		{"sendmail, an unknown flag", []string{"sendmail", "-tZ"}, "", inject.Answer{}, false, 64, "sendmail: fatal: there is no option -Z\n"},
 		{"sendmail, an unknown mode", []string{"sendmail", "-bz"}, "", inject.Answer{}, false, 64, "sendmail: fatal: option -b: there is no mode z\n"},
 		{"sendmail as a server", []string{"sendmail", "-bd", "-q30m"}, "", inject.Answer{}, false, 64, "sendmail: fatal: this program is no server: run `postilion serve`\n"},

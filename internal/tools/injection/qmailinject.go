@@ -41,6 +41,9 @@ type injection struct {
 	env     inject.Envelope
 	notify  string // of each recipient
 	steps   func(inject.Step)
+	// nobody says that there are no recipients, and returns the exit code; without it such a message is
+	// taken and gone, as with qmail-inject.
+	nobody func() int
 }
 
 // qmailInject is qmail-inject.
@@ -108,6 +111,9 @@ func (in *injection) run(ctx context.Context, e *tool.Env) (*outcome, int) {
 	content := io.Reader(&lineEnded{r: io.MultiReader(strings.NewReader(strings.Join(h.Fields, "")+"\n"), strings.NewReader(string(start)), r)})
 	if in.print {
 		return nil, printMessage(e, in.env.From, content)
+	}
+	if len(to) == 0 && in.nobody != nil {
+		return nil, in.nobody()
 	}
 	for _, a := range to {
 		in.env.To = append(in.env.To, inject.Recipient{To: a, Notify: in.notify})

@@ -188,8 +188,10 @@ func (m *mailer) send(ctx context.Context) int {
 	e := *m.e
 	in := &injection{whose: argsOnly, args: m.args, asList: true, sender: m.from, hasFrom: m.hasFrom, notify: m.notify,
 		env: inject.Envelope{Program: "sendmail", Ret: m.ret, EnvID: m.envID, Watch: m.verbose}}
+	in.nobody = func() int { return m.e.Fatal(exUsage, "Recipient names must be specified") }
 	if m.fromTo {
 		in.whose = both
+		in.nobody = func() int { return m.e.Fatal(exUsage, "No recipient addresses found in header") }
 	}
 	if m.hasFrom {
 		e.Environ = m.author()
@@ -232,7 +234,7 @@ func (m *mailer) exit(o *outcome, code int, w *watcher) int {
 	switch {
 	case o == nil && code == tool.Temporary:
 		return exTemporary
-	case o == nil && code == tool.OK:
+	case o == nil && (code == tool.OK || code == exUsage):
 		return code
 	case o == nil:
 		return exData
