@@ -72,7 +72,7 @@ func (a *app) asPassword(address string) (string, error) {
 	if a.as.passwordFile != "" {
 		return passwordFrom(a.as.passwordFile)
 	}
-	if password, ok := os.LookupEnv(passwordVariable); ok {
+	if password := os.Getenv(passwordVariable); password != "" {
 		return password, nil
 	}
 	f, ok := a.in.(*os.File)

@@ -126,6 +126,9 @@ func (q *QueueAdmin) stream(ctx context.Context, method string, request []byte, 
 	}
 	defer s.Close()
 	if err := talk(s); err != nil {
+		if _, ok := errors.AsType[*rpc.Error](err); ok {
+			return 0, err // the stream's end said why
+		}
 		// A stream that breaks off may be followed by the reason.
 		if _, told := s.Reply(); told != nil {
 			if _, ok := errors.AsType[*rpc.Error](told); ok {

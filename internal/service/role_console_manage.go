@@ -75,6 +75,9 @@ func (o *office) login(ctx context.Context, uid uint32, l control.Login) (contro
 	a := &actor{office: o, Actor: authority.Actor{Account: who.Account, Address: who.Address, Device: who.Device}, journal: o.journal}
 	a.journal.Client = fmt.Sprintf("uid %d", uid)
 	if _, err := a.scope(ctx); err != nil {
+		if reason.As(err).Reason == reason.AdminGone.Reason {
+			err = auth.Failed // as it says itself, once it has heard
+		}
 		return control.LoggedIn{}, nil, err
 	}
 	return control.LoggedIn{Address: who.Address}, a.handlers(), nil
