@@ -17,7 +17,9 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	pfs "github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/stats"
 )
@@ -143,6 +145,7 @@ func (n *Node) Status(ctx context.Context) control.Status {
 		Listeners: n.Listeners(), Load: loadAverages(),
 	}
 	s.Notes = loadNotes(n.cfg.Floors.RefuseLoad, n.cfg.Process.QueueLoad, s.Load[0]/float64(runtime.NumCPU()))
+	s.Notes = append(s.Notes, diskNotes(n.cfg.Floors, n.cfg.Data)...)
 	s.Notes = append(s.Notes, qmailNotes(n.cfg)...)
 	n.mu.Unlock()
 	if n.sup != nil {
@@ -191,6 +194,22 @@ func loadNotes(refuse, queue int, load float64) []string {
 		return []string{fmt.Sprintf("mail is only queued: the load a processor is %.1f, above process.queue_load = %d", load, most)}
 	}
 	return nil
+}
+
+// diskNotes tells when there is too little room to take mail.
+func diskNotes(o policy.FloorOptions, data string) []string {
+	floors := policy.Floors{Options: o, Space: func() (pfs.Space, error) {
+		root, err := osfs.New(data)
+		if err != nil {
+			return pfs.Space{}, err
+		}
+		return root.Space("queue")
+	}}
+	err := floors.Full()
+	if err == nil {
+		return nil
+	}
+	return []string{"rejecting messages: " + err.Error()}
 }
 
 // loadAverages returns the host's load of 1, 5 and 15 minutes (proc(5)).

@@ -1,8 +1,12 @@
 package service
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/postilion/postilion/internal/policy"
 )
 
 func TestStatusTellsWhatTheLoadKeepsFrom(t *testing.T) {
@@ -23,5 +27,20 @@ func TestStatusTellsWhatTheLoadKeepsFrom(t *testing.T) {
 		if !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
 			t.Errorf("%+v: %q", c, got)
 		}
+	}
+}
+
+func TestStatusTellsThatTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	if err := os.Mkdir(filepath.Join(data, "queue"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got := diskNotes(policy.FloorOptions{FreeBytes: 1 << 60}, data)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "rejecting messages: insufficient system storage: ") || !strings.HasSuffix(got[0], " bytes are free, free_bytes 1152921504606846976") {
+		t.Errorf("%q", got)
+	}
+	if got := diskNotes(policy.FloorOptions{FreeBytes: -1, FreeInodes: -1}, data); got != nil {
+		t.Errorf("without floors: %q", got)
 	}
 }
