@@ -312,19 +312,21 @@ func (u *userLoad) mbox(came arrivals) (pieces int, err error) {
 	return pieces, err
 }
 
-// settle waits until everything acknowledged has arrived, at most d, and counts.
-func (u *userLoad) settle(d time.Duration) (c userTally, err error) {
-	for end := time.Now().Add(d); ; time.Sleep(100 * time.Millisecond) {
-		if u.s.empty() || time.Now().After(end) {
-			return u.tally()
+// settle waits until the queue is empty, at most d, and counts.
+func (u *userLoad) settle(d time.Duration) (userTally, error) {
+	for end := time.Now().Add(d); !u.s.empty(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			c, err := u.tally()
+			return c, errors.Join(err, fmt.Errorf("the queue is not empty after %v: what is lost is not known", d))
 		}
 	}
+	return u.tally()
 }
 
 // verdict fails the test for what must not be.
 func (u *userLoad) verdict(t *testing.T, what string, took time.Duration) {
 	t.Helper()
-	c, err := u.settle(90 * time.Second)
+	c, err := u.settle(5 * time.Minute)
 	t.Logf("%s: %d cuts in %.0f s; acknowledged %v, lost %v, twice %v, pieces in the mbox %d; slowest acknowledgement %v",
 		what, len(u.cuts), took.Seconds(), c.acked, c.lost, c.twice, c.pieces, u.longer.Round(time.Millisecond))
 	if err != nil {
