@@ -1,7 +1,7 @@
 // Package rpc carries a seam over a Unix socket when two roles run apart.
 //
 // A connection does one call at a time and is then used again; clients keep a pool
-// of them. A call is a method name and a request, then frames either way until the server
+// of them. Short calls that are frequent are gathered on one connection, see Gather. A call is a method name and a request, then frames either way until the server
 // has sent its reply or error. Frames are small, so that neither side is sized by
 // the other. Peers are roles of one host and one program version, told apart by uid.
 package rpc
@@ -41,6 +41,7 @@ type Conn struct {
 	w *bufio.Writer
 
 	buf   []byte    // the frame last read
+	came  []byte    // what is left of the frames of a gathered call, which has no connection of its own
 	since time.Time // when it went into the pool; zero for a new one
 	over  bool      // the call has ended cleanly
 }
@@ -57,7 +58,10 @@ func (c *Conn) writeFrame(kind byte, parts ...[]byte) error {
 	if n > MaxFrame {
 		return fmt.Errorf("rpc: frame of %d bytes, at most %d are allowed", n, MaxFrame)
 	}
-	var head [5]byte
+	if c.w == nil {
+		return errOneWay
+	}
+	var head [frameHead]byte
 	head[0] = kind
 	binary.BigEndian.PutUint32(head[1:], uint32(n))
 	c.w.Write(head[:]) // bufio.Writer keeps the first error for Flush
@@ -69,7 +73,10 @@ func (c *Conn) writeFrame(kind byte, parts ...[]byte) error {
 
 // readFrame returns the next frame; its bytes are valid until the next call.
 func (c *Conn) readFrame() (kind byte, payload []byte, err error) {
-	var head [5]byte
+	if c.c == nil {
+		return c.nextFrame()
+	}
+	var head [frameHead]byte
 	if _, err := io.ReadFull(c.r, head[:]); err != nil {
 		return 0, nil, err
 	}
@@ -85,6 +92,19 @@ func (c *Conn) readFrame() (kind byte, payload []byte, err error) {
 	return head[0], c.buf, err
 }
 
+// nextFrame is readFrame of a gathered call.
+func (c *Conn) nextFrame() (kind byte, payload []byte, err error) {
+	if len(c.came) == 0 {
+		return 0, nil, io.EOF
+	}
+	if len(c.came) < frameHead || uint64(len(c.came)-frameHead) < uint64(binary.BigEndian.Uint32(c.came[1:])) {
+		return 0, nil, io.ErrUnexpectedEOF
+	}
+	end := frameHead + int(binary.BigEndian.Uint32(c.came[1:]))
+	kind, payload, c.came = c.came[0], c.came[frameHead:end:end], c.came[end:]
+	return kind, payload, nil
+}
+
 // Send writes one piece of the stream. It is buffered until Flush or the call's next turn.
 func (c *Conn) Send(p []byte) error {
 	for len(p) > MaxFrame {
@@ -97,7 +117,12 @@ func (c *Conn) Send(p []byte) error {
 }
 
 // Flush sends what is buffered.
-func (c *Conn) Flush() error { return c.w.Flush() }
+func (c *Conn) Flush() error {
+	if c.w == nil {
+		return errOneWay
+	}
+	return c.w.Flush()
+}
 
 // CloseSend ends the stream of this side.
 func (c *Conn) CloseSend() error {
@@ -212,6 +237,9 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) error {
 
 func (s *Server) serve(ctx context.Context, nc net.Conn) error {
 	c := newConn(nc)
+	if first, err := c.r.Peek(1); err == nil && first[0] == kindGathered {
+		return s.serveGathered(ctx, c)
+	}
 	for {
 		kind, p, err := c.readFrame()
 		if err == io.EOF {
@@ -268,6 +296,9 @@ type Client struct {
 
 	mu   sync.Mutex
 	idle []*Conn
+
+	sharing sync.Mutex
+	shared  *shared // carries gathered calls; nil before the first
 }
 
 // NewClient returns a client of the Unix socket path.
@@ -291,12 +322,17 @@ type Stream struct {
 
 // Open begins a call that streams. It ends with Reply or Close.
 func (cl *Client) Open(ctx context.Context, method string, request []byte) (*Stream, error) {
+	return cl.open(ctx, func(c *Conn) error { return c.writeFrame(kindCall, []byte(method), []byte{0}, request) })
+}
+
+// open begins a call by what begin writes, which may be asked for again.
+func (cl *Client) open(ctx context.Context, begin func(c *Conn) error) (*Stream, error) {
 	for {
 		c, err := cl.get(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if err := c.writeFrame(kindCall, []byte(method), []byte{0}, request); err != nil {
+		if err := begin(c); err != nil {
 			cl.put(c)
 			return nil, err
 		}
@@ -391,8 +427,13 @@ func (cl *Client) put(c *Conn) {
 	cl.idle = append(cl.idle, c)
 }
 
-// Close closes the idle connections.
+// Close closes the idle connections and fails the gathered calls under way.
 func (cl *Client) Close() {
+	cl.sharing.Lock()
+	if cl.shared != nil {
+		cl.shared.end(net.ErrClosed)
+	}
+	cl.sharing.Unlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	for _, c := range cl.idle {
