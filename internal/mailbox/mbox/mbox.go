@@ -44,6 +44,7 @@ type Store struct {
 	held  map[fileID]int      // locks
 	seen  map[string]sighting // locks of others, by name
 	named map[string]fileID   // mailboxes whose names are durable
+	turns map[string]*turn    // of mailboxes that somebody is at
 }
 
 // Error is why a message was not appended. Op is "open", "lock", "read" (of the message) or "write".
@@ -61,9 +62,19 @@ func (e *Error) Unwrap() error { return e.Err }
 // body with LF line ends. With a nil error it is durable there. Other errors than the context's
 // are *Error.
 func (s *Store) Append(ctx context.Context, name string, head []byte, body io.Reader) error {
-	b, err := s.open(ctx, name)
+	patience := s.LockWait
+	if patience <= 0 {
+		patience = 30 * time.Second
+	}
+	wait, cancel := context.WithTimeoutCause(ctx, patience, fs.ErrLocked)
+	defer cancel()
+	if err := s.enter(wait, name); err != nil {
+		return waited(ctx, err)
+	}
+	defer s.leave(name)
+	b, err := s.open(wait, name)
 	if err != nil {
-		return err
+		return waited(ctx, err)
 	}
 	err = b.append(head, body)
 	if e := b.close(); err == nil && e != nil {
@@ -89,40 +100,83 @@ type box struct {
 	without  bool // there can be no NAME.lock
 }
 
+// waited words the error of a wait for locks: an *Error, but for the end of the caller's context.
+func waited(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{"lock", err}
+}
+
+// turn is whose turn it is at one mailbox, of this Store's deliveries.
+type turn struct {
+	slot  chan struct{}
+	users int // who is in or waits
+}
+
+// enter waits for the caller's turn. Deliveries of one process go one after the other, first come, first served: looking
+// for the locks of files again and again would cost more than most deliveries.
+func (s *Store) enter(ctx context.Context, name string) error {
+	s.mu.Lock()
+	t := s.turns[name]
+	if t == nil {
+		if s.turns == nil {
+			s.turns = map[string]*turn{}
+		}
+		t = &turn{slot: make(chan struct{}, 1)}
+		s.turns[name] = t
+	}
+	t.users++
+	s.mu.Unlock()
+	select {
+	case t.slot <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		s.drop(name, t)
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Store) leave(name string) {
+	s.mu.Lock()
+	t := s.turns[name]
+	s.mu.Unlock()
+	<-t.slot
+	s.drop(name, t)
+}
+
+func (s *Store) drop(name string, t *turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.users--; t.users == 0 {
+		delete(s.turns, name)
+	}
+}
+
 // open opens and locks the mailbox. A mailbox that a program puts another file in place of
 // meanwhile is opened again.
 func (s *Store) open(ctx context.Context, name string) (*box, error) {
 	b := &box{s: s, name: name}
-	patience := s.LockWait
-	if patience <= 0 {
-		patience = 30 * time.Second
-	}
-	ctx2, cancel := context.WithTimeoutCause(ctx, patience, fs.ErrLocked)
-	defer cancel()
 	for {
 		if err := b.openFile(); err != nil {
 			return nil, &Error{"open", err}
 		}
-		err := b.lock(ctx2)
+		err := b.lock(ctx)
 		if err == nil && b.current() {
 			return b, b.measure()
 		}
 		b.close()
-		if err == nil || errors.Is(err, errAgain) {
-			select {
-			case <-ctx2.Done():
-				err = context.Cause(ctx2)
-			case <-time.After(firstPause):
-				continue
-			}
+		if err != nil && !errors.Is(err, errAgain) {
+			return nil, err
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(firstPause):
 		}
-		if e, ok := errors.AsType[*Error](err); ok {
-			return nil, e
-		}
-		return nil, &Error{"lock", err}
 	}
 }
 
@@ -231,6 +285,11 @@ func (b *box) append(head []byte, body io.Reader) (err error) {
 			b.undo()
 		}
 	}()
+	if b.plain {
+		if err := b.file.Reserve(b.size, int64(len(b.ends)+len(head))+sizeOf(body)); err != nil {
+			return &Error{"write", err}
+		}
+	}
 	q := &quoter{w: b, buf: append(append(make([]byte, 0, 64<<10), b.ends...), head...)}
 	pooled := buffers.Get().(*[]byte)
 	defer buffers.Put(pooled)
@@ -256,6 +315,15 @@ func (b *box) append(head []byte, body io.Reader) (err error) {
 		return &Error{"write", err}
 	}
 	return nil
+}
+
+// sizeOf is how long a body says it is, in bytes; most are a few bytes longer here, by what is quoted.
+func sizeOf(body io.Reader) int64 {
+	const quotes = 256
+	if s, ok := body.(interface{ Size() int64 }); ok {
+		return s.Size() + quotes
+	}
+	return quotes
 }
 
 // Write implements io.Writer.
