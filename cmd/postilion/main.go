@@ -121,7 +121,7 @@ func (a *app) root() *cobra.Command {
 		a.quickstartCommand(), a.serveCommand(), a.roleCommand(),
 		a.statusCommand(), a.stopCommand(), a.restartCommand(), a.reloadCommand(), a.pauseCommand(), a.continueCommand(), a.flushCommand(),
 		a.domainCommand(), a.accountCommand(), a.aliasCommand(), a.blockCommand(), a.recordCommand(),
-		a.queueCommand(), a.addressCommand(), a.messageCommand(), a.configCommand(), a.statsCommand(),
+		a.queueCommand(), a.addressCommand(), a.messageCommand(), a.quotaCommand(), a.configCommand(), a.statsCommand(),
 		a.selftestCommand(), a.backupCommand(), a.explainCommand(), a.toolCommand(), a.linksCommand(), a.reportCommand(), a.migrateCommand(), a.switchCommand(),
 		a.versionCommand(), a.manCommand(), exitCodesTopic(),
 	)

@@ -104,7 +104,7 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 	p.here.mailbox = target
 	p.here.room, p.here.exists = target.Room, target.Exists
 	part.run = append(part.run, target.Clean)
-	part.admin = seam.Handlers(asideHandlers(target.SetAside), seam.UserHandlers(target.Exists, target.Plan))
+	part.admin = seam.Handlers(asideHandlers(target.SetAside), usageHandlers(target), seam.UserHandlers(target.Exists, target.Plan))
 	part.seam = seam.Handlers(seam.TargetHandlers(methodLocal, target), seam.RoomHandlers(target.Room), seam.UserHandlers(target.Exists, target.Plan))
 	return nil
 }

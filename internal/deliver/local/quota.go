@@ -150,3 +150,31 @@ func (w *warner) warn(ctx context.Context, message id.ID, a *directory.Account, 
 	}
 	return told, nil
 }
+
+// Usage is what an account's mailbox holds.
+type Usage struct {
+	Bytes    int64 `json:"bytes"`
+	Messages int64 `json:"messages"`
+	Percent  int   `json:"percent,omitempty"` // of the quota
+	// GraceEnds is when a mailbox that is fuller than its soft quota is full; zero for others.
+	GraceEnds time.Time `json:"grace_ends,omitzero"`
+	Trouble   string    `json:"trouble,omitempty"` // why nothing is known
+}
+
+// Usage tells what an account's mailbox holds; with recount it is counted anew.
+func (t *Target) Usage(a *directory.Account, recount bool) Usage {
+	q := t.opts.Quota.quota(a)
+	count := t.boxes.Usage
+	if recount {
+		count = t.boxes.Recount
+	}
+	u, err := count(a.Mailbox, q)
+	if err != nil {
+		return Usage{Trouble: t.classify(err).Error()}
+	}
+	out := Usage{Bytes: u.Bytes, Messages: u.Messages, Percent: q.Percent(u)}
+	if since, over := t.boxes.OverSince(a.Mailbox); over && q.Soft.Extra > 0 && out.Percent >= 100 {
+		out.GraceEnds = since.Add(q.Soft.Grace).UTC()
+	}
+	return out
+}

@@ -149,11 +149,11 @@ func quotaWords(q maildir.Quota, u maildir.Usage) (holds, most string) {
 	if byMessages > byBytes {
 		return strconv.FormatInt(u.Messages, 10), strconv.FormatInt(q.Messages, 10) + " messages"
 	}
-	return size(u.Bytes), size(q.Bytes)
+	return SizeWords(u.Bytes), SizeWords(q.Bytes)
 }
 
-// size writes bytes in a unit that people read.
-func size(n int64) string {
+// SizeWords writes bytes in a unit that people read.
+func SizeWords(n int64) string {
 	const unit = 1024
 	switch {
 	case n < unit:

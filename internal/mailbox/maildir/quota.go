@@ -241,6 +241,9 @@ func (s *Store) recount(mailbox string, q Quota) (Usage, error) {
 			return u, err
 		}
 	}
+	if q.None() {
+		return u, nil // nothing is kept of it
+	}
 	if err := s.writeSizeFile(mailbox, q, u); err != nil {
 		return u, nil // on a full disk deliveries still get the right answer
 	}
