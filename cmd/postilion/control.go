@@ -128,7 +128,7 @@ func facts(m map[string]any) string {
 
 func (a *app) stopCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "stop [ROLE]", Short: "Stop the server, or one role until it is continued; sessions end after their command", Args: cobra.MaximumNArgs(1),
+		Use: "stop [ROLE]", Short: "Stop the server, or one role until it is continued; sessions end after their command", Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return a.commandRole(c.Context(), args[0], "stop", "stopped")
@@ -169,7 +169,7 @@ func (a *app) commandRole(ctx context.Context, role, command, done string) error
 
 func (a *app) restartCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "restart [ROLE]", Short: "Restart the server, or one role", Args: cobra.MaximumNArgs(1),
+		Use: "restart [ROLE]", Short: "Restart the server, or one role", Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
 		RunE: func(c *cobra.Command, args []string) error {
 			role := strings.Join(args, "")
 			if role != "" {
@@ -218,7 +218,7 @@ func (a *app) reloadCommand() *cobra.Command {
 
 func (a *app) simple(use, short, method, done string) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " [ROLE]", Short: short, Args: cobra.MaximumNArgs(1),
+		Use: use + " [ROLE]", Short: short, Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return a.commandRole(c.Context(), args[0], use, done)

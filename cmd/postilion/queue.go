@@ -44,6 +44,9 @@ func (a *app) openQueue(ctx context.Context) (*service.QueueAdmin, error) {
 	return service.OpenQueueAs(ctx, a.data, who)
 }
 
+// states are those of recipients and messages that filters know.
+var states = []string{"waiting", "running", "failed", "held"}
+
 // filterFlags choose messages; ids can also be arguments.
 type filterFlags struct {
 	from, to, domain, reason, older, state, group, account string
@@ -59,6 +62,8 @@ func (f *filterFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.state, "state", "", "waiting, running, failed or held")
 	c.Flags().StringVar(&f.group, "group", "", "queue group")
 	c.Flags().StringVar(&f.account, "account", "", "the account that sent it")
+	completeFlag(c, "state", states)
+	completeFlag(c, "reason", reason.IDs())
 }
 
 // registerBulk adds the flags of verbs that change many messages.
@@ -97,7 +102,7 @@ func (f *filterFlags) check() error {
 			return usageError{fmt.Errorf("%s %q: want an address, or *@DOMAIN for all of a domain", flag, pattern)}
 		}
 	}
-	if states := []string{"waiting", "running", "failed", "held"}; f.state != "" && !slices.Contains(states, f.state) {
+	if f.state != "" && !slices.Contains(states, f.state) {
 		return usageError{fmt.Errorf("--state %q: want one of %s", f.state, strings.Join(states, ", "))}
 	}
 	if known := reason.IDs(); f.reason != "" && !slices.Contains(known, f.reason) {

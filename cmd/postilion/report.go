@@ -21,7 +21,7 @@ import (
 func (a *app) reportCommand() *cobra.Command {
 	var since, form string
 	c := &cobra.Command{
-		Use: "report NAME [FILE...]", Short: "Report on deliveries, senders, hosts, delays as qmailanalog does", Args: cobra.MinimumNArgs(1),
+		Use: "report NAME [FILE...]", Short: "Report on deliveries, senders, hosts, delays as qmailanalog does", Args: cobra.MinimumNArgs(1), ValidArgsFunction: oneOf(append(analog.Names(), "matchup")),
 		Long: "Report on this server's own mail, or on logs: of qmail-send, with whatever stamps, of sendmail and of Postfix.\n" +
 			"\"-\" is the standard input. Reports: " + strings.Join(analog.Names(), ", ") + "; matchup prints what they are made of.",
 		Example: "  postilion report overall --since 24h\n  postilion report failures /var/log/qmail/current\n  postilion report rhosts --form postfix /var/log/mail.log",
@@ -45,6 +45,7 @@ func (a *app) reportCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&since, "since", "", "of this server's own mail, only what happened since so long ago, such as 24h or 7d")
 	c.Flags().StringVar(&form, "form", "qmail", "the logs' form: "+strings.Join(analog.Forms(), ", "))
+	completeFlag(c, "form", analog.Forms())
 	return c
 }
 
