@@ -38,11 +38,11 @@ type Rule struct {
 func (r *Rule) Check() error {
 	switch {
 	case r.ID == "" || strings.Trim(r.ID, "0123456789abcdefghijklmnopqrstuvwxyz-") != "":
-		return fmt.Errorf("id %q: want letters and digits", r.ID)
+		return fmt.Errorf("id %q: want small letters, digits and hyphens", r.ID)
 	case r.Client == "" && r.Account == "" && r.To == "":
 		return errors.New("want a client, an account or a recipient whose sessions are recorded")
 	case r.MaxSize <= 0 || r.MaxSize > 1<<30:
-		return errors.New("want a size from 1 byte to 1 GiB")
+		return fmt.Errorf("size %d: want 1 byte to 1 GiB", r.MaxSize)
 	}
 	if r.Client != "" {
 		if _, err := serve.ParsePrefix(r.Client); err != nil {
@@ -103,9 +103,9 @@ func (b *Book) Add(r Rule) error {
 	list := b.list()
 	switch {
 	case len(list) >= maxRules:
-		return fmt.Errorf("there are %d recordings: remove one first", maxRules)
+		return fmt.Errorf("there are %d recordings, which is the most at once: remove one first (`postilion record remove ID`)", maxRules)
 	case slices.ContainsFunc(list, func(x *rule) bool { return x.ID == r.ID }):
-		return fmt.Errorf("there is a recording %s already", r.ID)
+		return fmt.Errorf("there is a recording %s already: remove it first, or take another id", r.ID)
 	}
 	x := &rule{Rule: r}
 	if r.Client != "" {

@@ -114,7 +114,7 @@ func (p *process) hand(ctx context.Context, c net.Conn) error {
 		return err
 	}
 	if !p.allowAdmin(uid) {
-		return fmt.Errorf("uid %d may not hand connections over", uid)
+		return fmt.Errorf("uid %d may not hand connections over: want root or the server's own user", uid)
 	}
 	u, ok := c.(*net.UnixConn)
 	if !ok {
@@ -159,11 +159,11 @@ func receiveHanded(u *net.UnixConn) (name string, file *os.File, err error) {
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) != 1 {
-		return "", nil, errors.New("no descriptor came")
+		return "", nil, errors.New("the program that hands over sent no connection: want a descriptor with its first bytes")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) == 0 {
-		return "", nil, errors.New("no descriptor came")
+		return "", nil, errors.New("the program that hands over sent no connection: want a descriptor with its first bytes")
 	}
 	unix.CloseOnExec(fds[0])
 	for _, fd := range fds[1:] {
@@ -172,7 +172,7 @@ func receiveHanded(u *net.UnixConn) (name string, file *os.File, err error) {
 	file = os.NewFile(uintptr(fds[0]), "connection")
 	if n < 1 || int(buf[0]) != n-1 {
 		file.Close()
-		return "", nil, errors.New("no name of a service came")
+		return "", nil, errors.New("the program that hands over sent no name of a service: want one such as smtp")
 	}
 	return string(buf[1:n]), file, nil
 }

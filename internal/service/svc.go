@@ -230,7 +230,7 @@ func (n *Node) commandRole(q control.RoleCommand) error {
 		"stop": {supervise.Stop}, "pause": {supervise.Pause}, "continue": {supervise.Continue, supervise.Up},
 	}[q.Command]
 	if list == nil {
-		return fmt.Errorf("there is no command %q for a role", q.Command)
+		return fmt.Errorf("there is no command %q for a role: want stop, pause or continue", q.Command)
 	}
 	for _, c := range list {
 		if err := n.sup.obey(role, c); err != nil {

@@ -18,7 +18,7 @@ const (
 	maxYescryptN  = 17         // log2, 256 MiB at r = 16
 )
 
-var errCostly = errors.New("it costs too much to check: a login could take the machine")
+var errCostly = errors.New("it costs too much to check, a login could take the machine: want at most 256 MiB and 32 passes of argon2, bcrypt cost 15, 10000000 rounds")
 
 // cost refuses forms above the bounds and tells how much memory the others take.
 func cost(id, s string) (memory int64, err error) {

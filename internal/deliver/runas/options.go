@@ -78,8 +78,10 @@ func (o Options) normalise() (*normal, error) {
 			errs = append(errs, fmt.Errorf("%s: %d: want at least 1", name, v))
 		}
 	}
-	if o.Time < time.Second || o.HangTime < time.Second {
-		errs = append(errs, errors.New("program_time, hang_time: want at least 1s"))
+	for name, d := range map[string]time.Duration{"program_time": o.Time, "hang_time": o.HangTime} {
+		if d < time.Second {
+			errs = append(errs, fmt.Errorf("%s: %v: want at least 1s", name, d))
+		}
 	}
 	if o.Nice < 0 || o.Nice > 19 {
 		errs = append(errs, fmt.Errorf("program_nice: %d: want 0 to 19", o.Nice))

@@ -1,6 +1,8 @@
 package netstrings
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
@@ -30,6 +32,20 @@ func (d Deps) Filled() Deps {
 		d.Clock = clock.System{}
 	}
 	return d
+}
+
+// CheckTimeouts names which of a server's two times is wrong.
+func CheckTimeouts(idle, total time.Duration) error {
+	var errs []error
+	for _, k := range []struct {
+		key string
+		d   time.Duration
+	}{{"idle_timeout", idle}, {"message_timeout", total}} {
+		if k.d < 0 {
+			errs = append(errs, fmt.Errorf("%s: %v: want a duration that is not negative", k.key, k.d))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Timeouts returns the two of a server, where 0 means the default: five minutes for the next bytes, and

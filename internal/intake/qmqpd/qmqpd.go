@@ -31,8 +31,8 @@ type Options struct {
 // Validate names what is wrong.
 func (o *Options) Validate() error {
 	var errs []error
-	if o.IdleTimeout < 0 || o.Total < 0 {
-		errs = append(errs, errors.New("idle_timeout, message_timeout: want nothing negative"))
+	if err := netstrings.CheckTimeouts(o.IdleTimeout, o.Total); err != nil {
+		errs = append(errs, err)
 	}
 	nets, err := serve.ParsePrefixes(o.Networks)
 	if err != nil {

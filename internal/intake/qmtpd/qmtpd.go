@@ -7,6 +7,7 @@ package qmtpd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,10 +29,11 @@ type Options struct {
 
 // Validate names what is wrong.
 func (o *Options) Validate() error {
-	if o.IdleTimeout < 0 || o.Total < 0 || o.MaxMessages < 0 {
-		return fmt.Errorf("idle_timeout, message_timeout, max_messages: want nothing negative")
+	err := netstrings.CheckTimeouts(o.IdleTimeout, o.Total)
+	if o.MaxMessages < 0 {
+		err = errors.Join(err, fmt.Errorf("max_messages: %d: want a number that is not negative", o.MaxMessages))
 	}
-	return nil
+	return err
 }
 
 // Deps are what a Server works with. Submit is needed.

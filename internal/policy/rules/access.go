@@ -130,7 +130,7 @@ func accessError(s string) (*reason.Error, error) {
 		enhanced = number[:1] + ".7.1"
 	}
 	if enhanced[0] != number[0] {
-		return nil, fmt.Errorf("value %q: %s and %d are of different classes", smtp.Text(s, 100), enhanced, code)
+		return nil, fmt.Errorf("value %q: %s and %d are of different classes: want 4.X.X with 4xx, or 5.X.X with 5xx", smtp.Text(s, 100), enhanced, code)
 	}
 	if text = smtp.Text(strings.TrimSpace(text), 200); text == "" {
 		text = "Access denied"

@@ -213,7 +213,7 @@ func maskedPrefix(network, mask string) (netip.Prefix, error) {
 		for i := range 32 {
 			set := b[i/8]&(0x80>>(i%8)) != 0
 			if set && ended {
-				return netip.Prefix{}, fmt.Errorf("mask with holes")
+				return netip.Prefix{}, fmt.Errorf("mask %s has holes: want one such as 255.255.255.0", mask)
 			}
 			ended = ended || !set
 			if set {

@@ -23,7 +23,7 @@ func Match(form string, in *Lines, out io.Writer) error {
 		m := &maillog{w: bufio.NewWriterSize(out, 64<<10), postfix: form == "postfix", jobs: map[string]*job{}}
 		return m.run(in)
 	}
-	return fmt.Errorf("%q is no form of logs", form)
+	return fmt.Errorf("form %q: want qmail, sendmail or postfix", form)
 }
 
 // job is a message of sendmail's or Postfix's log, by its queue id.
