@@ -176,7 +176,7 @@ func (t *Trial) check(services []Service) error {
 		for _, a := range s.Listen {
 			_, port, _ := net.SplitHostPort(t.Address(a))
 			if n, err := strconv.Atoi(port); err == nil && n > 65535 {
-				return fmt.Errorf("ports_offset: %s.listen %s would be port %d: want less", s.Name, a, n)
+				return fmt.Errorf("ports_offset: %s.listen %s would be port %d: want an offset that keeps all ports below 65536", s.Name, a, n)
 			}
 		}
 	}

@@ -93,13 +93,13 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"": {Exceptions: []string{"joe time=2h memory=2GiB processes=-1", "joe cpu=1m file_size=5 files=7"}},
 		`maildir: "../x": want a path below the home, such as Maildir`:                                            {MaildirPath: "../x"},
 		`programs: -1: want at least 1`:                                                                           {Programs: -1},
-		`program_time, hang_time: want at least 1s`:                                                               {Time: 1},
+		`program_time: 1ns: want at least 1s`:                                                                     {Time: 1},
 		`program_nice: 20: want 0 to 19`:                                                                          {Nice: 20},
 		`program_oom: 1001: want 0 to 1000, or -1`:                                                                {OOM: 1001},
 		`exceptions: "joe": want a user and key=value, such as joe memory=2GiB`:                                   {Exceptions: []string{"joe"}},
 		`exceptions: "joe x=1": x=1: want time, cpu, memory, processes, file_size or files`:                       {Exceptions: []string{"joe x=1"}},
 		`exceptions: "joe memory=2GB": memory=2GB: want a number, with KiB, MiB or GiB for bytes; -1 is no limit`: {Exceptions: []string{"joe memory=2GB"}},
-		`exceptions: "joe time=1": time=1: time: missing unit in duration "1"`:                                    {Exceptions: []string{"joe time=1"}},
+		`exceptions: "joe time=1": time=1: want a duration such as 30s, 10m or 2h`:                                {Exceptions: []string{"joe time=1"}},
 	} {
 		err := o.Validate()
 		have := ""

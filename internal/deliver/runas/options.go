@@ -112,11 +112,11 @@ func (n *normal) except(line string) error {
 		var err error
 		switch key {
 		case "time":
-			if l.time, err = time.ParseDuration(value); err == nil && l.time < time.Second {
+			if l.time, err = duration(value); err == nil && l.time < time.Second {
 				err = errors.New("want at least 1s")
 			}
 		case "cpu":
-			l.cpu, err = time.ParseDuration(value)
+			l.cpu, err = duration(value)
 		case "memory":
 			l.memory, err = size(value)
 		case "processes":
@@ -134,6 +134,15 @@ func (n *normal) except(line string) error {
 	}
 	n.users[f[0]] = l
 	return nil
+}
+
+// duration reads a time with its unit.
+func duration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, errors.New("want a duration such as 30s, 10m or 2h")
+	}
+	return d, nil
 }
 
 // size reads a number with an optional unit of bytes.
