@@ -25,7 +25,9 @@ type Target interface {
 
 // Job is one message for recipients that share a Target and a destination.
 type Job struct {
-	Attempt    id.ID // this attempt, printed in logs and events
+	Attempt id.ID // this attempt, printed in logs and events
+	// Envelope is the whole message's. Targets do not look at its Recipients, who may be a hundred thousand
+	// of which the job has one: what they need of them is in the job's own.
 	Envelope   *mail.Envelope
 	Recipients []Recipient
 	// Body opens the message's content at its start: LF line ends, as the queue
@@ -49,6 +51,9 @@ type Recipient struct {
 	From mail.Address
 	// User is whose instructions decide, for recipients of route.SystemUser; nil for others.
 	User *route.User
+	// ORcpt and Notify are the sender's wishes for notices, which go on as they came (RFC 3461 5.2.1).
+	ORcpt  string
+	Notify mail.Notify
 	// Folder is the mailbox folder asked for by a sub-address; "" is INBOX.
 	Folder string
 	// Again is set when an earlier attempt may have delivered it already: it was tried

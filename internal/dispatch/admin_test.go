@@ -399,6 +399,9 @@ func TestADeliveryHasABoundedNumberOfRecipients(t *testing.T) {
 			defer mu.Unlock()
 			most = max(most, len(job.Recipients))
 			all[r.To.String()]++
+			if r.ORcpt != "rfc822;"+r.To.String() || r.Notify != mail.NotifyFailure {
+				t.Errorf("the wishes of %s are %q, %v", r.To, r.ORcpt, r.Notify)
+			}
 			return deliver.Verdict{Err: noMailbox}
 		})})
 		stop := h.start()
@@ -406,7 +409,11 @@ func TestADeliveryHasABoundedNumberOfRecipients(t *testing.T) {
 		for i := range to {
 			to[i] = fmt.Sprintf("u%d@far.test", i)
 		}
-		h.send(t, letter("joe@here.test", to...))
+		env := letter("joe@here.test", to...)
+		for i := range env.Recipients {
+			env.Recipients[i].ORcpt, env.Recipients[i].Notify = "rfc822;"+to[i], mail.NotifyFailure
+		}
+		h.send(t, env)
 		synctest.Wait()
 		stop()
 		if most != jobRecipients || len(all) != len(to) || h.store.left() != 0 || len(h.mailed) != 1 {

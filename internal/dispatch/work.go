@@ -247,7 +247,7 @@ func (p *pass) refusal(r *mail.Recipient) *reason.Error {
 // stopFor describes where one routed recipient goes.
 func (d *Dispatcher) stopFor(p *pass, n uint32, found *route.Route) *stop {
 	r := &p.env.Recipients[n]
-	to := deliver.Recipient{N: int(n), To: r.To, Final: found.Final, From: expandVERP(p.env.From, r.To), Folder: found.Folder}
+	to := deliver.Recipient{N: int(n), To: r.To, Final: found.Final, From: expandVERP(p.env.From, r.To), Folder: found.Folder, ORcpt: r.ORcpt, Notify: r.Notify}
 	s := &stop{kind: local, ns: []uint32{n}, prep: &prep{}, domain: foldDomain(found.Final.Domain)}
 	switch found.Kind {
 	case route.Mailbox:

@@ -239,7 +239,9 @@ func sendJob(c *rpc.Conn, job *deliver.Job) error {
 	if err != nil {
 		return err
 	}
-	envelope := encodeEnvelope(nil, job.Envelope)
+	env := *job.Envelope
+	env.Recipients = nil // see deliver.Job
+	envelope := encodeEnvelope(nil, &env)
 	p := make([]byte, 0, len(head)+len(envelope)+32)
 	p = appendPiece(appendPiece(p, head), envelope)
 	body, err := eager(job)

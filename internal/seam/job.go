@@ -53,10 +53,10 @@ func appendHead(p []byte, job *deliver.Job) ([]byte, error) {
 	for i := range job.Recipients {
 		r := &job.Recipients[i]
 		p = binary.AppendVarint(p, int64(r.N))
-		for _, s := range [...]string{r.To.Local, r.To.Domain, r.Dest, r.Final.Local, r.Final.Domain, r.From.Local, r.From.Domain, r.Folder} {
+		for _, s := range [...]string{r.To.Local, r.To.Domain, r.Dest, r.Final.Local, r.Final.Domain, r.From.Local, r.From.Domain, r.Folder, r.ORcpt} {
 			p = appendPiece(p, s)
 		}
-		p = append(p, flag(r.Again, flagAgain)|flag(r.User != nil, flagUser))
+		p = append(p, byte(r.Notify), flag(r.Again, flagAgain)|flag(r.User != nil, flagUser))
 		if r.User != nil {
 			p = appendUser(p, r.User)
 		}
@@ -87,7 +87,7 @@ func decodeHead(p []byte, job *deliver.Job) error {
 			return err
 		}
 	}
-	const least = 10 // bytes of a recipient
+	const least = 12 // bytes of a recipient
 	n := r.uvarint()
 	if n > uint64(len(r.rest)/least) {
 		return errShort
@@ -95,7 +95,7 @@ func decodeHead(p []byte, job *deliver.Job) error {
 	job.Recipients = make([]deliver.Recipient, n)
 	for i := range job.Recipients {
 		to := &job.Recipients[i]
-		*to = deliver.Recipient{N: int(r.varint()), To: r.address(), Dest: r.string(), Final: r.address(), From: r.address(), Folder: r.string()}
+		*to = deliver.Recipient{N: int(r.varint()), To: r.address(), Dest: r.string(), Final: r.address(), From: r.address(), Folder: r.string(), ORcpt: r.string(), Notify: mail.Notify(r.byte())}
 		flags := r.byte()
 		to.Again = flags&flagAgain != 0
 		if flags&flagUser != 0 {

@@ -30,7 +30,7 @@ func full(t *testing.T, v any) {
 func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 	t.Parallel()
 	first := deliver.Recipient{N: 3, To: mail.Address{Local: "a\xff\x00", Domain: "b.test"}, Dest: "17", Final: mail.Address{Local: "c", Domain: "d.test"},
-		From: mail.Address{Local: "e", Domain: "f.test"}, Folder: "Lists", Again: true,
+		From: mail.Address{Local: "e", Domain: "f.test"}, Folder: "Lists", Again: true, ORcpt: "rfc822;x", Notify: mail.NotifyDelay,
 		User: &route.User{Name: "joe", UID: 1000, GID: 2000, Home: "/home/joe", Dash: "-", Ext: "A.b", Local: "joe-A.b", Host: "mx.test",
 			Instructions: []route.Instruction{{Line: "!prog", Where: "/etc/aliases:3"}, {Line: "&a@b.test"}}, Owner: mail.Address{Local: "owner", Domain: "mx.test"}}}
 	full(t, first)

@@ -382,6 +382,33 @@ func TestADeliveryReadsTheBodyAsOftenAsItLikes(t *testing.T) {
 	}
 }
 
+// captured is a target that keeps the job it got.
+type captured struct{ job *deliver.Job }
+
+func (c *captured) Deliver(_ context.Context, job *deliver.Job) []deliver.Verdict {
+	c.job = job
+	return make([]deliver.Verdict, len(job.Recipients))
+}
+
+// TestAJobCarriesItsOwnRecipientsAlone: hundreds of deliveries of one message to a hundred thousand may run at once.
+func TestAJobCarriesItsOwnRecipientsAlone(t *testing.T) {
+	t.Parallel()
+	got := &captured{}
+	cl, _ := dial(t, TargetHandlers("deliver.remote", got))
+	j := job(5, nil)
+	j.Envelope.Recipients = make([]mail.Recipient, 100_000)
+	j.Recipients[1].N, j.Recipients[1].ORcpt, j.Recipients[1].Notify = 99_999, "rfc822;x", mail.NotifyDelay
+	if v := (Target{cl, "deliver.remote"}).Deliver(t.Context(), j); v[0].Err != nil || v[1].Err != nil {
+		t.Fatalf("%+v", v)
+	}
+	if diff := cmp.Diff(j.Recipients, got.job.Recipients); diff != "" {
+		t.Error(diff)
+	}
+	if got.job.Envelope.ID != j.Envelope.ID || len(got.job.Envelope.Recipients) != 0 || len(j.Envelope.Recipients) != 100_000 {
+		t.Errorf("the envelope came with %d recipients", len(got.job.Envelope.Recipients))
+	}
+}
+
 func TestABodyThatCannotBeReadDefersAll(t *testing.T) {
 	t.Parallel()
 	cl, _ := dial(t, TargetHandlers("deliver.remote", target{1}))

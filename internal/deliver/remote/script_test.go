@@ -130,20 +130,18 @@ func (sc *script) to(rest string) {
 	a := mail.ParseAddress(fields[0])
 	n := len(sc.job.Recipients)
 	r := deliver.Recipient{N: n, To: a, Final: a}
-	er := mail.Recipient{To: a}
 	for _, f := range fields[1:] {
 		switch key, value, _ := strings.Cut(f, "="); key {
 		case "notify":
 			bits, _ := strconv.Atoi(value)
-			er.Notify = mail.Notify(bits)
+			r.Notify = mail.Notify(bits)
 		case "orcpt":
-			er.ORcpt = value
+			r.ORcpt = value
 		case "from":
 			r.From = mail.ParseAddress(value)
 		}
 	}
 	sc.job.Recipients = append(sc.job.Recipients, r)
-	sc.job.Envelope.Recipients = append(sc.job.Envelope.Recipients, er)
 }
 
 func (sc *script) word(t *testing.T, kind, key, value string) bool {

@@ -299,11 +299,8 @@ func tooMany(r smtp.Reply) bool {
 func (l *letter) appendRcpt(b []byte, i int) []byte {
 	var p smtp.RcptParams
 	if l.s.offer.DSN {
-		// RFC 3461 5.2.1: both go on as they came.
-		if n := l.a.job.Recipients[i].N; n >= 0 && n < len(l.a.job.Envelope.Recipients) {
-			r := &l.a.job.Envelope.Recipients[n]
-			p.Notify, p.ORcpt = r.Notify, r.ORcpt
-		}
+		r := &l.a.job.Recipients[i]
+		p.Notify, p.ORcpt = r.Notify, r.ORcpt // RFC 3461 5.2.1
 	}
 	return smtp.AppendRcpt(b, l.ascii(l.a.to(i)), p)
 }
