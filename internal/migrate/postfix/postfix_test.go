@@ -146,3 +146,28 @@ func FuzzMainCF(f *testing.F) {
 		read(t, etc(t, files))
 	})
 }
+
+// Header checks are read as they stand; what looks at less stays so.
+func TestHeaderChecksAreTakenAsTheyStand(t *testing.T) {
+	t.Parallel()
+	const key = "content_rules.files"
+	for _, tt := range []struct{ main, want, says string }{
+		{"header_checks = regexp:/etc/postfix/header_checks\n", "/etc/postfix/header_checks", "taken: header_checks = regexp:/etc/postfix/header_checks -> " + key},
+		{"header_checks = pcre:/etc/postfix/header_checks\nmime_header_checks = regexp:/etc/postfix/mime\n", "header:/etc/postfix/header_checks | nested:/etc/postfix/header_checks | mime:/etc/postfix/mime", ""},
+		{"header_checks = hash:/etc/postfix/header_checks, regexp:/etc/postfix/bad\n", "", "hash:/etc/postfix/header_checks: rules are read from tables of the types regexp and pcre"},
+		{"header_checks = regexp:/etc/postfix/bad\n", "", "bad:1: action \"IGNORE\": want REJECT"},
+		{"header_checks = regexp:none\n", "", "regexp:none: want an absolute path"},
+	} {
+		o := etc(t, map[string]string{"main.cf": tt.main, "header_checks": "/^Subject: ILOVEYOU/ REJECT no worms\n", "mime": "/name=.*\\.exe/ REJECT\n", "bad": "/^Received:/ IGNORE\n"})
+		r := read(t, o)
+		s, _ := r.Get(key)
+		if got := strings.ReplaceAll(strings.Join(s.List, " | "), o.Root, ""); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.main, got, tt.want)
+		}
+		var b bytes.Buffer
+		r.WriteNotes(&b, func(s string) string { return s })
+		if !strings.Contains(b.String(), tt.says) {
+			t.Errorf("%q: %s", tt.main, b.String())
+		}
+	}
+}

@@ -97,7 +97,7 @@ var instead = map[string]string{
 	"smtpd_milters": "mail filters (milters) are not spoken to; submit.filter runs a program for each message", "non_smtpd_milters": "mail filters (milters) are not spoken to",
 	"milter_default_action": "mail filters (milters) are not spoken to", "canonical_maps": "addresses are not rewritten", "sender_canonical_maps": "addresses are not rewritten",
 	"recipient_canonical_maps": "addresses are not rewritten", "masquerade_domains": "addresses are not rewritten", "smtp_generic_maps": "addresses are not rewritten",
-	"header_checks": "header checks have no equal; submit.filter can run a program that does it", "body_checks": "body checks have no equal; submit.filter can run a program that does it",
+	"body_checks": "body checks have no equal; submit.filter can run a program that does it",
 	"luser_relay": "a .qmail-default of alias can forward", "fallback_relay": "there is no relay of last resort", "smtp_fallback_relay": "there is no relay of last resort",
 	"bounce_queue_lifetime": "bounces live as long as other messages: dispatch.lifetime", "sender_dependent_relayhost_maps": "relays are chosen by recipient: [[routes]]",
 	"always_bcc":      "copies are configured as archive recipients",
@@ -178,6 +178,7 @@ var simple = map[string]func(*reader, parameter, string){
 		r.r.SetList("archive.copies", []string{"* " + v}, r.file, p.line)
 		r.taken(p, "archive.copies")
 	},
+	"header_checks": (*reader).headerChecks, "mime_header_checks": (*reader).headerChecks, "nested_header_checks": (*reader).headerChecks,
 	"inet_interfaces": (*reader).interfaces,
 	"smtp_sasl_password_maps": func(r *reader, p parameter, _ string) {
 		if _, ok := r.byName["relayhost"]; !ok {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/netx/names"
+	"github.com/postilion/postilion/internal/policy/headers"
 )
 
 // ruleset is one S line and its rules.
@@ -92,18 +94,7 @@ func (r *reader) rule(at *ruleset, rest, file string, n int, line string) {
 // rules tells of the host's own rulesets: those that look at headers, and those that the stock
 // configuration leaves to the host.
 func (r *reader) rules(file string) {
-	named := map[string]bool{}
-	for _, h := range r.hooks {
-		named[strings.ToLower(h.ruleset)] = true
-		count := 0
-		if rs := r.rulesets[strings.ToLower(h.ruleset)]; rs != nil {
-			count = len(rs.rules)
-			for _, rl := range rs.rules {
-				r.r.Note(file, rl.line, rl.text, migrate.NotCarried, "", "rule of %s: header checks have no equal; submit.filter can run a program that does it", h.ruleset)
-			}
-		}
-		r.r.Note(file, h.line, h.text, migrate.NotCarried, "", "header check by ruleset %s of %d rules", h.ruleset, count)
-	}
+	named := r.headerChecks(file)
 	stock := 0
 	for key, rs := range r.rulesets {
 		switch {
@@ -120,6 +111,46 @@ func (r *reader) rules(file string) {
 		r.r.Note(file, 0, fmt.Sprintf("%d stock rewriting rules", stock), migrate.Differs, "", "what they do is built in: routing by tables, relaying by policy; look through them if some are the host's own")
 	}
 }
+
+// headerChecks takes the rulesets that look at headers as they stand, all or none: content rules read them in this
+// file. It returns their names.
+func (r *reader) headerChecks(file string) map[string]bool {
+	named := map[string]bool{}
+	if len(r.hooks) == 0 {
+		return named
+	}
+	path, err := filepath.Abs(file)
+	entry := "sendmail:" + path
+	if err == nil {
+		err = (&headers.Options{Files: []string{entry}}).Validate()
+	}
+	if err == nil {
+		r.r.SetList(keyContentRules, []string{entry}, file, r.hooks[0].line)
+	}
+	note := func(line int, text string) {
+		if err == nil {
+			r.r.Taken(file, line, text, keyContentRules)
+			return
+		}
+		wrong, _, _ := strings.Cut(err.Error(), "\n")
+		r.r.Note(file, line, text, migrate.NotCarried, keyContentRules, "the header checks are taken all or none: %s", wrong)
+	}
+	for _, h := range r.hooks {
+		note(h.line, h.text)
+		if key := strings.ToLower(h.ruleset); !named[key] {
+			named[key] = true
+			if rs := r.rulesets[key]; rs != nil {
+				for _, rl := range rs.rules {
+					note(rl.line, rl.text)
+				}
+			}
+		}
+	}
+	return named
+}
+
+// keyContentRules is the key of files with rules for header fields.
+const keyContentRules = "content_rules.files"
 
 // macro takes D lines that decide something.
 func (r *reader) macro(s, file string, n int, line string) {

@@ -121,6 +121,26 @@ func TestSendmailsSettingsAreTaken(t *testing.T) {
 	}
 }
 
+// Header checks that are right are taken as they stand.
+func TestHeaderChecksAreTakenAsTheyStand(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"sendmail.cf": cfText, "sendmail.mc": mcText} {
+		files := tables()
+		files[name] = strings.Replace(text, "RRe:ILOVEYOU $#", "RRe:ILOVEYOU\t$#", 1)
+		o := etc(t, files)
+		r := read(t, o)
+		s, ok := r.Get("content_rules.files")
+		if !ok || len(s.List) != 1 || !strings.HasPrefix(s.List[0], "sendmail:/") || !strings.HasSuffix(s.List[0], "/"+name) {
+			t.Errorf("%s: %+v", name, s)
+		}
+		var b bytes.Buffer
+		r.WriteNotes(&b, func(s string) string { return s })
+		if !strings.Contains(b.String(), ": taken: HSubject: $>Check_Subject -> content_rules.files\n") || !strings.Contains(b.String(), ": taken: RRe:ILOVEYOU\t$#error $: 501 no love -> content_rules.files\n") {
+			t.Errorf("%s:\n%s", name, b.String())
+		}
+	}
+}
+
 // TestWhatSendmailSaysIsToldLineByLine holds the words for what is carried otherwise or not at all.
 func TestWhatSendmailSaysIsToldLineByLine(t *testing.T) {
 	t.Parallel()
@@ -133,8 +153,9 @@ func TestWhatSendmailSaysIsToldLineByLine(t *testing.T) {
 			"/sendmail.cf:15: not carried: O Timeout.queuewarn.urgent=1h -> dispatch.delay_notice; all messages have the same\n",
 			"/sendmail.cf:21: not carried: O ConnectionRateThrottle=3 -> smtp.connection_rate; sendmail limits all clients together, the key each one a minute\n",
 			"/sendmail.cf:22: not carried: O NoSuchOption=1; option NoSuchOption has no equal\n",
-			"/sendmail.cf:23: not carried: HSubject: $>Check_Subject; header check by ruleset Check_Subject of 2 rules\n",
-			"/sendmail.cf:26: not carried: RILOVEYOU\t$#error $: 501 no love; rule of Check_Subject: header checks have no equal",
+			"/sendmail.cf:23: not carried: HSubject: $>Check_Subject -> content_rules.files; the header checks are taken all or none: ",
+			"/sendmail.cf:26: not carried: RILOVEYOU\t$#error $: 501 no love -> content_rules.files; the header checks are taken all or none: ",
+			"/sendmail.cf:27: \"Re:ILOVEYOU $#error $: 501 no love\": want a tab between the left and the right side\n",
 			"/sendmail.cf:27: not carried: RRe:ILOVEYOU $#error $: 501 no love; a space stands where a tab belongs: sendmail sees no right side in it\n",
 			"/sendmail.cf:29: not carried: R$*\t$: $1; rule of Local_check_mail: addresses and clients are not rewritten or judged by rules here\n",
 			"/sendmail.cf: differs: 1 stock rewriting rules; what they do is built in",
@@ -150,7 +171,7 @@ func TestWhatSendmailSaysIsToldLineByLine(t *testing.T) {
 			"/sendmail.mc:6: taken: define(`SMART_HOST', `esmtp:smart.example') -> route.next_hop\n",
 			"/sendmail.mc:21: not carried: FEATURE(`relay_entire_domain') -> policy.relay_networks; names that clients or senders give prove nothing",
 			"/sendmail.mc:22: not carried: define(`LUSER_RELAY', `joe@x.example'); a relay for users here, or for unknown ones, has no equal",
-			"/sendmail.mc:26: not carried: HSubject: $>Check_Subject; header check by ruleset Check_Subject of 2 rules\n",
+			"/sendmail.mc:26: not carried: HSubject: $>Check_Subject -> content_rules.files; the header checks are taken all or none: ",
 			"/sendmail.mc:30: not carried: RRe:ILOVEYOU $#error $: 501 no love; a space stands where a tab belongs: sendmail sees no right side in it\n",
 		}},
 	} {
