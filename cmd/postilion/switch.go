@@ -177,7 +177,7 @@ func toolLinks(program string) (map[string]string, error) {
 		}
 		program = filepath.Join(filepath.Dir(exe), "postilion-tools")
 		if _, err := os.Stat(program); err != nil {
-			return nil, fmt.Errorf("%w: name the program with --programs", err)
+			return nil, fmt.Errorf("there is no %s, which the links are to lead to: name it with --programs", program)
 		}
 	}
 	links := map[string]string{}

@@ -46,7 +46,7 @@ func (r *Rule) Check() error {
 	}
 	if r.Client != "" {
 		if _, err := serve.ParsePrefix(r.Client); err != nil {
-			return err
+			return fmt.Errorf("client %w", err)
 		}
 	}
 	return nil
