@@ -273,6 +273,12 @@ func (s *Server) call(ctx context.Context, c *Conn, p []byte) error {
 		}
 		return nil
 	}
+	for len(reply) > MaxFrame { // which Client.Call joins
+		if err := c.writeFrame(kindData, reply[:MaxFrame]); err != nil {
+			return err
+		}
+		reply = reply[MaxFrame:]
+	}
 	if err := c.writeFrame(kindReply, reply); err != nil {
 		return err
 	}
@@ -347,7 +353,10 @@ func (cl *Client) open(ctx context.Context, begin func(c *Conn) error) (*Stream,
 
 // Reply ends the call: it flushes, skips what is left of the server's stream and
 // returns the reply.
-func (s *Stream) Reply() ([]byte, error) {
+func (s *Stream) Reply() ([]byte, error) { return s.reply(func([]byte) error { return nil }) }
+
+// reply is Reply, with a use for what is left of the server's stream.
+func (s *Stream) reply(piece func([]byte) error) ([]byte, error) {
 	defer s.Close()
 	if err := s.w.Flush(); err != nil {
 		// The server may have told why it closed.
@@ -367,7 +376,11 @@ func (s *Stream) Reply() ([]byte, error) {
 		case kind == kindError:
 			s.over = true
 			return nil, decodeError(p)
-		case kind != kindData && kind != kindEnd:
+		case kind == kindData:
+			if err := piece(p); err != nil {
+				return nil, err
+			}
+		case kind != kindEnd:
 			return nil, fmt.Errorf("rpc: unexpected frame %q", kind)
 		}
 	}
@@ -387,13 +400,26 @@ func (s *Stream) Close() {
 	c.c.Close()
 }
 
+// maxReply bounds the reply of a call without streams, in bytes: a list of some hundred thousand accounts.
+const maxReply = 64 << 20
+
 // Call makes a call without streams.
 func (cl *Client) Call(ctx context.Context, method string, request []byte) ([]byte, error) {
 	s, err := cl.Open(ctx, method, request)
 	if err != nil {
 		return nil, err
 	}
-	return s.Reply()
+	var begun []byte
+	last, err := s.reply(func(p []byte) error {
+		if begun = append(begun, p...); len(begun) > maxReply {
+			return fmt.Errorf("rpc: %s was answered with more than %d bytes", method, maxReply)
+		}
+		return nil
+	})
+	if err != nil || begun == nil {
+		return last, err
+	}
+	return append(begun, last...), nil
 }
 
 func (cl *Client) get(ctx context.Context) (*Conn, error) {

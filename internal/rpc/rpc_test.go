@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -179,5 +180,26 @@ func TestWhoIsRefusedIsToldWhy(t *testing.T) {
 		if _, err := Do[int, int](context.Background(), cl, "double", 1); reason.As(err).Reason != reason.AdminBusy.Reason {
 			t.Fatalf("got %v", err)
 		}
+	}
+}
+
+func TestALongReplyComesInPieces(t *testing.T) {
+	t.Parallel()
+	cl := serve(t, &Server{Handlers: map[string]Handler{
+		"repeat": func(_ context.Context, _ *Conn, request []byte) ([]byte, error) {
+			n, err := strconv.Atoi(string(request))
+			return bytes.Repeat([]byte("x"), n), err
+		},
+	}})
+	for _, n := range []int{0, 1, MaxFrame - 1, MaxFrame, MaxFrame + 1, 3 * MaxFrame, 5*MaxFrame + 7} {
+		if got, err := cl.Call(context.Background(), "repeat", []byte(strconv.Itoa(n))); err != nil || len(got) != n {
+			t.Errorf("%d bytes of %d, %v", len(got), n, err)
+		}
+	}
+	if _, err := cl.Call(context.Background(), "repeat", []byte(strconv.Itoa(maxReply+2*MaxFrame))); err == nil {
+		t.Error("a reply sized the client")
+	}
+	if got, err := cl.Call(context.Background(), "repeat", []byte("5")); err != nil || len(got) != 5 {
+		t.Errorf("after it: %q, %v", got, err)
 	}
 }
