@@ -93,8 +93,12 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 		name = string(roles[0])
 		file += "." + name
 	}
+	o := c.Log
+	if offset != 0 {
+		o.Now = p.clock.Now
+	}
 	var err error
-	if p.log, err = logs.Open(c.Log, name, file, stderr); err != nil {
+	if p.log, err = logs.Open(o, name, file, stderr); err != nil {
 		return nil, err
 	}
 	p.log.Events.SetLimits(p.limits())

@@ -26,6 +26,9 @@ type Options struct {
 	Level    string `toml:"level" default:"info" doc:"the least level that is logged: debug, info, warn or error" example:"debug"`
 	MaxBytes int64  `toml:"max_bytes" default:"16MiB" unit:"bytes" doc:"size at which the file is rotated" example:"100MiB"`
 	Keep     int    `toml:"keep" default:"10" unit:"files" doc:"rotated files that are kept" example:"30"`
+	// Now is the clock of the lines' stamps, for a program whose own is moved; nil is the host's.
+	Now func() time.Time `toml:"-"`
+
 	Facility string `toml:"facility" default:"mail" doc:"the syslog facility: mail, daemon, or local0 to local7" example:"local2"`
 }
 
@@ -104,7 +107,7 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 	l.Logger = slog.New(handler(o, w, level, bare)).With("role", role)
 	l.Events = &Events{log: l.Logger}
 	if o.Format == "qmail" {
-		l.Events.lines = newQmailLines(stamped{w, bare})
+		l.Events.lines = newQmailLines(stamped{w, bare, o.Now})
 	}
 	return l, nil
 }
@@ -122,6 +125,14 @@ func isPipe(w io.Writer) bool {
 
 func handler(o Options, w io.Writer, level slog.Level, bare bool) slog.Handler {
 	h := &slog.HandlerOptions{Level: level}
+	if o.Now != nil {
+		h.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				a.Value = slog.TimeValue(o.Now())
+			}
+			return a
+		}
+	}
 	switch o.Format {
 	case "json":
 		return slog.NewJSONHandler(plainJSON{w}, h)
@@ -132,7 +143,7 @@ func handler(o Options, w io.Writer, level slog.Level, bare bool) slog.Handler {
 			}
 			return a
 		}
-		return slog.NewTextHandler(stamped{w, bare}, h)
+		return slog.NewTextHandler(stamped{w, bare, o.Now}, h)
 	}
 	return slog.NewTextHandler(w, h)
 }
@@ -142,13 +153,18 @@ func handler(o Options, w io.Writer, level slog.Level, bare bool) slog.Handler {
 type stamped struct {
 	w     io.Writer
 	plain bool
+	now   func() time.Time // nil is the host's
 }
 
 func (s stamped) Write(p []byte) (int, error) {
 	if s.plain {
 		return s.w.Write(p)
 	}
-	line := append(qmail.AppendTAI64N(make([]byte, 0, 26+len(p)), time.Now()), ' ')
+	now := time.Now
+	if s.now != nil {
+		now = s.now
+	}
+	line := append(qmail.AppendTAI64N(make([]byte, 0, 26+len(p)), now()), ' ')
 	if _, err := s.w.Write(append(line, p...)); err != nil {
 		return 0, err
 	}

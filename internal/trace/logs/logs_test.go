@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -170,5 +171,23 @@ func TestASlowDestinationHoldsUpNobodyAndLossIsTold(t *testing.T) {
 	kept := strings.Count(s.got.String(), "x\n")
 	if !strings.Contains(s.got.String(), fmt.Sprintf("%d lines of the log were lost", 3000-kept)) || kept < 1024 {
 		t.Errorf("%d lines were kept, the end is %q", kept, s.got.String()[s.got.Len()-80:])
+	}
+}
+
+// A program whose clock is moved stamps its log by that clock.
+func TestStampsAreOfTheProgramsClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
+	for format, want := range map[string]string{"text": "time=2031-05-06T07:08:09.000Z ", "json": `{"time":"2031-05-06T07:08:09Z",`, "qmail": "@4000000073623be300000000 "} {
+		var out bytes.Buffer
+		l, err := Open(Options{Format: format, Now: func() time.Time { return now }}, "queue", "", &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Info("x")
+		l.Close()
+		if !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%s: %s", format, &out)
+		}
 	}
 }
