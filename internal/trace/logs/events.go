@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/trace"
@@ -25,7 +26,9 @@ func (l *Events) Record(e trace.Event) {
 	if !l.log.Enabled(context.Background(), level) {
 		return
 	}
-	l.log.LogAttrs(context.Background(), level, string(e.Kind), eventAttrs(make([]slog.Attr, 0, 16), &e)...)
+	r := slog.NewRecord(time.Now(), level, string(e.Kind), 0) // the Logger would look for the caller in the stack
+	r.AddAttrs(eventAttrs(make([]slog.Attr, 0, 16), &e)...)
+	l.log.Handler().Handle(context.Background(), r)
 }
 
 // eventLevel keeps the routine steps of every message out of the log at its usual level.
