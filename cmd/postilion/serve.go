@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -140,6 +141,15 @@ func (a *app) quickstartCommand() *cobra.Command {
 	return c
 }
 
+// again is the command line that serves a data folder as it is served now.
+func (a *app) again(data string) string {
+	words := []string{"postilion serve --data " + data}
+	for _, s := range a.set {
+		words = append(words, "--set "+s)
+	}
+	return strings.Join(words, " ")
+}
+
 // greet tells how to use the new server, once it listens.
 func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) {
 	addrs := map[string]string{}
@@ -168,7 +178,7 @@ func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) 
 	}
 	if q.Hub != "" {
 		fmt.Fprintf(w, "\nA null client: mail that programs of this host hand in goes to %s\n"+
-			"\nCtrl-C stops the server; `postilion serve --data %s` starts it again.\n", escape(q.Hub), escape(q.Data))
+			"\nCtrl-C stops the server; `%s` starts it again.\n", escape(q.Hub), escape(a.again(q.Data)))
 		return
 	}
 	fmt.Fprintf(w, "\nAccount   %s\n", escape(q.Account))
@@ -188,6 +198,6 @@ func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) 
 	if addr := addrs["pop3"]; addr != "" {
 		fmt.Fprintf(w, "Read it:\n  curl -sS -u '%s:%s' pop3://%s/1\n", escape(q.Account), password, addr)
 	}
-	fmt.Fprintf(w, "\nCtrl-C stops the server; `postilion serve --data %s` starts it again.\n", escape(q.Data))
+	fmt.Fprintf(w, "\nCtrl-C stops the server; `%s` starts it again.\n", escape(a.again(q.Data)))
 	fmt.Fprintf(w, "Started in %d ms.\n", time.Since(q.Began).Milliseconds())
 }
