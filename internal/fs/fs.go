@@ -80,6 +80,9 @@ type File interface {
 	Name() string // as given to OpenFile
 	Stat() (FileInfo, error)
 	Truncate(size int64) error
+	// Reserve takes room for what will be written from offset at on, where the file system may else have none left
+	// for a Truncate back after a write that failed: btrfs with a quota. Elsewhere it does nothing.
+	Reserve(at, size int64) error
 	// Sync makes the content and the size durable (fsync(2)).
 	Sync() error
 	// SyncData is Sync without the times (fdatasync(2)).

@@ -268,6 +268,9 @@ func (h *handle) TryLock() error {
 	})
 }
 
+// Reserve implements fs.File.
+func (h *handle) Reserve(int64, int64) error { return nil }
+
 // Stat implements fs.File.
 func (h *handle) Stat() (info fs.FileInfo, err error) {
 	err = h.do("stat", Call{Kind: OpStat}, func(*op) error {

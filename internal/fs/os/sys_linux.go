@@ -31,6 +31,22 @@ func syncable(fd int) error {
 	return errors.ErrUnsupported
 }
 
+// Reserve implements fs.File. btrfs writes elsewhere even what makes a file shorter, and a quota that a write
+// has met forbids that too (EDQUOT).
+func (f *osFile) Reserve(at, size int64) error {
+	err := control(f.File, func(fd int) error {
+		var st unix.Statfs_t
+		if err := unix.Fstatfs(fd, &st); err != nil || uint32(st.Type) != unix.BTRFS_SUPER_MAGIC {
+			return nil
+		}
+		return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, at, size)
+	})
+	if err == nil || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	return &os.PathError{Op: "fallocate", Path: f.File.Name(), Err: err}
+}
+
 // reportsErrors tells whether syncfs(2) reports failed write-backs: Linux 5.8 and
 // later, see its man page.
 func reportsErrors() bool {

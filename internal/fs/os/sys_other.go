@@ -21,6 +21,9 @@ func syncfs(int) error { return errors.ErrUnsupported }
 // SyncData implements fs.File.
 func (f *osFile) SyncData() error { return f.Sync() }
 
+// Reserve implements fs.File.
+func (f *osFile) Reserve(int64, int64) error { return nil }
+
 func space(path string) (fs.Space, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
