@@ -237,13 +237,13 @@ func parcels(try string) []parcel {
 // routes knows ann, the system's user joe, a list, and other hosts.
 type routes struct{}
 
-func (routes) Route(_ context.Context, to mail.Address) (route.Route, error) {
+func (routes) Route(ctx context.Context, to mail.Address) (route.Route, error) {
 	user, ext, _ := strings.Cut(to.Local, "-")
 	switch {
 	case to.Domain != "here.test":
 		return route.Route{Kind: route.Remote, Final: to, Next: route.NextHop{Domain: to.Domain}}, nil
 	case to.Local == "ann":
-		a, _ := accounts{}.Account(nil, ann)
+		a, _ := accounts{}.Account(ctx, ann)
 		return route.Route{Kind: route.Mailbox, Local: true, Final: to, Account: a}, nil
 	case to.Local == "list":
 		return route.Route{Kind: route.Forward, Local: true, Final: to, Targets: []mail.Address{{Local: "ann", Domain: "here.test"}, {Local: "b", Domain: "far.test"}}}, nil
