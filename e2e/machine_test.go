@@ -37,7 +37,9 @@ var bootScript string
 
 // newMachine makes a machine whose files are changed by setUp, a shell script that runs in its root
 // before it first boots. It skips where no such thing can be.
-func newMachine(t testing.TB, systemd bool, setUp string) *machine {
+//
+// more are folders that it sees in /usr/local/bin.
+func newMachine(t testing.TB, systemd bool, setUp string, more map[string]string) *machine {
 	t.Helper()
 	needRoot(t)
 	needProgram(t, "unshare", "nsenter", "bash")
@@ -49,6 +51,9 @@ func newMachine(t testing.TB, systemd bool, setUp string) *machine {
 			output(t, "cp", from, to)
 		}
 	}
+	for name, from := range more {
+		output(t, "cp", "-r", from, filepath.Join(m.bin, name))
+	}
 	check(t, os.WriteFile(filepath.Join(m.bin, "boot"), []byte(bootScript), 0o755), os.WriteFile(filepath.Join(m.bin, "set-up"), []byte(setUp), 0o755))
 	if systemd {
 		if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
@@ -58,6 +63,9 @@ func newMachine(t testing.TB, systemd bool, setUp string) *machine {
 	}
 	t.Cleanup(m.kill)
 	if err := m.tryBoot(); err != nil {
+		if strings.Contains(err.Error(), "set-up failed") {
+			t.Fatal(err)
+		}
 		t.Skipf("skipped: no machine can be made of namespaces here: %v", err)
 	}
 	return m

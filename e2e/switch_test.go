@@ -40,7 +40,11 @@ func TestSwitchOverAndBackUnderSysV(t *testing.T) {
 }
 
 func switchThereAndBack(t *testing.T, systemd bool) {
-	h := &oldHost{machine: newMachine(t, systemd, strings.ReplaceAll(oldSystems, "NOTQMAIL_SOURCE", os.Getenv("POSTILION_NOTQMAIL")))}
+	setUp, more := strings.ReplaceAll(oldSystems, "NOTQMAIL_SOURCE", ""), map[string]string{}
+	if source := os.Getenv("POSTILION_NOTQMAIL"); source != "" {
+		setUp, more["notqmail"] = strings.ReplaceAll(oldSystems, "NOTQMAIL_SOURCE", "/usr/local/bin/notqmail"), source
+	}
+	h := &oldHost{machine: newMachine(t, systemd, setUp, more)}
 	h.served("Postfix", "old qmail")
 	t.Cleanup(func() {
 		if t.Failed() && h.pid != 0 {

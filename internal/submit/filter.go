@@ -262,15 +262,17 @@ func (d *filtering) wait() int {
 		close(timedOut)
 		d.kill()
 	})
-	err := d.cmd.Wait()
+	_ = d.cmd.Wait() // its exit code says it
 	if !timer.Stop() {
 		<-timedOut
-		return qq.Timeout
+		// One that had ended by itself left something behind that held its descriptors.
+		if d.cmd.ProcessState == nil || !d.cmd.ProcessState.Exited() {
+			return qq.Timeout
+		}
 	}
 	if d.cmd.ProcessState == nil {
 		return qq.Bug
 	}
-	_ = err // its exit code says it
 	return d.cmd.ProcessState.ExitCode()
 }
 

@@ -34,7 +34,7 @@ if [ ! -e /machine ]; then
 	rm -rf /etc/systemd/system/* /lib/systemd/system/*.target.wants /etc/rc?.d/*
 	find /lib/systemd/system-generators -type f ! -name postfix-instance-generator -delete
 	: >/etc/fstab
-	/usr/local/bin/set-up
+	/usr/local/bin/set-up || { echo set-up failed; exit 1; }
 	: >/machine
 	sync
 fi

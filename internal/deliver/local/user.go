@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"strconv"
 	"strings"
@@ -198,6 +199,14 @@ func maildirError(err error) *reason.Error {
 	return reason.MaildirTrouble.Because(err)
 }
 
+// sized is a message that knows how long it is about.
+type sized struct {
+	io.Reader
+	size int64
+}
+
+func (s sized) Size() int64 { return s.size }
+
 // mbox appends to a mailbox file.
 func (d *delivery) mbox(ctx context.Context, i *Instruction) *reason.Error {
 	body, err := d.content.open()
@@ -206,7 +215,7 @@ func (d *delivery) mbox(ctx context.Context, i *Instruction) *reason.Error {
 	}
 	defer body.Close()
 	head := dotqmail.UFLine(d.rcpt.From.String(), d.clock.Now()) + returnPath(d.rcpt.From) + d.user.DeliveredTo() + "\n"
-	err = d.mboxes.Append(ctx, place(d.who, i.Text), []byte(head), body)
+	err = d.mboxes.Append(ctx, place(d.who, i.Text), []byte(head), sized{body, d.job.Envelope.Size})
 	if err == nil {
 		return nil
 	}
