@@ -113,15 +113,16 @@ func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
 	return &crashHouse{Dispatcher: d, store: store, stop: func() error { cancel(); return errors.Join(<-done, store.Close()) }}, nil
 }
 
-// drain waits until nothing is left in the queue, having what was deferred tried again at once.
-func (h *crashHouse) drain() error {
+// drain waits until so many messages are finished, for those just accepted may not have been handed over yet,
+// and nothing is left in the queue, having what was deferred tried again at once.
+func (h *crashHouse) drain(finished int) error {
 	var deferred int64
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
 	for {
 		s := h.Stats(0)
-		if s.Loaded && s.Messages == 0 {
+		if s.Loaded && s.Messages == 0 && int(s.Since.Finished) >= finished {
 			return nil
 		}
 		if s.Since.Deferred > deferred {
@@ -175,7 +176,7 @@ func crashScenario(cuts int, messages int) crashfs.Scenario[crashFact] {
 				}
 				ack(crashFact{what: "accepted", m: m})
 			}
-			return errors.Join(h.drain(), h.stop())
+			return errors.Join(h.drain(messages), h.stop())
 		},
 		Check: checkCrash,
 	}
@@ -195,7 +196,7 @@ func checkCrash(files fs.FS, acked []crashFact) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(h.drain(), h.stop()); err != nil {
+		if err := errors.Join(h.drain(0), h.stop()); err != nil {
 			return err
 		}
 		// What was sent on with the last record may not have been seen before the stop.
