@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -304,4 +305,44 @@ func TestANameThatNobodySyncedIsSynced(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// Deliveries of one process go in the order in which they came, and none looks for the locks of files meanwhile.
+func TestDeliveriesIntoOneMailboxTakeTurns(t *testing.T) {
+	t.Parallel()
+	files, dir := newTree(t)
+	synctest.Test(t, func(t *testing.T) { takeTurns(t, files, dir) })
+}
+
+func takeTurns(t *testing.T, files fs.FS, dir string) {
+	s := &Store{FS: files}
+	const many = 5
+	first := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			body := io.MultiReader(readFunc(func([]byte) (int, error) { <-first; return 0, io.EOF }), strings.NewReader(fmt.Sprintf("number %d\n", i)))
+			if err := s.Append(context.Background(), "box", []byte("From a\n"), body); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+	}
+	close(first)
+	all.Wait()
+	text, err := os.ReadFile(filepath.Join(dir, "box"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for i := range many {
+		at := strings.Index(string(text), fmt.Sprintf("number %d\n", i))
+		if at <= last {
+			t.Errorf("number %d is at %d, after %d", i, at, last)
+		}
+		last = at
+	}
+	if len(s.turns) != 0 {
+		t.Errorf("%d turns are remembered", len(s.turns))
+	}
 }
