@@ -2,6 +2,8 @@ package maildir
 
 import (
 	"errors"
+	"io"
+	"os"
 	"time"
 
 	"github.com/postilion/postilion/internal/fs"
@@ -44,15 +46,36 @@ func (s *Store) age(mailbox, name string) (age time.Duration, ok bool, err error
 	if err != nil {
 		return 0, false, err
 	}
-	return s.clock.Now().Sub(info.ModTime()).Abs(), true, nil
+	age = s.clock.Now().Sub(info.ModTime()).Abs()
+	if at, ok := s.marked(mailbox, name); ok {
+		age = min(age, s.clock.Now().Sub(at).Abs())
+	}
+	return age, true, nil
 }
 
-// mark writes a file whose time counts. What is in it is for people.
+// marked returns the time that mark wrote into a file: it is as durable as the file, where the file's own time may be
+// lost with the power. What others write says nothing.
+func (s *Store) marked(mailbox, name string) (time.Time, bool) {
+	f, err := s.fs.OpenFile(mailbox+"/"+name, os.O_RDONLY, 0)
+	if err != nil {
+		return time.Time{}, false
+	}
+	defer f.Close()
+	var buf [64]byte
+	n, err := io.ReadFull(f, buf[:])
+	if err != io.ErrUnexpectedEOF {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(time.RFC3339Nano+"\n", string(buf[:n]))
+	return at, err == nil
+}
+
+// mark writes a file whose time counts, with that time in it.
 func (s *Store) mark(mailbox, name string) error {
 	now := s.clock.Now()
-	err := s.replace(mailbox, name, now.UTC().AppendFormat(nil, time.RFC3339+"\n"), true)
+	err := s.replace(mailbox, name, now.UTC().AppendFormat(nil, time.RFC3339Nano+"\n"), true)
 	if err == nil {
-		s.fs.Chtimes(mailbox+"/"+name, now, now) // the file system's clock may be another; it serves as well
+		s.fs.Chtimes(mailbox+"/"+name, now, now) // for others that look; the file system's clock may be another
 	}
 	return err
 }
@@ -89,6 +112,9 @@ func (s *Store) OverSince(mailbox string) (time.Time, bool) {
 	info, err := s.fs.Stat(mailbox + "/" + overFile)
 	if err != nil {
 		return time.Time{}, false
+	}
+	if at, ok := s.marked(mailbox, overFile); ok {
+		return at, true
 	}
 	return info.ModTime(), true
 }

@@ -1,6 +1,7 @@
 package maildir_test
 
 import (
+	"errors"
 	"math"
 	"os"
 	"testing"
@@ -8,6 +9,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/postilion/postilion/internal/fs"
+	crashfs "github.com/postilion/postilion/internal/fs/crash"
+	"github.com/postilion/postilion/internal/fs/crash/plant"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 )
 
@@ -40,9 +44,8 @@ func TestOwnersAreDueByTheTimeOfQuotawarn(t *testing.T) {
 	os.Chtimes(path, at, at)
 	due(true, "an old file of others")
 	// A clock that was wrong once silences nobody for long.
-	at = w.clock.Now().Add(1000 * day)
-	os.Chtimes(path, at, at)
-	due(true, "a file of the future")
+	w.clock.Advance(-1000 * day)
+	due(true, "marked in the future")
 	due(false, "after it")
 }
 
@@ -71,4 +74,40 @@ func TestHowFullAMailboxIs(t *testing.T) {
 			t.Fatalf("%d %%", p)
 		}
 	})
+}
+
+// An owner who was to be warned is not warned again the same day, wherever the power was cut meanwhile.
+func TestAPowerCutLeadsToNoSecondWarning(t *testing.T) {
+	t.Parallel()
+	scenario := func(seed uint64) crashfs.Scenario[bool] {
+		return crashfs.Scenario[bool]{
+			Seed: seed, Cuts: 200,
+			Prepare: func(files fs.FS) error {
+				return errors.Join(crashStore(files, false, 1).CreateDurable("example.test/joe", ""), files.SyncAll())
+			},
+			Run: func(files fs.FS, ack func(bool)) error {
+				due, err := crashStore(files, false, 1).WarnDue("example.test/joe", 24*time.Hour)
+				if due {
+					ack(true)
+				}
+				return err
+			},
+			Check: func(files fs.FS, acked []bool) error {
+				again, err := crashStore(files, false, 1).WarnDue("example.test/joe", 24*time.Hour)
+				if err == nil && again && len(acked) > 0 {
+					return errors.New("warned twice")
+				}
+				return err
+			},
+		}
+	}
+	crashfs.Explore(t, scenario(1))
+	for name, bug := range map[string]plant.Bug{"no sync of folders": plant.NoDirSync, "no sync of anything": plant.NoSync} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := scenario(2)
+			s.Wrap = func(files fs.FS) fs.FS { return plant.Wrap(files, bug) }
+			crashfs.MustFail(t, s)
+		})
+	}
 }
