@@ -2,7 +2,8 @@
 // other over the sockets below the data folder's run/.
 //
 // The supervisor listens on control.sock, each role on its own admin socket. Only
-// root and the folder's owner are heard: the kernel tells the peer's uid.
+// root and the folder's owner are heard: the kernel tells the peer's uid. Everybody else
+// finds manage.sock, the gate.
 package control
 
 import (

@@ -74,17 +74,32 @@ func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 	return t.results, nil
 }
 
+// selftestQuota is what the account gets in a domain where each needs a quota, in bytes.
+const selftestQuota = 1 << 20
+
 func (t *selftest) makeAccount(ctx context.Context) error {
 	domains, err := t.stores.Directory.Domains(ctx)
 	if err != nil {
 		return err
 	}
+	var full error // of a domain that may hold no more
 	for _, d := range domains {
-		if d.AliasOf == "" && !d.Disabled && d.CatchAll == "" {
-			local := "selftest-" + strings.ToLower(id.Source{}.New().String())
-			t.account = &directory.Account{Address: mail.Address{Local: local, Domain: d.Name}}
-			return t.stores.Directory.PutAccount(ctx, t.account, true)
+		if d.AliasOf != "" || d.Disabled || d.CatchAll != "" {
+			continue
 		}
+		local := "selftest-" + strings.ToLower(id.Source{}.New().String())
+		t.account = &directory.Account{Address: mail.Address{Local: local, Domain: d.Name}}
+		if d.QuotaBytes > 0 {
+			t.account.QuotaBytes = min(d.QuotaBytes, selftestQuota)
+		}
+		err := t.stores.Directory.PutAccount(ctx, t.account, true)
+		if _, limited := errors.AsType[*directory.InvalidError](err); !limited {
+			return err
+		}
+		full = err
+	}
+	if full != nil {
+		return full
 	}
 	return errors.New("no domain without a catch-all to test with; add one with `postilion domain add`")
 }
