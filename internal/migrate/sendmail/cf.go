@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,9 +87,36 @@ func (r *reader) rule(at *ruleset, rest, file string, n int, line string) {
 	if !strings.Contains(rest, "\t") {
 		r.r.Note(file, n, line, migrate.NotCarried, "", "a space stands where a tab belongs: sendmail sees no right side in it")
 	}
+	if list := listLookup.FindStringSubmatch(rest); list != nil {
+		r.dnsList(list[1], nil, file, n, line)
+	}
 	if at != nil {
 		at.rules = append(at.rules, rule{n, line})
 	}
+}
+
+// listLookup is how the stock rules of FEATURE(`dnsbl') and (`enhdnsbl') ask a list about a client.
+var listLookup = regexp.MustCompile(`\$\((?:dnsbl|edns) \$4\.\$3\.\$2\.\$1\.([A-Za-z0-9.-]+?)\.? `)
+
+// dnsList takes a DNS list by which sendmail refuses clients. codes are the answers that count; none is any.
+func (r *reader) dnsList(list string, codes []string, file string, n int, line string) {
+	list = strings.TrimSuffix(list, ".")
+	if _, err := names.Domain(list); err != nil {
+		r.r.Note(file, n, line, migrate.NotCarried, "dns_lists.lists", "it names no list: %s", err)
+		return
+	}
+	entry := list
+	for i, c := range codes {
+		c = strings.TrimSuffix(c, ".")
+		if _, err := netip.ParseAddr(c); err != nil {
+			r.r.Note(file, n, line, migrate.NotCarried, "dns_lists.lists", "the answers that count are a pattern: name them there, as %s codes=127.0.0.2-127.0.0.11", list)
+			return
+		}
+		entry += map[bool]string{true: " codes=", false: ","}[i == 0] + c
+	}
+	r.r.Add("dns_lists.lists", entry, file, n)
+	r.r.Set("dns_lists.permanent", "true", file, n)
+	r.r.Note(file, n, line, migrate.Differs, "dns_lists.lists", "refused at RCPT, in the list's own words; clients that may relay and accounts are not asked for")
 }
 
 // rules tells of the host's own rulesets: those that look at headers, and those that the stock

@@ -232,8 +232,13 @@ func (r *reader) feature(file string, c *call) {
 	case "nullclient":
 		r.smartHost(c.arg(1), file, c.line, c.text)
 		r.r.Set("route.null_client", "true", file, c.line)
-	case "dnsbl", "enhdnsbl", "rbl":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "dns_lists.lists", "name the list there")
+	case "dnsbl":
+		r.dnsList(c.arg(1), nil, file, c.line, c.text)
+	case "enhdnsbl":
+		// FEATURE(`enhdnsbl', `LIST', `TEXT', `t', `127.0.0.2.', …): what it answers counts only if it is named.
+		r.dnsList(c.arg(1), c.args[min(len(c.args), 4):], file, c.line, c.text)
+	case "rbl":
+		r.r.Note(file, c.line, c.text, migrate.NotCarried, "dns_lists.lists", "sendmail has it no more; name a list there")
 	case "blacklist_recipients", "blocklist_recipients":
 		taken("route.access")
 	case "delay_checks":

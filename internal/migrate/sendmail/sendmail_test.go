@@ -214,3 +214,31 @@ func FuzzSendmail(f *testing.F) {
 		read(t, etc(t, map[string]string{name: text, "access": table, "mailertable": table, "relay-domains": table, "local-host-names": table}))
 	})
 }
+
+// The lists that clients are refused by are taken from the macros' calls and from the rules these make.
+func TestDNSListsAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"sendmail.mc": "define(`confDOMAIN_NAME', `mx.example.test')\nFEATURE(`dnsbl', `bl.example', `\"550 listed\"')\n" +
+			"FEATURE(`enhdnsbl', `codes.example', `\"listed\"', `t', `127.0.0.2.', `127.0.0.3.')\nFEATURE(`enhdnsbl', `other.example', `x', `', `$-.$-.$-.2.')\nFEATURE(`dnsbl')\n",
+		"sendmail.cf": "Djmx.example.test\nKdnsbl host -T<TMP>\nKedns dns -R A -T. -a. -r5\nSBasic_check_relay\nR$*\t$: $&{client_addr}\n" +
+			"R$-.$-.$-.$-\t$: <?> $(dnsbl $4.$3.$2.$1.bl.example. $: OK $)\nR$-.$-.$-.$-\t$: <?> $(edns $4.$3.$2.$1.codes.example. $: OK $)\n",
+	} {
+		r := read(t, etc(t, map[string]string{name: text}))
+		want := []string{"bl.example", map[bool]string{true: "codes.example codes=127.0.0.2,127.0.0.3", false: "codes.example"}[name == "sendmail.mc"]}
+		if s, _ := r.Get("dns_lists.lists"); !cmp.Equal(s.List, want) {
+			t.Errorf("%s: %q, want %q", name, s.List, want)
+		}
+		if s, _ := r.Get("dns_lists.permanent"); s.Value != "true" {
+			t.Errorf("%s: permanent is %q", name, s.Value)
+		}
+		var b bytes.Buffer
+		r.WriteNotes(&b, func(s string) string { return s })
+		for _, want := range map[string][]string{"sendmail.cf": {"bl.example. $: OK $) -> dns_lists.lists; refused at RCPT"},
+			"sendmail.mc": {"; the answers that count are a pattern: name them there, as other.example codes=", "FEATURE(`dnsbl') -> dns_lists.lists; it names no list"}}[name] {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: want %q in\n%s", name, want, b.String())
+			}
+		}
+	}
+}
