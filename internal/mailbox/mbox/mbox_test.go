@@ -294,6 +294,10 @@ func crashScenario(cuts int) crashfs.Scenario[int] {
 				for _, i := range acked {
 					if want := head + strings.ReplaceAll(crashBody(i), "From", ">From") + "\n"; i%2 == b && strings.Count(got, want) != 1 {
 						return fmt.Errorf("message %d was acknowledged and is not in %s once", i, name)
+					} else if _, rest, ok := strings.Cut(got, want); ok && i%2 == b {
+						if after := strings.TrimLeft(rest, "\x00"); len(after) < len(rest) && strings.HasPrefix(after, "\n\nFrom ") {
+							return fmt.Errorf("message %d in %s got %d zeros at its end", i, name, len(rest)-len(after))
+						}
 					}
 				}
 			}
