@@ -41,18 +41,12 @@ func (a *app) explainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			x := explainer{explain.New(), lang}
-			var found []explanation
-			switch {
-			case list:
-				found = x.list()
-			case len(args) > 0:
-				found = x.line(strings.Join(args, " "), true)
-			default:
-				found, err = x.all(a.in)
-			}
+			found, err := explainer{explain.New(), lang}.asked(args, list, a.in)
 			if err != nil {
 				return err
+			}
+			if len(found) == 0 && !a.json && len(args) == 0 {
+				return errors.New("no line of that has a text of this server's, of qmail's programs or of other servers', or a code; a single text is looked for more widely: postilion explain TEXT")
 			}
 			if len(found) == 0 && !a.json {
 				return errors.New("nothing is known of that: it is no text of this server's or of qmail's programs, and none resembles it; try fewer words, or a code such as 5.1.1")
@@ -93,6 +87,17 @@ const maxExplainLine = 1 << 20
 type explainer struct {
 	known *explain.Catalogue
 	lang  reason.Language
+}
+
+// asked explains everything, some words, or an input.
+func (x explainer) asked(args []string, list bool, in io.Reader) ([]explanation, error) {
+	switch {
+	case list:
+		return x.list(), nil
+	case len(args) > 0:
+		return x.line(strings.Join(args, " "), true), nil
+	}
+	return x.all(in)
 }
 
 // all explains each line of an input. What resembles is not looked for: most lines of a log need no
@@ -137,16 +142,27 @@ func explanationOf(line string, e explain.Entry) explanation {
 	return x
 }
 
-// labels are what stands before cause and remedy.
-var labels = [...][3]string{
-	reason.English:  {"cause:  ", "remedy: ", "nothing known is exactly that; this resembles it:"},
-	reason.Korean:   {"원인: ", "조치: ", "꼭 맞는 것은 없습니다. 비슷한 것입니다:"},
-	reason.Japanese: {"原因: ", "対処: ", "一致するものはありません。似ているものです:"},
+// labels are what stands around causes and remedies.
+type labels struct {
+	cause, remedy, near     string
+	says, logs              string // %[1]s is who, %[2]s a class in brackets or nothing, %[3]s what
+	status, reply, exit     string // the same, without what
+	temporary, perm, notice string
+}
+
+// labelsIn are those of each language.
+var labelsIn = [...]labels{
+	reason.English: {"cause:  ", "remedy: ", "nothing known is exactly that; this resembles it:",
+		"%[1]s says%[2]s: %[3]s", "%[1]s logs: %[3]s", "status %[1]s%[2]s", "reply %[1]s%[2]s", "exit code %[1]s", ", temporary", ", permanent", ", notice"},
+	reason.Korean: {"원인: ", "조치: ", "꼭 맞는 것은 없습니다. 비슷한 것입니다:",
+		"%[1]s의 문구%[2]s: %[3]s", "%[1]s의 로그: %[3]s", "상태 코드 %[1]s%[2]s", "응답 코드 %[1]s%[2]s", "종료 코드 %[1]s", " (일시적)", " (영구적)", " (알림)"},
+	reason.Japanese: {"原因: ", "対処: ", "一致するものはありません。似ているものです:",
+		"%[1]s の文%[2]s: %[3]s", "%[1]s のログ: %[3]s", "状態コード %[1]s%[2]s", "応答コード %[1]s%[2]s", "終了コード %[1]s", " (一時的)", " (恒久的)", " (通知)"},
 }
 
 func tellExplanations(w io.Writer, found []explanation, lang reason.Language) {
 	line := ""
-	label := labels[lang]
+	l := &labelsIn[lang]
 	for i, x := range found {
 		if (x.Line != line || i == 0) && x.Line != "" {
 			line = x.Line
@@ -155,32 +171,32 @@ func tellExplanations(w io.Writer, found []explanation, lang reason.Language) {
 			}
 			fmt.Fprintln(w, escape(line))
 			if x.Near {
-				fmt.Fprintln(w, label[2])
+				fmt.Fprintln(w, l.near)
 			}
 		}
-		fmt.Fprintf(w, "  %s\n  %s%s\n  %s%s\n", x.headline(), label[0], x.Cause, label[1], x.Remedy)
+		fmt.Fprintf(w, "  %s\n  %s%s\n  %s%s\n", l.headline(&x), l.cause, x.Cause, l.remedy, x.Remedy)
 	}
 }
 
 // headline tells who says what.
-func (x *explanation) headline() string {
-	class := ""
-	if x.Class != "" {
-		class = ", " + x.Class
-	}
-	// Words may be of two lines.
-	text := strings.ReplaceAll(x.Text, "\n", " ")
+func (l *labels) headline(x *explanation) string {
+	class := map[string]string{"temporary": l.temporary, "permanent": l.perm, "notice": l.notice}[x.Class]
+	text := strings.ReplaceAll(x.Text, "\n", " ") // words may be of two lines
+	form, who := l.says, x.Program
 	switch explain.Kind(x.Kind) {
 	case explain.Reason:
-		return "postilion says: " + text + " [" + x.Program + "]"
+		who, text = "postilion", text+" ["+x.Program+"]"
 	case explain.Log:
-		return "postilion logs: " + text
+		form = l.logs
 	case explain.Status:
-		return "status " + x.Program + class
+		form = l.status
 	case explain.Reply:
-		return "reply " + x.Program + class
+		form = l.reply
 	case explain.Exit:
-		return "exit code " + x.Program
+		form = l.exit
 	}
-	return x.Program + " says" + class + ": " + text
+	if !strings.Contains(form, "%[3]s") {
+		return fmt.Sprintf(strings.ReplaceAll(form, "%[2]s", class), who)
+	}
+	return fmt.Sprintf(form, who, class, text)
 }

@@ -212,9 +212,10 @@ func (c *Catalogue) named(s string, lang reason.Language) (out []Entry) {
 }
 
 var (
-	statusCode = regexp.MustCompile(`(?:^|[^0-9.])([245])\.(\d{1,3}\.\d{1,3})(?:[^0-9.]|\.?$|\.[^0-9])`)
-	replyCode  = regexp.MustCompile(`(?:^|[^0-9.])([45]\d\d)(?:[^0-9.]|$)`)
-	exitCode   = regexp.MustCompile(`(?i)exit(?:ed|s)?(?:[ _-]?(?:status|code|with))*[ =:]*(\d{1,5})`)
+	statusCode = regexp.MustCompile(`(?:^|[^0-9A-Za-z.])([245])\.(\d{1,3}\.\d{1,3})(?:[^0-9A-Za-z.-]|\.?$|\.[^0-9])`)
+	// Sizes and times are numbers too: a reply code stands at the start, or behind a word that tells it is one.
+	replyCode = regexp.MustCompile(`(?:^|said:? |code[=: ]+|reply[=: ]+|smtp; |[<("'])([45]\d\d)(?:[ .)"'-]|$)`)
+	exitCode  = regexp.MustCompile(`(?i)exit(?:ed|s)?(?:[ _-]?(?:status|code|with))*[ =:]*(\d{1,5})`)
 )
 
 // codes finds numbers.

@@ -89,7 +89,7 @@ func TestCodesAreFound(t *testing.T) {
 		"Status: 5.1.1": "status 5.1.1", "4.2.2": "status 4.2.2", "(#4.7.0)": "status 4.7.0", "x 5.1.10.": "status 5.1.10",
 		"421": "reply 421", "550 no": "reply 550", "code 441": "status 4.4.1", "511": "status 5.1.1",
 		"exit 99": "exit 99", "exit status 75": "exit 75", "exit code: 100": "exit 100", "exited 25600": "exit 100",
-		"1.5.1.1": "", "192.0.2.1": "", "15501": "",
+		"1.5.1.1": "", "192.0.2.1": "", "15501": "", "message=06h02yn7dr001aea456fpzz4x0": "", "size=550 took=451": "", "linux 5.4.0-generic": "", "smtp; 550 5.1.1 no": "status 5.1.1",
 	} {
 		got := []string{}
 		for _, e := range c.Find(line, reason.English) {
