@@ -24,7 +24,7 @@ import (
 
 // QuotaOptions are about full mailboxes.
 type QuotaOptions struct {
-	Warn     int           `toml:"warn" default:"90" unit:"percent" doc:"how full a mailbox is when its owner is warned, by a message in it; -1 is never" example:"80"`
+	Warn     int           `toml:"warn" default:"90" min:"-1" unit:"percent" doc:"how full a mailbox is when its owner is warned, by a message in it; -1 is never" example:"80"`
 	Every    time.Duration `toml:"warn_every" default:"24h" doc:"the time between two such warnings for a mailbox" example:"72h"`
 	Text     string        `toml:"warn_text" doc:"a file with the message that warns, header and body, as vpopmail's .quotawarn.msg; {address}, {domain}, {used}, {quota} and {percent} stand for what they say" example:"/etc/postilion/quota-warning"`
 	Language []string      `toml:"warn_languages" doc:"languages of the message where there is no such file, one below the other: en, ko, ja; empty is en" example:"[\"ko\", \"en\"]"`
