@@ -307,6 +307,25 @@ func TestANameThatNobodySyncedIsSynced(t *testing.T) {
 	})
 }
 
+// A caller that is gone, as when the queue was killed, has its message appended by nobody: it will come again.
+func TestNothingIsAppendedForACallerThatIsGone(t *testing.T) {
+	t.Parallel()
+	files, dir := newTree(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // whether the turn or the end is seen first is left to chance
+		if err := (&Store{FS: files}).Append(ctx, "box", []byte("From a\n"), strings.NewReader("x\n")); !errors.Is(err, context.Canceled) {
+			t.Errorf("have %v", err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "box")); len(text) > 0 {
+		t.Errorf("the mailbox holds %q, %v", text, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "box.lock")); err == nil {
+		t.Error("its lock was left behind")
+	}
+}
+
 // Deliveries of one process go in the order in which they came, and none looks for the locks of files meanwhile.
 func TestDeliveriesIntoOneMailboxTakeTurns(t *testing.T) {
 	t.Parallel()

@@ -73,6 +73,9 @@ func (s *Store) Append(ctx context.Context, name string, head []byte, body io.Re
 	}
 	defer s.leave(name)
 	b, err := s.open(wait, name)
+	if err == nil && ctx.Err() != nil { // the caller is gone: who comes after it would append the message again
+		err = errors.Join(ctx.Err(), b.close())
+	}
 	if err != nil {
 		return waited(ctx, err)
 	}
