@@ -421,3 +421,65 @@ func TestADeliveryHasABoundedNumberOfRecipients(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatRunsAndWhatWaitsAreToldApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, plan{remote: target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
+			if r.To.Domain == "slow.test" {
+				time.Sleep(time.Hour)
+			}
+			return deliver.Verdict{Err: greylist}
+		})})
+		stop := h.start()
+		h.send(t, letter("joe@here.test", "a@slow.test", "b@far.test", "c@far.test"))
+		h.send(t, letter("joe@here.test", "a@far.test"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for state, want := range map[string][2]int{"": {2, 4}, "running": {1, 1}, "waiting": {2, 3}, "failed": {0, 0}, "held": {0, 0}} {
+			if m, r, err := h.Count(t.Context(), Filter{State: state}); m != want[0] || r != want[1] || err != nil {
+				t.Errorf("%q: %d messages, %d recipients, %v; want %v", state, m, r, err, want)
+			}
+		}
+		if n, err := h.Act(t.Context(), Filter{State: "running"}, Action{Verb: Hold}); n != 1 || err != nil {
+			t.Errorf("held %d, %v", n, err)
+		}
+		if n, err := h.Act(t.Context(), Filter{State: "waiting", Group: "default"}, Action{Verb: Group, Group: "bulk"}); n != 2 || err != nil {
+			t.Errorf("regrouped %d, %v", n, err)
+		}
+		time.Sleep(2 * time.Hour)
+		if n, err := h.Act(t.Context(), Filter{State: "held"}, Action{Verb: Release}); n != 1 || err != nil {
+			t.Errorf("released %d, %v", n, err)
+		}
+		stop()
+	})
+}
+
+// A message that was put off without an attempt, since its destination does not answer, keeps its time over a restart.
+func TestDueTimesThatOnlyMemoryKnowsAreStoredAtTheStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, plan{options: Options{DeadAfter: 1, DeadWait: 24 * time.Hour, DeadWaitMost: 24 * time.Hour}, remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
+			return deliver.Verdict{Err: noConnect}
+		})})
+		stop := h.start()
+		var ids []id.ID
+		for range batchMessages + 3 {
+			ids = append(ids, h.send(t, letter("joe@here.test", "a@dead.test")))
+		}
+		time.Sleep(6 * time.Hour)
+		synctest.Wait()
+		before := time.Now()
+		for _, v := range ids {
+			if h.store.state(v, 0).Next.After(before) {
+				t.Fatal("the store knows already")
+			}
+		}
+		stop()
+		for _, v := range ids {
+			if !h.store.state(v, 0).Next.After(before) {
+				t.Fatalf("message %s is due at %v, which is past", v, h.store.state(v, 0).Next)
+			}
+		}
+	})
+}

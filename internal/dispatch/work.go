@@ -135,41 +135,6 @@ func (d *Dispatcher) load(p *pass) bool {
 
 func timeOf(i instant) time.Duration { return time.Duration(i) }
 
-// put places a task that ran, unless its message is held.
-func (d *Dispatcher) put(t *task, l *lane) {
-	t.where = nowhere
-	if d.msg(t).held {
-		d.detach(t)
-	} else {
-		d.place(t, l)
-	}
-}
-
-// detach takes a task that ran, or stands nowhere, out of its lane.
-func (d *Dispatcher) detach(t *task) {
-	if l := d.laneOf(t); l != nil && l.key.dest != nil {
-		l.key.dest.tasks--
-	}
-	t.where, t.lane = nowhere, 0
-	d.setBusy(t, false)
-}
-
-// drop takes a task that is in no heap out of its lane and its message, and frees its number.
-func (d *Dispatcher) drop(t *task) {
-	d.detach(t)
-	if t.before != 0 {
-		d.tasks.at(t.before).after = t.after
-	} else {
-		d.msg(t).tasks = t.after
-	}
-	if t.after != 0 {
-		d.tasks.at(t.after).before = t.before
-	}
-	delete(d.preps, t.self)
-	d.recipients.remove(t.recipients)
-	d.tasks.remove(t.self)
-}
-
 // stop is one place that recipients of a pass are routed to.
 type stop struct {
 	key    string
