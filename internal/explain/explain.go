@@ -51,7 +51,10 @@ type entry struct {
 }
 
 // Catalogue is everything that is known. It is safe for concurrent use.
-type Catalogue struct{ entries []entry }
+type Catalogue struct {
+	entries []entry
+	indices [3]index // by language
+}
 
 // New makes the catalogue.
 func New() *Catalogue {

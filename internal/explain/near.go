@@ -3,6 +3,7 @@ package explain
 import (
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/postilion/postilion/internal/reason"
@@ -18,19 +19,30 @@ const (
 	fewestWords = 2    // that must be shared, so that one common word is no resemblance
 )
 
+// index is the words of all entries in one language; it is made when it is first needed.
+type index struct {
+	once  sync.Once
+	words [][]string
+	seen  map[string]int // entries that have a word
+}
+
+func (x *index) fill(entries []entry, lang reason.Language) {
+	x.words, x.seen = make([][]string, len(entries)), map[string]int{}
+	for i := range entries {
+		e := &entries[i]
+		x.words[i] = tokens(e.name + " " + strings.Join(e.words, " ") + " " + e.cause[lang])
+		for _, t := range x.words[i] {
+			x.seen[t]++
+		}
+	}
+}
+
 // Near returns entries that share rare words with a line, the nearest first.
 func (c *Catalogue) Near(s string, lang reason.Language) (out []Entry) {
 	asked := tokens(s[:min(len(s), maxLine)])
-	seen := map[string]int{} // entries that have a word
-	all := make([][]string, len(c.entries))
-	for i := range c.entries {
-		e := &c.entries[i]
-		text := e.name + " " + strings.Join(e.words, " ") + " " + e.cause[lang]
-		all[i] = tokens(text)
-		for _, t := range all[i] {
-			seen[t]++
-		}
-	}
+	x := &c.indices[lang]
+	x.once.Do(func() { x.fill(c.entries, lang) })
+	all, seen := x.words, x.seen
 	known := 0
 	for _, t := range asked {
 		if seen[t] > 0 {
@@ -69,8 +81,8 @@ func (c *Catalogue) Near(s string, lang reason.Language) (out []Entry) {
 		}
 		return 0
 	})
-	for _, x := range list[:min(len(list), maxNear)] {
-		e := c.entries[x.i].in(lang, nil)
+	for _, found := range list[:min(len(list), maxNear)] {
+		e := c.entries[found.i].in(lang, nil)
 		e.Near = true
 		out = append(out, e)
 	}
