@@ -89,6 +89,11 @@ func switchThereAndBack(t *testing.T, systemd bool) {
 		h.start()
 	}
 	h.served("Postilion", "Postilion")
+	// While this server has the ports, the old systems could not start.
+	if out, err := h.run(back...); err == nil || !strings.Contains(out, "stop it for good first") {
+		t.Errorf("switched back while the server runs: %s", out)
+	}
+	h.served("Postilion", "Postilion")
 	h.end()
 	h.must(back...)
 	h.served("Postfix", "old qmail")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/migrate/takeover"
+	"github.com/postilion/postilion/internal/service"
 	"github.com/postilion/postilion/internal/tools"
 )
 
@@ -58,7 +60,10 @@ func (a *app) switchCommand() *cobra.Command {
 	over.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	back := flags(&cobra.Command{
 		Use: "back", Short: "Put the old system back", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.hasPortsToGive(c.Context()); err != nil {
+				return err
+			}
 			j, err := takeover.Back(takeover.Options{Data: a.data, Run: a.runOld})
 			switch {
 			case err != nil:
@@ -95,6 +100,19 @@ func (a *app) switchCommand() *cobra.Command {
 	}
 	group.AddCommand(over, back, status)
 	return group
+}
+
+// hasPortsToGive refuses to go back on the host itself while this server runs: the old one would be started, find its
+// ports taken, and say so in its own log at best.
+func (a *app) hasPortsToGive(ctx context.Context) error {
+	j, err := takeover.Read(a.data)
+	if err != nil || j.State == takeover.Never || filepath.Join("/", j.Root) != "/" {
+		return err
+	}
+	if running, err := service.Running(ctx, a.data); err != nil || !running {
+		return err
+	}
+	return errors.New("this server is running and has the ports of the old system; stop it for good first, as by `systemctl disable --now postilion` or `svc -d`; nothing was changed")
 }
 
 func (a *app) switchOver(o takeover.Options, dry, yes bool) error {
