@@ -59,7 +59,7 @@ func (c *Conn) writeFrame(kind byte, parts ...[]byte) error {
 		return fmt.Errorf("rpc: frame of %d bytes, at most %d are allowed", n, MaxFrame)
 	}
 	if c.w == nil {
-		return errOneWay
+		return ErrOneWay
 	}
 	var head [frameHead]byte
 	head[0] = kind
@@ -119,7 +119,7 @@ func (c *Conn) Send(p []byte) error {
 // Flush sends what is buffered.
 func (c *Conn) Flush() error {
 	if c.w == nil {
-		return errOneWay
+		return ErrOneWay
 	}
 	return c.w.Flush()
 }
@@ -409,10 +409,15 @@ func (cl *Client) Call(ctx context.Context, method string, request []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
+	return s.longReply()
+}
+
+// longReply is Reply where the server has no stream: a reply longer than a frame comes in pieces.
+func (s *Stream) longReply() ([]byte, error) {
 	var begun []byte
 	last, err := s.reply(func(p []byte) error {
 		if begun = append(begun, p...); len(begun) > maxReply {
-			return fmt.Errorf("rpc: %s was answered with more than %d bytes", method, maxReply)
+			return errLongReply
 		}
 		return nil
 	})
@@ -421,6 +426,8 @@ func (cl *Client) Call(ctx context.Context, method string, request []byte) ([]by
 	}
 	return append(begun, last...), nil
 }
+
+var errLongReply = fmt.Errorf("rpc: a reply of more than %d bytes", maxReply)
 
 func (cl *Client) get(ctx context.Context) (*Conn, error) {
 	cl.mu.Lock()

@@ -18,7 +18,8 @@ import (
 // frames, from the server its reply or error.
 const (
 	kindGathered = 'G' // number, then the frames of a call up to the end of its stream
-	kindResult   = 'r' // number, reply
+	kindPart     = 'p' // number, a piece of the reply that is not the last
+	kindResult   = 'r' // number, reply or its last piece
 	kindFailure  = 'x' // number, wireError
 )
 
@@ -107,7 +108,7 @@ func (g *Gathered) Reply() ([]byte, error) {
 		if err := g.stream.writeFrame(kindEnd); err != nil {
 			return nil, err
 		}
-		return g.stream.Reply()
+		return g.stream.longReply()
 	}
 	*g.frames = appendFrame(*g.frames, kindEnd)
 	s, err := g.client.share(g.ctx)
@@ -194,9 +195,15 @@ type shared struct {
 	writer
 
 	mu    sync.Mutex
-	calls map[uint32]chan result // without a reply yet
+	calls map[uint32]*call // without a whole reply yet
 	last  uint32
 	err   error // why the connection has ended
+}
+
+// call is what a caller waits for.
+type call struct {
+	done  chan result
+	begun []byte // of the reply; used by the reading goroutine alone
 }
 
 type result struct {
@@ -215,7 +222,7 @@ func (cl *Client) share(ctx context.Context) (*shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{writer: writer{c: c}, calls: map[uint32]chan result{}}
+	s := &shared{writer: writer{c: c}, calls: map[uint32]*call{}}
 	cl.shared = s
 	go func() { s.end(s.read()) }()
 	return s, nil
@@ -223,7 +230,7 @@ func (cl *Client) share(ctx context.Context) (*shared, error) {
 
 // call makes the call whose frames are given.
 func (s *shared) call(ctx context.Context, frames []byte) ([]byte, error) {
-	done := make(chan result, 1)
+	c := &call{done: make(chan result, 1)}
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
@@ -231,27 +238,29 @@ func (s *shared) call(ctx context.Context, frames []byte) ([]byte, error) {
 	}
 	s.last++
 	number := s.last
-	s.calls[number] = done
+	s.calls[number] = c
 	s.mu.Unlock()
 	if err := s.send(kindGathered, number, frames); err != nil {
 		s.end(err)
 	}
 	select {
-	case r := <-done:
+	case r := <-c.done:
 		return r.reply, r.err
 	case <-ctx.Done():
-		s.take(number)
+		s.find(number, true)
 		return nil, ctx.Err()
 	}
 }
 
-// take returns who waits for a reply, nil when nobody does any more.
-func (s *shared) take(number uint32) chan result {
+// find returns who waits for a reply, nil when nobody does any more; last is set when the waiting ends.
+func (s *shared) find(number uint32, last bool) *call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	done := s.calls[number]
-	delete(s.calls, number)
-	return done
+	c := s.calls[number]
+	if last {
+		delete(s.calls, number)
+	}
+	return c
 }
 
 func (s *shared) ended() error {
@@ -268,8 +277,8 @@ func (s *shared) end(err error) {
 	if s.err == nil {
 		s.err = noEOF(err)
 	}
-	for _, done := range s.calls {
-		done <- result{err: s.err}
+	for _, c := range s.calls {
+		c.done <- result{err: s.err}
 	}
 	clear(s.calls)
 }
@@ -289,16 +298,25 @@ func (s *shared) read() error {
 				return err
 			}
 		}
-		res := result{reply: reply}
+		c := s.find(number, kind != kindPart)
+		if c == nil {
+			continue
+		}
 		switch kind {
+		case kindPart:
+			if len(c.begun)+len(reply) > maxReply {
+				return errLongReply
+			}
+			c.begun = append(c.begun, reply...)
 		case kindResult:
+			if c.begun != nil {
+				reply = append(c.begun, reply...)
+			}
+			c.done <- result{reply: reply}
 		case kindFailure:
-			res = result{err: decodeError(reply)}
+			c.done <- result{err: decodeError(reply)}
 		default:
 			return fmt.Errorf("rpc: unexpected frame %q", kind)
-		}
-		if done := s.take(number); done != nil {
-			done <- res
 		}
 	}
 }
@@ -320,6 +338,7 @@ func readNumbered(r *bufio.Reader) (kind byte, number uint32, n int, err error) 
 func (s *Server) serveGathered(ctx context.Context, c *Conn) error {
 	w := &writer{c: c.c}
 	slots := make(chan struct{}, mostAtOnce)
+	const piece = MaxFrame - numberSize
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -348,6 +367,9 @@ func (s *Server) serveGathered(ctx context.Context, c *Conn) error {
 			if err != nil {
 				w.send(kindFailure, number, encodeError(err))
 			} else {
+				for ; len(reply) > piece; reply = reply[piece:] {
+					w.send(kindPart, number, reply[:piece])
+				}
 				w.send(kindResult, number, reply)
 			}
 			<-slots
@@ -355,7 +377,8 @@ func (s *Server) serveGathered(ctx context.Context, c *Conn) error {
 	}
 }
 
-var errOneWay = errors.New("rpc: a gathered call streams towards the server only")
+// ErrOneWay is the error of a handler that streams back in a gathered call.
+var ErrOneWay = errors.New("rpc: a gathered call streams towards the server only")
 
 // gathered carries out one call. Its handler reads from a Conn that has all frames in memory.
 func (s *Server) gathered(ctx context.Context, frames []byte) ([]byte, error) {
@@ -369,9 +392,5 @@ func (s *Server) gathered(ctx context.Context, frames []byte) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("rpc: no method %q", method)
 	}
-	reply, err := h(ctx, c, request)
-	if err == nil && len(reply) > MaxFrame-numberSize {
-		err = fmt.Errorf("rpc: reply of %d bytes, at most %d are allowed", len(reply), MaxFrame-numberSize)
-	}
-	return reply, err
+	return h(ctx, c, request)
 }

@@ -96,10 +96,10 @@ func TestAGatheredCallFailsAlone(t *testing.T) {
 		"full":  func(context.Context, *Conn, []byte) ([]byte, error) { return nil, reason.DiskFull.Because(errSentinel) },
 		"back":  func(_ context.Context, c *Conn, _ []byte) ([]byte, error) { return nil, c.Send([]byte("p")) },
 		"flush": func(_ context.Context, c *Conn, _ []byte) ([]byte, error) { return nil, c.Flush() },
-		"huge":  func(context.Context, *Conn, []byte) ([]byte, error) { return make([]byte, MaxFrame), nil },
+		"long":  func(context.Context, *Conn, []byte) ([]byte, error) { return make([]byte, maxReply+2*MaxFrame), nil },
 	}})
 	for method, want := range map[string]string{
-		"full": errSentinel.Error(), "back": errOneWay.Error(), "flush": errOneWay.Error(), "none": `no method "none"`, "huge": "reply of 262144 bytes",
+		"full": errSentinel.Error(), "back": ErrOneWay.Error(), "flush": ErrOneWay.Error(), "none": `no method "none"`, "long": errLongReply.Error(),
 	} {
 		_, err := gather(t.Context(), cl, method, nil, []byte("content"))
 		var text string
@@ -115,6 +115,33 @@ func TestAGatheredCallFailsAlone(t *testing.T) {
 			t.Errorf("after %s: %v", method, err)
 		}
 	}
+}
+
+func TestLongRepliesOfGatheredCallsComeWhole(t *testing.T) {
+	t.Parallel()
+	cl := serve(t, &Server{Handlers: map[string]Handler{"twice": func(_ context.Context, c *Conn, _ []byte) ([]byte, error) {
+		var reply []byte
+		for {
+			p, err := c.Recv()
+			if err == io.EOF {
+				return reply, nil
+			}
+			if err != nil {
+				return nil, MidStream(err)
+			}
+			reply = append(append(reply, p...), p...)
+		}
+	}}})
+	var wg sync.WaitGroup
+	for _, n := range []int{0, 1, 100_000, MaxFrame/2 - 2, MaxFrame / 2, 3*MaxFrame + 1} {
+		wg.Go(func() {
+			content := bytes.Repeat([]byte{'x'}, n)
+			if got, err := gather(t.Context(), cl, "twice", nil, content); err != nil || !bytes.Equal(got, append(content, content...)) {
+				t.Errorf("%d bytes came as %d, %v", 2*n, len(got), err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestASlowGatheredCallHoldsNobodyUp(t *testing.T) {

@@ -14,9 +14,10 @@ import (
 	"github.com/postilion/postilion/internal/rpc"
 )
 
-// A delivery is one call. The caller streams the job and, when the body is small, the body
-// with it; a larger body is sent each time that the target opens it, when the other
-// side asks with a frame 'w' ("want"). Verdicts come back in frames 'v', the last 'V'.
+// A delivery is one call. With a small body the caller streams the job and the body, and the reply is
+// the verdicts; such calls are gathered. A larger body is sent each time that the target
+// opens it, when the other side asks with a frame 'w' ("want"); verdicts come back in
+// frames 'v', the last 'V'.
 
 const (
 	markWant        = 'w'
@@ -40,24 +41,27 @@ var _ deliver.Target = Target{}
 func TargetHandlers(method string, t deliver.Target) map[string]rpc.Handler {
 	return map[string]rpc.Handler{
 		method: func(ctx context.Context, c *rpc.Conn, _ []byte) ([]byte, error) {
-			return nil, serveDeliver(ctx, t, c)
+			return serveDeliver(ctx, t, c)
 		},
 	}
 }
 
-func serveDeliver(ctx context.Context, t deliver.Target, c *rpc.Conn) error {
+func serveDeliver(ctx context.Context, t deliver.Target, c *rpc.Conn) (reply []byte, err error) {
 	job, body, err := readJob(c)
 	if err != nil {
-		return rpc.MidStream(err)
+		return nil, rpc.MidStream(err)
 	}
 	if body != nil {
 		job.Body = func() (io.ReadCloser, error) { return memoryBody{bytes.NewReader(body)}, nil }
-	} else {
-		remote := &wantedBody{c: c}
-		job.Body = remote.open
-		defer remote.finish()
+		return appendVerdicts(nil, t.Deliver(ctx, job))
 	}
-	verdicts := t.Deliver(ctx, job)
+	remote := &wantedBody{c: c}
+	job.Body = remote.open
+	defer remote.finish()
+	return nil, sendVerdicts(c, t.Deliver(ctx, job))
+}
+
+func sendVerdicts(c *rpc.Conn, verdicts []deliver.Verdict) error {
 	p, err := appendVerdicts(nil, verdicts)
 	if err != nil {
 		return err
@@ -197,12 +201,42 @@ func (t Target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict
 }
 
 func (t Target) deliver(ctx context.Context, job *deliver.Job) ([]deliver.Verdict, error) {
+	head, err := marshalJob(job)
+	if err != nil {
+		return nil, err
+	}
+	body, err := eager(job)
+	if err != nil {
+		return nil, err
+	}
+	if body == nil {
+		return t.stream(ctx, job, head)
+	}
+	defer eagerBuffers.Put(body)
+	g, err := t.Client.Gather(ctx, t.Method, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer g.Close()
+	if err := errors.Join(g.Send(append(head, 1)), g.Send(body.Bytes())); err != nil {
+		return nil, err
+	}
+	reply, err := g.Reply()
+	if err != nil {
+		return nil, err
+	}
+	return decodeVerdicts(reply)
+}
+
+// stream delivers a job whose body is sent when it is asked for.
+func (t Target) stream(ctx context.Context, job *deliver.Job, head []byte) ([]deliver.Verdict, error) {
 	s, err := t.Client.Open(ctx, t.Method, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	if err := sendJob(s.Conn, job); err != nil {
+	s.Send(append(head, 0))
+	if err := s.CloseSend(); err != nil {
 		return nil, err
 	}
 	var marshalled []byte
@@ -233,29 +267,16 @@ func (t Target) deliver(ctx context.Context, job *deliver.Job) ([]deliver.Verdic
 	}
 }
 
-// sendJob sends the job, with the body when it is small.
-func sendJob(c *rpc.Conn, job *deliver.Job) error {
+func marshalJob(job *deliver.Job) ([]byte, error) {
 	head, err := appendHead(nil, job)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	env := *job.Envelope
 	env.Recipients = nil // see deliver.Job
 	envelope := encodeEnvelope(nil, &env)
 	p := make([]byte, 0, len(head)+len(envelope)+32)
-	p = appendPiece(appendPiece(p, head), envelope)
-	body, err := eager(job)
-	if err != nil {
-		return err
-	}
-	if body == nil {
-		c.Send(append(p, 0))
-		return c.CloseSend()
-	}
-	c.Send(append(p, 1))
-	c.Send(body.Bytes())
-	eagerBuffers.Put(body)
-	return c.CloseSend()
+	return appendPiece(appendPiece(p, head), envelope), nil
 }
 
 var eagerBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
