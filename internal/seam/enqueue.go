@@ -16,7 +16,7 @@ import (
 
 // A message is handed in as one call: the stream is the content in frames marked 'b', then
 // the envelope in frames marked 'e', since its sizes are known last; the reply is the
-// commit's. Small messages that come at the same time are one write and one read on either side.
+// commit's. A 10 KiB message is one write and one read on either side.
 
 // Enqueuer is a queue.Enqueuer over rpc.
 type Enqueuer struct{ Client *Client }
@@ -97,11 +97,11 @@ func drain(c *rpc.Conn, err error) error {
 
 // Begin implements queue.Enqueuer. Trouble that the queue has with beginning is told by Commit.
 func (e Enqueuer) Begin(ctx context.Context, env *mail.Envelope) (queue.Draft, error) {
-	call, err := e.Client.Gather(ctx, "queue.enqueue", env.ID[:])
+	s, err := e.Client.Open(ctx, "queue.enqueue", env.ID[:])
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &draft{call: call, env: env}, nil
+	return &draft{stream: s, env: env}, nil
 }
 
 // unavailable is the answer to a client when the queue's role cannot be reached.
@@ -114,7 +114,7 @@ func unavailable(err error) error {
 
 // draft is the client's side of queue.enqueue.
 type draft struct {
-	call   *rpc.Gathered
+	stream *rpc.Stream
 	env    *mail.Envelope
 	piece  []byte // the mark and content not yet sent
 	pooled *[]byte
@@ -145,14 +145,14 @@ func (d *draft) send() error {
 	if len(d.piece) <= 1 {
 		return nil // nothing but the mark
 	}
-	err := d.call.Send(d.piece)
+	err := d.stream.Send(d.piece)
 	d.piece = d.piece[:1]
 	return err
 }
 
 // Commit implements queue.Draft.
 func (d *draft) Commit(context.Context) error {
-	if d.call == nil {
+	if d.stream == nil {
 		return errors.New("the draft has ended")
 	}
 	if d.err == nil {
@@ -162,7 +162,7 @@ func (d *draft) Commit(context.Context) error {
 		d.err = d.sendEnvelope()
 	}
 	// After a failed write the reply may still tell why the queue hung up.
-	_, err := d.call.Reply()
+	_, err := d.stream.Reply()
 	d.Abort()
 	if err = errors.Join(err); err != nil {
 		return unavailable(err)
@@ -177,19 +177,19 @@ func (d *draft) sendEnvelope() error {
 	p := encodeEnvelope(nil, d.env)
 	for len(p) > 0 {
 		take := min(len(p), pieceSize)
-		if err := d.call.Send(append([]byte{markEnvelope}, p[:take]...)); err != nil {
+		if err := d.stream.Send(append([]byte{markEnvelope}, p[:take]...)); err != nil {
 			return err
 		}
 		p = p[take:]
 	}
-	return nil
+	return d.stream.CloseSend()
 }
 
 // Abort implements queue.Draft.
 func (d *draft) Abort() {
-	if d.call != nil {
-		d.call.Close()
-		d.call = nil
+	if d.stream != nil {
+		d.stream.Close()
+		d.stream = nil
 	}
 	if d.pooled != nil {
 		*d.pooled = d.piece
