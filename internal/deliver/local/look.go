@@ -61,7 +61,7 @@ type Plan struct {
 // it: qmail-local -n. The error is the *reason.Error with which it would end before its first
 // instruction.
 func (t *Target) Plan(ctx context.Context, u route.User) ([]route.Step, error) {
-	p, err := t.users.look(ctx, &u, mail.Address{Local: "sender", Domain: "example.invalid"}, nil)
+	p, err := t.users.look(ctx, &u, mail.Address{Local: "sender", Domain: "example.invalid"}, nil, &guess{})
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +106,15 @@ func didText(files, forwards, programs int) string {
 // Exists returns nil when mail to the user finds instructions, the *reason.Error that refuses the
 // address for good when it does not, and a temporary one when nobody can tell.
 func (t *Target) Exists(ctx context.Context, u route.User) error {
-	if _, err := t.users.look(ctx, &u, mail.Address{}, nil); err != nil {
+	if _, err := t.users.look(ctx, &u, mail.Address{}, nil, &guess{}); err != nil {
 		return err
 	}
 	return nil
 }
 
 // look makes the checks of qmail reference 9.1 in their order, loops among them where it is given,
-// and reads the instructions.
-func (u *users) look(ctx context.Context, user *route.User, sender mail.Address, loops func() *reason.Error) (*Plan, *reason.Error) {
+// and reads the instructions. What is likely is asked for with it, and learnt for the next time.
+func (u *users) look(ctx context.Context, user *route.User, sender mail.Address, loops func() *reason.Error, likely *guess) (*Plan, *reason.Error) {
 	who := become(user)
 	switch {
 	case u.service == nil:
@@ -134,7 +134,7 @@ func (u *users) look(ctx context.Context, user *route.User, sender mail.Address,
 		return aliasPlan(user, sender)
 	}
 	names := dotqmail.Search(user.Dash, user.Ext)
-	found, err := u.search(ctx, user, who, names)
+	found, err := u.search(ctx, user, who, names, likely)
 	if err != nil && found.Home == 0 {
 		return nil, err
 	}
@@ -150,18 +150,24 @@ func (u *users) look(ctx context.Context, user *route.User, sender mail.Address,
 	if err != nil {
 		return nil, err
 	}
-	return u.read(user, sender, names, &found)
+	plan, err := u.read(user, sender, names, &found)
+	if likely.address != "" && found.File == nil {
+		u.memory.learn(likely.address, who, &found, plan)
+	}
+	return plan, err
 }
 
 // search asks the runas service, once.
-func (u *users) search(ctx context.Context, user *route.User, who runas.User, names []dotqmail.Name) (runas.Found, *reason.Error) {
+func (u *users) search(ctx context.Context, user *route.User, who runas.User, names []dotqmail.Name, likely *guess) (runas.Found, *reason.Error) {
 	owner, ownerDefault := dotqmail.Owners(user.Dash, user.Ext)
 	s := runas.Search{Names: make([]string, 0, len(names)), Limit: maxDotQmail}
 	for i := range names {
 		s.Names = append(s.Names, names[i].File)
 	}
 	s.Exist = []string{owner, ownerDefault}
+	likely.ask(&s)
 	found, err := u.service.Search(ctx, who, s)
+	likely.tmp.File = found.File
 	if err == nil {
 		return found, nil
 	}

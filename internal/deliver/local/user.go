@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/postilion/postilion/internal/clock"
@@ -41,15 +42,17 @@ type users struct {
 	mboxes  *mbox.Store
 	clock   clock.Clock
 	spool   string
+	trees   homes
+	memory  *memory
 }
 
 func newUsers(o Options, d Deps) *users {
-	u := &users{opts: o, service: d.Runas, clock: d.Clock, spool: d.Spool}
+	u := &users{opts: o, service: d.Runas, clock: d.Clock, spool: d.Spool, memory: &memory{}}
 	if d.Runas == nil {
 		return u
 	}
-	files := homes{d.Runas}
-	barrier := &fs.Barrier{FS: files}
+	u.trees = homes{d.Runas}
+	files, barrier := u.trees, &fs.Barrier{FS: u.trees}
 	u.boxes = maildir.New(o.Maildir, maildir.Deps{FS: files, Barrier: barrier, Clock: d.Clock})
 	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: d.Clock, Self: mbox.ThisProcess()}
 	return u
@@ -75,6 +78,7 @@ type delivery struct {
 	to       []mail.Address // of forwards
 	parts    map[string]int // deliveries so far into each Maildir
 	replay   bool
+	likely   *guess
 }
 
 // deliver makes one delivery.
@@ -100,7 +104,13 @@ func become(u *route.User) runas.User {
 
 // run looks and then does, in the order of qmail reference 9.1.
 func (d *delivery) run(ctx context.Context) *reason.Error {
-	plan, err := d.look(ctx, d.user, d.rcpt.From, func() *reason.Error { return d.checkLoop(ctx) })
+	d.likely = d.guess()
+	defer d.drop(d.likely)
+	loops := sync.OnceValue(func() *reason.Error { return d.checkLoop(ctx) })
+	if d.likely.known != nil && loops() != nil {
+		d.likely.known = nil // nothing is to be made
+	}
+	plan, err := d.look(ctx, d.user, d.rcpt.From, loops, d.likely)
 	if err != nil {
 		return err
 	}
@@ -173,6 +183,7 @@ func (d *delivery) maildir(ctx context.Context, i *Instruction) *reason.Error {
 	env := d.job.Envelope
 	o := d.boxes.Deliver(ctx, d.content.open, []maildir.Delivery{{
 		Mailbox: box, Message: env.ID, N: d.rcpt.N, Part: part, Size: env.Size, Again: d.again, MustExist: !d.plan.Default,
+		Tmp:    d.likely.take(box),
 		Prefix: []byte(returnPath(d.rcpt.From) + d.user.DeliveredTo() + "\n"),
 	}})[0]
 	d.replay = d.replay || o.Replay

@@ -129,7 +129,7 @@ func (c *raw) exchange(calls []*asked, hang time.Duration) error {
 		if a.reply, err = r.reply(a.request.op); err != nil {
 			break
 		}
-		if a.request.op != opOpen || a.reply.err != 0 || a.reply.busy {
+		if !a.reply.sent {
 			continue
 		}
 		if len(files) == 0 {

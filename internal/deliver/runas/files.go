@@ -94,11 +94,28 @@ func (f *files) open(name string, flag int, perm fs.FileMode) (*os.File, error) 
 	}
 	file := os.NewFile(uintptr(p.file), r.path)
 	if flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE|os.O_TRUNC) != 0 {
-		if err := f.noteFile(p.dev, file); err != nil {
-			return nil, errors.Join(&stdfs.PathError{Op: "open", Path: r.path, Err: err}, file.Close())
+		if err := f.written(file, p.dev); err != nil {
+			return nil, err
 		}
 	}
 	return file, nil
+}
+
+// adopt makes a file of what a Search made.
+func (f *files) adopt(p *reply, name string) (fs.File, error) {
+	file := os.NewFile(uintptr(p.file), filepath.Join(f.root, name))
+	if err := f.written(file, p.dev); err != nil {
+		return nil, err
+	}
+	return osfs.Adopt(file, name), nil
+}
+
+// written takes note of a file's device before anything is written. After an error it is closed.
+func (f *files) written(file *os.File, dev uint64) error {
+	if err := f.noteFile(dev, file); err != nil {
+		return errors.Join(&stdfs.PathError{Op: "open", Path: file.Name(), Err: err}, file.Close())
+	}
+	return nil
 }
 
 // noteFile makes SyncAll cover the device of an open file. Where its folder does not do, because a link led to another
@@ -364,5 +381,16 @@ func (s userFiles) search(u User, q Search) (Found, error) {
 		}
 		return p.found, &stdfs.PathError{Op: op, Path: p.where, Err: p.err}
 	}
-	return p.found, nil
+	found := p.found
+	if p.same {
+		found = *q.Known
+	}
+	if p.file >= 0 {
+		f := files{doer: s.doer, devices: s.devices, user: u, root: filepath.Clean(u.Home)}
+		if found.File, err = f.adopt(&p, q.Make); err != nil { // as if it could not be made
+			found.File = nil
+			_ = f.Remove(q.Make)
+		}
+	}
+	return found, nil
 }

@@ -3,6 +3,7 @@ package runas
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -250,6 +251,93 @@ func TestASyncOfAllCoversTheDiskThatALinkLeadsTo(t *testing.T) {
 		fstest.Write(t, f, "box", "x")
 		if !f.devices.Has(there.Dev) { // which refuses to be held by way of something else, see fs/os
 			t.Error("a sync of all does not cover it")
+		}
+	})
+}
+
+func TestASearchMakesAFileOnlyWhereAllIsAsItWas(t *testing.T) {
+	each(t, Options{}, func(t *testing.T, s Service) {
+		u := newUser(t)
+		f := tree(t, s, u)
+		fstest.Write(t, f, ".qmail", "./Maildir/\n")
+		if err := f.MkdirAll("Maildir/tmp", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		q := Search{Names: []string{".qmail-x", ".qmail"}, Exist: []string{".qmail-owner"}, Limit: 100}
+		search := func(q Search) Found {
+			t.Helper()
+			found, err := s.Search(context.Background(), u, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		known := search(q)
+		n := 0
+		try := func(what string, want bool) {
+			t.Helper()
+			n++
+			q := q
+			q.Known, q.Make = &known, fmt.Sprintf("Maildir/tmp/%d", n)
+			found := search(q)
+			if have := found.File != nil; have != want {
+				t.Errorf("%s: made: %v", what, have)
+			}
+			_, err := f.Stat(q.Make)
+			if want && err != nil || !want && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: its name: %v", what, err)
+			}
+			if found.File == nil {
+				return
+			}
+			st, err := found.File.Stat()
+			if err != nil || st.Mode() != 0o600 || st.Sys().(*syscall.Stat_t).Uid != u.UID || string(found.Content) != "./Maildir/\n" {
+				t.Errorf("%s: made %v, %v, found %q", what, st, err, found.Content)
+			}
+			found.File.Close()
+		}
+		try("as it was", true)
+		fstest.Write(t, f, ".qmail", "./Mailbox/\n") // as long, and perhaps within the same second
+		try("edited", false)
+		fstest.Write(t, f, ".qmail", "./Maildir/\n")
+		try("edited back", true)
+		fstest.Write(t, f, ".qmail-x", "./Maildir/\n")
+		try("another file goes before", false)
+		fstest.Write(t, f, ".qmail-owner", "")
+		f.Remove(".qmail-x")
+		try("an owner", false)
+		f.Remove(".qmail-owner")
+		os.Chmod(u.Home, os.ModeSticky|0o700)
+		try("a sticky home", false)
+		os.Chmod(u.Home, 0o700)
+		os.Chmod(u.Home+"/.qmail", 0o602)
+		try("instructions that others write", false)
+		os.Chmod(u.Home+"/.qmail", 0o600)
+
+		// Where it is made is the user's affair, but neither above the home by its name nor by a link of /proc.
+		others := newUser(t)
+		open := filepath.Join(others.Home, "open")
+		if err := errors.Join(os.Mkdir(open, 0o777), os.Chmod(open, 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		dir, err := os.Open(open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), u.Home+"/gate"); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"gate/x", "../x", "/tmp/x", "Maildir/tmp/1", "none/x", "", "Maildir/tmp/\x00"} {
+			q := q
+			q.Known, q.Make = &known, name
+			if found := search(q); found.File != nil {
+				t.Errorf("made %q", name)
+				found.File.Close()
+			}
+		}
+		if list, err := os.ReadDir(open); err != nil || len(list) != 0 {
+			t.Errorf("it holds %v, %v", list, err)
 		}
 	})
 }

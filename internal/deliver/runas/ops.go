@@ -47,12 +47,14 @@ type reply struct {
 	err   syscall.Errno // 0 for none
 	where string        // of opSearch: the Path of the error
 	busy  bool          // it was not tried: RunasBusy
-	file  int           // a descriptor of opOpen; -1 for none
+	file  int           // a descriptor of opOpen or opSearch; -1 for none
+	sent  bool          // it has a descriptor, which follows the frame
 	stat  syscall.Stat_t
 	dev   uint64 // of the folder in which a name was made, or of the file that was opened
 	ino   uint64 // of that folder
 	space fs.Space
 	found Found
+	same  bool // it is Search.Known
 }
 
 // openFlags are those that callers may ask for.
@@ -67,7 +69,7 @@ func perform(r *request) (p reply) {
 	}
 	switch r.op {
 	case opOpen:
-		p.file, p.dev, p.err = open(r.path, r.flag&openFlags, r.perm)
+		p.file, p.dev, p.err = open(unix.AT_FDCWD, r.path, r.flag&openFlags, r.perm)
 	case opMkdir:
 		inFolder(r.path, &p, func(f *folder) syscall.Errno { return f.mkdir(r.perm) })
 	case opMkdirAll:
@@ -113,13 +115,13 @@ func (r *request) check() syscall.Errno {
 
 // open opens what cannot block: a file, a folder, or the null device, which qmail lets
 // instructions name. A FIFO, a socket or a terminal is refused.
-func open(path string, flag int, perm uint32) (fd int, dev uint64, err syscall.Errno) {
+func open(at int, path string, flag int, perm uint32) (fd int, dev uint64, err syscall.Errno) {
 	const fresh = syscall.O_CREAT | syscall.O_EXCL // a regular file, which never waits
 	wait := syscall.O_NONBLOCK
 	if flag&fresh == fresh {
 		wait = 0
 	}
-	if fd, err = follow(unix.AT_FDCWD, path, flag|wait|syscall.O_NOCTTY, perm); err != 0 {
+	if fd, err = follow(at, path, flag|wait|syscall.O_NOCTTY, perm); err != 0 {
 		return -1, 0, err
 	}
 	var st syscall.Stat_t
@@ -193,6 +195,11 @@ func search(r *request, p *reply) {
 			return
 		}
 		p.found.Exist[i] = err == 0
+	}
+	known, name := r.search.Known, r.search.Make
+	if p.same = known != nil && p.found.same(known); p.same && local(name) {
+		// Why it could not be made is told when it is tried again.
+		p.file, p.dev, _ = open(home, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 }
 

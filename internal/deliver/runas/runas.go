@@ -6,8 +6,10 @@
 package runas
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/postilion/postilion/internal/fs"
@@ -42,6 +44,11 @@ type Search struct {
 	Names []string // tried in order: the first that can be opened and is a regular file counts
 	Exist []string // files whose existence is asked
 	Limit int64    // most bytes to read of the file found
+
+	// Known is what the same Search found before. Where it finds that again, byte for byte, and only
+	// then, it makes the file Make too, for writing, which must be new: what a delivery does next, without a call of its own.
+	Known *Found
+	Make  string
 }
 
 // Found is what a Search found. An error of the file system is an *fs.PathError: its Path is
@@ -55,6 +62,14 @@ type Found struct {
 	Size    int64  // larger than len(Content) where Limit cut it
 	Content []byte // of the file
 	Exist   []bool // one for each of Search.Exist
+
+	// File is the open file Search.Make, the caller's to close; nil where it was not made.
+	File fs.File
+}
+
+// same reports whether two Searches found the same.
+func (f *Found) same(g *Found) bool {
+	return f.Home == g.Home && f.Name == g.Name && f.Mode == g.Mode && f.Size == g.Size && bytes.Equal(f.Content, g.Content) && slices.Equal(f.Exist, g.Exist)
 }
 
 // Command is one program to run.

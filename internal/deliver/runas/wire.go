@@ -123,7 +123,44 @@ func (w *writer) request(r *request) {
 		w.texts(r.search.Names)
 		w.texts(r.search.Exist)
 		w.num(r.search.Limit)
+		w.flag(r.search.Known != nil)
+		if r.search.Known != nil {
+			w.found(r.search.Known)
+			w.text(r.search.Make)
+		}
 	}
+}
+
+func (w *writer) flag(set bool) {
+	v := int64(0)
+	if set {
+		v = 1
+	}
+	w.num(v)
+}
+
+func (w *writer) found(f *Found) {
+	w.num(int64(f.Home))
+	w.text(f.Name)
+	w.num(int64(f.Mode))
+	w.num(f.Size)
+	w.bytes(f.Content)
+	w.num(int64(len(f.Exist)))
+	for _, e := range f.Exist {
+		w.flag(e)
+	}
+}
+
+func (r *reader) found() (f Found) {
+	f.Home, f.Name, f.Mode, f.Size = fs.FileMode(r.num()), r.text(), fs.FileMode(r.num()), r.num()
+	f.Content = append([]byte(nil), r.bytes()...)
+	if n := r.num(); n > 0 && n <= int64(len(r.b)) {
+		f.Exist = make([]bool, n)
+		for i := range f.Exist {
+			f.Exist[i] = r.num() != 0
+		}
+	}
+	return f
 }
 
 // requests reads those of one user, as many as a frame may hold.
@@ -158,6 +195,10 @@ func (r *reader) request() (q request, err error) {
 		q.atime, q.mtime = time.Unix(0, r.num()), time.Unix(0, r.num())
 	case opSearch:
 		q.search.Names, q.search.Exist, q.search.Limit = r.texts(), r.texts(), r.num()
+		if r.num() != 0 {
+			known := r.found()
+			q.search.Known, q.search.Make = &known, r.text()
+		}
 	}
 	if r.bad {
 		err = errFrame
@@ -167,11 +208,8 @@ func (r *reader) request() (q request, err error) {
 
 func (w *writer) reply(op opcode, p *reply) {
 	w.num(int64(p.err))
-	busy := int64(0)
-	if p.busy {
-		busy = 1
-	}
-	w.num(busy)
+	w.flag(p.busy)
+	w.flag(p.file >= 0)
 	w.num(int64(p.dev))
 	w.num(int64(p.ino))
 	switch op {
@@ -183,26 +221,16 @@ func (w *writer) reply(op opcode, p *reply) {
 		}
 	case opSearch:
 		w.text(p.where)
-		f := &p.found
-		w.num(int64(f.Home))
-		w.text(f.Name)
-		w.num(int64(f.Mode))
-		w.num(f.Size)
-		w.bytes(f.Content)
-		w.num(int64(len(f.Exist)))
-		for _, e := range f.Exist {
-			v := int64(0)
-			if e {
-				v = 1
-			}
-			w.num(v)
+		w.flag(p.same)
+		if !p.same {
+			w.found(&p.found)
 		}
 	}
 }
 
 func (r *reader) reply(op opcode) (p reply, err error) {
 	p.file = -1
-	p.err, p.busy, p.dev, p.ino = syscall.Errno(r.num()), r.num() != 0, uint64(r.num()), uint64(r.num())
+	p.err, p.busy, p.sent, p.dev, p.ino = syscall.Errno(r.num()), r.num() != 0, r.num() != 0, uint64(r.num()), uint64(r.num())
 	switch op {
 	case opStat, opLstat:
 		if b := r.bytes(); len(b) == int(unsafe.Sizeof(p.stat)) {
@@ -215,14 +243,8 @@ func (r *reader) reply(op opcode) (p reply, err error) {
 		p.space.TotalInodes, p.space.FreeInodes = uint64(r.num()), uint64(r.num())
 	case opSearch:
 		p.where = r.text()
-		f := &p.found
-		f.Home, f.Name, f.Mode, f.Size = fs.FileMode(r.num()), r.text(), fs.FileMode(r.num()), r.num()
-		f.Content = append([]byte(nil), r.bytes()...)
-		if n := r.num(); n > 0 && n <= int64(len(r.b)) {
-			f.Exist = make([]bool, n)
-			for i := range f.Exist {
-				f.Exist[i] = r.num() != 0
-			}
+		if p.same = r.num() != 0; !p.same {
+			p.found = r.found()
 		}
 	}
 	if r.bad {

@@ -19,6 +19,8 @@ func requests() []request {
 		{op: opStat, user: u, path: "/"},
 		{op: opChtimes, user: u, path: "/x", atime: time.Unix(1, 2), mtime: time.Unix(-3, 4)},
 		{op: opSearch, user: u, search: Search{Names: []string{".qmail", ""}, Exist: []string{".qmail-owner"}, Limit: 1 << 40}},
+		{op: opSearch, user: u, search: Search{Names: []string{".qmail"}, Exist: []string{}, Known: &Found{Home: 0o755, Name: ".qmail", Mode: 0o600, Size: 10, Content: []byte("./Maildir/"), Exist: []bool{false, true}},
+			Make: "Maildir/tmp/x"}},
 	}
 }
 
@@ -33,14 +35,17 @@ func TestRequestsAndRepliesTravelWhole(t *testing.T) {
 		}
 	}
 	for op, want := range map[opcode]reply{
-		opOpen:   {file: -1, err: syscall.ENOSPC, dev: 1 << 40},
-		opStat:   {file: -1, stat: syscall.Stat_t{Uid: 507, Mode: 0o100600, Size: 1 << 50}},
-		opSpace:  {file: -1, busy: true, space: fs.Space{TotalBytes: 1, FreeBytes: 2, TotalInodes: 3, FreeInodes: 4}},
-		opSearch: {file: -1, where: "x", found: Found{Home: fs.FileMode(0o700), Name: ".qmail", Mode: 0o600, Size: 3, Content: []byte("abc"), Exist: []bool{true, false}}},
+		opOpen:    {file: -1, err: syscall.ENOSPC, dev: 1 << 40},
+		opRename:  {file: -1, dev: 7, ino: 1 << 50},
+		opStat:    {file: -1, stat: syscall.Stat_t{Uid: 507, Mode: 0o100600, Size: 1 << 50}},
+		opChtimes: {file: 5}, // an operation that sends a file is told apart by that
+		opSpace:   {file: -1, busy: true, space: fs.Space{TotalBytes: 1, FreeBytes: 2, TotalInodes: 3, FreeInodes: 4}},
+		opSearch:  {file: -1, where: "x", found: Found{Home: fs.FileMode(0o700), Name: ".qmail", Mode: 0o600, Size: 3, Content: []byte("abc"), Exist: []bool{true, false}}},
 	} {
 		var w writer
 		w.reply(op, &want)
 		have, err := (&reader{b: w.b}).reply(op)
+		want.sent, want.file = want.file >= 0, -1 // it follows the frame
 		if diff := cmp.Diff(want, have, cmp.AllowUnexported(reply{})); err != nil || diff != "" {
 			t.Errorf("%v\n%s", err, diff)
 		}

@@ -33,8 +33,27 @@ type Delivery struct {
 	Again bool
 	// MustExist refuses a mailbox that is not there with fs.ErrNotExist instead of making it.
 	MustExist bool
+	// Tmp is the delivery's file, where the caller has made it already: File by the Path that TmpPath
+	// gave. From Deliver on it is the Store's, which closes it, and removes what it does not publish. No Folder
+	// is looked for then.
+	Tmp Tmp
 	// Veto is asked once the body has been read; its error refuses the delivery. nil agrees.
 	Veto func() error
+}
+
+// Tmp is a new file in tmp/ and its path below the Store's folder.
+type Tmp struct {
+	File fs.File
+	Path string
+}
+
+// TmpPath names a new file in a Maildir's tmp/.
+func (s *Store) TmpPath(mailbox string, message id.ID, n, part int) string {
+	return mailbox + "/tmp/" + s.unique(stem(message, n, part))
+}
+
+func (s *Store) unique(base string) string {
+	return base[:len(base)-1] + "Q" + s.nonce + strconv.FormatUint(s.seq.Add(1), 36) + "." + s.host
 }
 
 // Outcome is what became of a Delivery.
@@ -90,8 +109,12 @@ func (b *batch) run(ctx context.Context, open func() (io.ReadCloser, error)) {
 	live := 0
 	for i := range b.items {
 		it := &b.items[i]
+		it.file, it.tmp = it.Tmp.File, it.Tmp.Path
 		if it.Err = ctx.Err(); it.Err == nil {
 			it.Err = b.s.begin(it)
+		}
+		if it.file != nil && (it.Err != nil || it.done) {
+			b.s.drop(it, it.Err)
 		}
 		if it.file != nil {
 			live++
@@ -125,8 +148,11 @@ func (s *Store) begin(it *item) error {
 		return err
 	}
 	it.name = base + s.host
-	unique := base[:len(base)-1] + "Q" + s.nonce + strconv.FormatUint(s.seq.Add(1), 36) + "." + s.host
-	return s.createTmp(it, unique)
+	if it.file != nil {
+		it.dir = it.Mailbox
+		return nil
+	}
+	return s.createTmp(it, s.unique(base))
 }
 
 // createTmp opens the delivery's file in tmp/. Only a missing folder costs more

@@ -68,6 +68,7 @@ func (s *Service) Run(_ context.Context, u runas.User, c runas.Command) (runas.R
 
 // Search looks in the user's home.
 func (s *Service) Search(ctx context.Context, u runas.User, q runas.Search) (runas.Found, error) {
+	q.Known, q.Make = nil, "" // nothing is made there
 	return s.Real.Search(ctx, u, q)
 }
 
