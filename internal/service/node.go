@@ -47,6 +47,7 @@ type Node struct {
 	lock    io.Closer
 	sup     *supervisor // nil in a single process
 	proc    *process    // nil with roles apart
+	signals chan os.Signal
 
 	mu       sync.Mutex
 	cfg      *config.Config
@@ -185,6 +186,10 @@ func (n *Node) Run(ctx context.Context) error {
 	defer n.Close()
 	ctx, n.stop = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer n.stop()
+	// Before anybody is told that we serve: HUP ends a process that has not asked for it.
+	n.signals = make(chan os.Signal, 8)
+	signal.Notify(n.signals, syscall.SIGHUP, syscall.SIGALRM)
+	defer signal.Stop(n.signals)
 	var err error
 	if n.ids != nil {
 		err = n.runApart(ctx)
@@ -306,26 +311,25 @@ func addresses(list []control.ListenerStatus) (words []string) {
 // watchSignals takes qmail-send's signals (qmail reference 7.7): HUP reads the configuration again,
 // ALRM tries all that waits now.
 func (n *Node) watchSignals(ctx context.Context) {
-	hup, alarm := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	signal.Notify(alarm, syscall.SIGALRM)
-	defer signal.Stop(hup)
-	defer signal.Stop(alarm)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-alarm:
-			if due, err := askRole[none, int](ctx, n.cfg.Data, Queue, methodFlush, none{}); err != nil {
-				n.log.Error("what waits could not be tried now", "error", err)
-			} else {
-				n.log.Info("ALRM: what waits is tried now", "due", due)
-			}
-		case <-hup:
-			if _, err := n.reload(ctx); err != nil {
+		case sig := <-n.signals:
+			if sig == syscall.SIGALRM {
+				n.flush(ctx)
+			} else if _, err := n.reload(ctx); err != nil {
 				n.log.Error("the configuration was not reloaded; the old one stays in force", "error", err)
 			}
 		}
+	}
+}
+
+func (n *Node) flush(ctx context.Context) {
+	if due, err := askRole[none, int](ctx, n.cfg.Data, Queue, methodFlush, none{}); err != nil {
+		n.log.Error("what waits could not be tried now", "error", err)
+	} else {
+		n.log.Info("ALRM: what waits is tried now", "due", due)
 	}
 }
 
