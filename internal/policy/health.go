@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ func (f *Floors) Busy() error {
 		return nil
 	}
 	return f.load.get(func() *reason.Error {
-		most := float64(orDefault(int64(f.Options.RefuseLoad), 12))
+		most := float64(cmp.Or(int64(f.Options.RefuseLoad), 12))
 		if l, err := f.LoadAverage(); err == nil && l > most {
 			return reason.LoadTooHigh.Because(fmt.Errorf("load average %.1f a processor, refuse_load %.0f", l, most))
 		}
@@ -70,7 +71,7 @@ func (f *Floors) Full() error {
 	}
 	return f.space.get(func() *reason.Error {
 		s, err := f.Space()
-		bytes, inodes := orDefault(f.Options.FreeBytes, 64<<20), orDefault(int64(f.Options.FreeInodes), 1000)
+		bytes, inodes := cmp.Or(f.Options.FreeBytes, 64<<20), cmp.Or(int64(f.Options.FreeInodes), 1000)
 		switch {
 		case err != nil:
 			return nil // the write will tell
@@ -81,11 +82,4 @@ func (f *Floors) Full() error {
 		}
 		return nil
 	})
-}
-
-func orDefault(v, def int64) int64 {
-	if v == 0 {
-		return def
-	}
-	return v
 }

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,10 +30,10 @@ type Options struct {
 	exemptNets, proxyNets []netip.Prefix
 }
 
-func (o *Options) maxConnections() int        { return orDefault(o.MaxConnections, 20000) }
-func (o *Options) maxPerClient() int          { return orDefault(o.MaxPerClient, 200) }
-func (o *Options) tlsTimeout() time.Duration  { return orDefault(o.TLSTimeout, 30*time.Second) }
-func (o *Options) stopTimeout() time.Duration { return orDefault(o.StopTimeout, 10*time.Second) }
+func (o *Options) maxConnections() int        { return cmp.Or(o.MaxConnections, 20000) }
+func (o *Options) maxPerClient() int          { return cmp.Or(o.MaxPerClient, 200) }
+func (o *Options) tlsTimeout() time.Duration  { return cmp.Or(o.TLSTimeout, 30*time.Second) }
+func (o *Options) stopTimeout() time.Duration { return cmp.Or(o.StopTimeout, 10*time.Second) }
 
 func orDefault[T comparable](v, def T) T {
 	var zero T

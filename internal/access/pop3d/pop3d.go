@@ -7,6 +7,7 @@
 package pop3d
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -61,23 +62,16 @@ func (o Options) Validate() error {
 }
 
 func (o *Options) fill() {
-	setDefault(&o.Timeout, 10*time.Minute)
-	setDefault(&o.LoginTimeout, time.Minute)
-	setDefault(&o.LoginWithin, 5*time.Minute)
-	setDefault(&o.WriteTimeout, 2*time.Minute)
-	setDefault(&o.LineLimit, 1024)
-	setDefault(&o.ErrorLimit, 20)
-	setDefault(&o.LoginLimit, 100)
-	setDefault(&o.CommandLimit, 10_000_000)
-	setDefault(&o.Sessions, 1)
-	setDefault(&o.Host, "localhost")
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Minute)
+	o.LoginTimeout = cmp.Or(o.LoginTimeout, time.Minute)
+	o.LoginWithin = cmp.Or(o.LoginWithin, 5*time.Minute)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 2*time.Minute)
+	o.LineLimit = cmp.Or(o.LineLimit, 1024)
+	o.ErrorLimit = cmp.Or(o.ErrorLimit, 20)
+	o.LoginLimit = cmp.Or(o.LoginLimit, 100)
+	o.CommandLimit = cmp.Or(o.CommandLimit, 10_000_000)
+	o.Sessions = cmp.Or(o.Sessions, 1)
+	o.Host = cmp.Or(o.Host, "localhost")
 }
 
 // Deps is the world a Handler works in. All fields but TLS are needed.

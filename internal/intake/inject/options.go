@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -52,18 +53,11 @@ func (o *Options) fill() error {
 			errs = append(errs, fmt.Errorf("%s: %v: want a duration that is not negative", name, *v))
 		}
 	}
-	setDefault(&o.MaxConnections, 1000)
-	setDefault(&o.MaxPerUser, 200)
-	setDefault(&o.MaxRecipients, 100_000)
-	setDefault(&o.IdleTimeout, 5*time.Minute)
-	setDefault(&o.TotalTimeout, 24*time.Hour)
-	setDefault(&o.WatchTimeout, time.Hour)
+	o.MaxConnections = cmp.Or(o.MaxConnections, 1000)
+	o.MaxPerUser = cmp.Or(o.MaxPerUser, 200)
+	o.MaxRecipients = cmp.Or(o.MaxRecipients, 100_000)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 5*time.Minute)
+	o.TotalTimeout = cmp.Or(o.TotalTimeout, 24*time.Hour)
+	o.WatchTimeout = cmp.Or(o.WatchTimeout, time.Hour)
 	return errors.Join(errs...)
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }

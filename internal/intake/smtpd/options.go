@@ -6,6 +6,7 @@
 package smtpd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -85,17 +86,17 @@ func (o *Options) fill() error {
 			wrong("%s: %v: want a duration that is not negative", name, *v)
 		}
 	}
-	setDefault(&o.MaxLine, smtp.MaxCommandLine)
-	setDefault(&o.MaxCommands, 10000)
-	setDefault(&o.MaxIdle, 200)
-	setDefault(&o.MaxErrors, 20)
-	setDefault(&o.MaxAuthErrors, 5)
-	setDefault(&o.IdleTimeout, 5*time.Minute) // RFC 5321 4.5.3.2.7
-	setDefault(&o.DataTimeout, 3*time.Minute) // 4.5.3.2.5
-	setDefault(&o.TotalTimeout, 2*time.Hour)
-	setDefault(&o.TLSTimeout, 30*time.Second)
-	setDefault(&o.BufferMemory, 64<<20)
-	setDefault(&o.BareNewline, "reject")
+	o.MaxLine = cmp.Or(o.MaxLine, smtp.MaxCommandLine)
+	o.MaxCommands = cmp.Or(o.MaxCommands, 10000)
+	o.MaxIdle = cmp.Or(o.MaxIdle, 200)
+	o.MaxErrors = cmp.Or(o.MaxErrors, 20)
+	o.MaxAuthErrors = cmp.Or(o.MaxAuthErrors, 5)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 5*time.Minute) // RFC 5321 4.5.3.2.7
+	o.DataTimeout = cmp.Or(o.DataTimeout, 3*time.Minute) // 4.5.3.2.5
+	o.TotalTimeout = cmp.Or(o.TotalTimeout, 2*time.Hour)
+	o.TLSTimeout = cmp.Or(o.TLSTimeout, 30*time.Second)
+	o.BufferMemory = cmp.Or(o.BufferMemory, 64<<20)
+	o.BareNewline = cmp.Or(o.BareNewline, "reject")
 	for _, m := range o.Mechanisms {
 		if !slices.Contains(mechanisms, m) {
 			wrong("mechanisms: %q: want one of %s", m, strings.Join(mechanisms, ", "))
@@ -111,11 +112,4 @@ func (o *Options) fill() error {
 		wrong("max_line: %d: want 512 to 65536", o.MaxLine)
 	}
 	return errors.Join(errs...)
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
