@@ -8,6 +8,8 @@ import (
 	stdmime "mime"
 	"mime/quotedprintable"
 	"strings"
+
+	"github.com/postilion/postilion/internal/smtp"
 )
 
 // Report is what a bounce of any system tells, as it was written there.
@@ -226,7 +228,7 @@ func parseStatus(body string) Report {
 		if x.Final == "" {
 			x.Final = x.Original
 		}
-		if !isStatus(x.Status) {
+		if !smtp.IsEnhanced(x.Status) {
 			x.Status = findStatus(x.Diagnostic)
 		}
 		if len(rep.Recipients) < maxRecipients {
@@ -338,7 +340,7 @@ func findStatus(s string) string {
 		for end < len(s) && (isDigit(s[end]) || s[end] == '.') {
 			end++
 		}
-		if code := strings.TrimRight(s[i:end], "."); isStatus(code) {
+		if code := strings.TrimRight(s[i:end], "."); smtp.IsEnhanced(code) {
 			return code
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/smtp"
 )
 
 // writer writes one notice; the first error stays.
@@ -237,26 +238,12 @@ func (o *Outcome) status() string {
 	switch {
 	case o.Err == nil:
 		return "2.0.0"
-	case isStatus(o.Err.Enhanced):
+	case smtp.IsEnhanced(o.Err.Enhanced):
 		return o.Err.Enhanced
 	case o.Err.Class == reason.Permanent:
 		return "5.0.0"
 	}
 	return "4.0.0"
-}
-
-// isStatus is the grammar of RFC 3463 2.
-func isStatus(s string) bool {
-	f := strings.Split(s, ".")
-	if len(f) != 3 || f[0] != "2" && f[0] != "4" && f[0] != "5" {
-		return false
-	}
-	for _, n := range f[1:] {
-		if len(n) < 1 || len(n) > 3 || strings.Trim(n, "0123456789") != "" {
-			return false
-		}
-	}
-	return true
 }
 
 // diagnostic is the other side's own words, or ours where there was none.

@@ -218,7 +218,7 @@ func checkOwn(what string, a *mail.Address) (err error) {
 		return bad
 	}
 	for _, r := range a.Local {
-		if r < 0x80 && !isAtext(byte(r)) && r != '.' || r >= 0x80 && !unicode.IsPrint(r) || r == utf8.RuneError {
+		if r < 0x80 && !mail.IsAtext(byte(r)) && r != '.' || r >= 0x80 && !unicode.IsPrint(r) || r == utf8.RuneError {
 			return bad
 		}
 	}
@@ -226,12 +226,6 @@ func checkOwn(what string, a *mail.Address) (err error) {
 		return err
 	}
 	return nil
-}
-
-// isAtext is RFC 5322 3.2.3.
-func isAtext(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
 // checkTarget checks an address that mail is sent on to: any local part a peer

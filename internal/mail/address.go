@@ -61,15 +61,15 @@ func needsQuotes(local string) bool {
 		return true
 	}
 	for i := range len(local) {
-		if c := local[i]; c < 0x80 && !isAtext(c) && c != '.' {
+		if c := local[i]; c < 0x80 && !IsAtext(c) && c != '.' {
 			return true
 		}
 	}
 	return false
 }
 
-// isAtext is RFC 5322 3.2.3.
-func isAtext(c byte) bool {
+// IsAtext reports whether c may stand in an atom: RFC 5322 3.2.3, which RFC 5321 4.1.2 refers to.
+func IsAtext(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
 		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
@@ -91,9 +91,10 @@ func quote(local string) string {
 }
 
 // IsASCII reports whether the address can be carried without SMTPUTF8.
-func (a Address) IsASCII() bool { return isASCII(a.Local) && isASCII(a.Domain) }
+func (a Address) IsASCII() bool { return IsASCII(a.Local) && IsASCII(a.Domain) }
 
-func isASCII(s string) bool {
+// IsASCII reports whether s has no byte above 127.
+func IsASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
 			return false

@@ -150,7 +150,7 @@ func (m *Mail) param(ext Extensions, key, value string) *reason.Error {
 		}
 	case key == "ENVID" && ext.DSN:
 		id, err := DecodeXtext(value)
-		if err != nil || value == "" || len(value) > MaxEnvID || !isASCII(id) {
+		if err != nil || value == "" || len(value) > MaxEnvID || !mail.IsASCII(id) {
 			return badParam("ENVID", "want xtext of 1 to 100 characters")
 		}
 		m.EnvID = id

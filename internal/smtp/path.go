@@ -142,17 +142,11 @@ func checkDotString(s string, anyDots bool) error {
 		return pathError("want single dots inside an unquoted local part only")
 	}
 	for i := range len(s) {
-		if c := s[i]; c < 0x80 && c != '.' && !isAtext(c) {
+		if c := s[i]; c < 0x80 && c != '.' && !mail.IsAtext(c) {
 			return pathError("want quotes around a local part with special characters")
 		}
 	}
 	return nil
-}
-
-// isAtext is RFC 5322 3.2.3, which RFC 5321 4.1.2 refers to.
-func isAtext(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
 // parseQuoted reads a Quoted-string of RFC 5321 4.1.2: printable ASCII, space, UTF-8; no controls.
@@ -216,13 +210,4 @@ func AppendPath(b []byte, a mail.Address) []byte {
 	b = append(b, '<')
 	b = append(b, a.Quoted()...)
 	return append(b, '>')
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
