@@ -155,7 +155,8 @@ func except(ctx context.Context, e *tool.Env) int {
 }
 
 // qreceipt is qreceipt(1): it tells the sender that the message was delivered to an address where a
-// Notice-Requested-Upon-Delivery-To field asks for that.
+// Notice-Requested-Upon-Delivery-To field asks for that. The sender is $SENDER, which .qmail files have;
+// where it is not set, as outside of a delivery, it is the Return-Path field that preline writes.
 func qreceipt(ctx context.Context, e *tool.Env) int {
 	if len(e.Args) != 2 {
 		return e.UsageError("deliveryaddress")
@@ -167,7 +168,8 @@ func qreceipt(ctx context.Context, e *tool.Env) int {
 	if err != nil {
 		return e.Fatal(tool.Temporary, "read error: ", err)
 	}
-	asked, to, messageID := false, "", ""
+	asked, messageID := false, ""
+	to, inDelivery := e.Lookup("SENDER")
 	for _, f := range fields {
 		switch f.Name {
 		case "notice-requested-upon-delivery-to":
@@ -176,7 +178,7 @@ func qreceipt(ctx context.Context, e *tool.Env) int {
 			}
 		case "return-path":
 			for _, a := range mess822.Addresses(f.Value) {
-				if a.IsAddress && to == "" {
+				if a.IsAddress && to == "" && !inDelivery {
 					to = strings.TrimSuffix(a.Addr, "@")
 				}
 			}

@@ -44,8 +44,30 @@ func Programs() []tool.Program {
 	}
 }
 
-// client returns the way to the server.
-func client(e *tool.Env) *inject.Client { return &inject.Client{Socket: inject.Locate(e.Getenv)} }
+// waitVariable says how long programs wait for a server that is silent.
+const waitVariable = "POSTILION_WAIT"
+
+// client returns the way to the server. A wait that cannot be read stops no mail: it is told, and the default holds.
+func client(e *tool.Env) *inject.Client {
+	c := &inject.Client{Socket: inject.Locate(e.Getenv)}
+	if s := e.Getenv(waitVariable); s != "" {
+		wait, problem := parseWait(s)
+		if problem != "" {
+			e.Warn(waitVariable+": "+problem+"; ", inject.DefaultTimeout, " is taken")
+		}
+		c.Timeout = wait
+	}
+	return c
+}
+
+// parseWait reads a duration that is waited for.
+func parseWait(s string) (d time.Duration, problem string) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, "want a duration such as 30s or 5m"
+	}
+	return d, ""
+}
 
 // outcome is what became of a message.
 type outcome struct {

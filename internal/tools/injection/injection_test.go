@@ -482,6 +482,26 @@ func TestReceiptsAreSentWhereTheyAreAskedFor(t *testing.T) {
 	}
 }
 
+func TestReceiptsGoToTheEnvelopesSenderInADelivery(t *testing.T) {
+	t.Parallel()
+	message := "Notice-Requested-Upon-Delivery-To: me@h.test\nMessage-ID: <1@s>\n\nbody\n"
+	w := newWorld(t)
+	w.env = append(w.env, "SENDER=joe@s.test") // "|qreceipt me@h.test" in a .qmail file: no Return-Path field is there
+	if code := w.run(message, "qreceipt", "me@h.test"); code != 0 {
+		t.Fatal(w.errs.String())
+	}
+	if l := w.one(); l.from != "" || strings.Join(l.to, " ") != "joe@s.test" || !strings.HasPrefix(l.content, "From: DELIVERY NOTICE SYSTEM <joe@s.test>\nTo: <joe@s.test>\n") {
+		t.Errorf("%+v", l)
+	}
+	for _, sender := range []string{"", "#@[]"} {
+		w := newWorld(t)
+		w.env = append(w.env, "SENDER="+sender)
+		if code := w.run("Return-Path: <joe@s.test>\n"+message, "qreceipt", "me@h.test"); code != 0 || len(w.server.letters) > 0 {
+			t.Errorf("%q: exit %d, %d letters", sender, code, len(w.server.letters))
+		}
+	}
+}
+
 func TestSubjectsAndDatesArePutBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/tools/tool"
 )
 
-const sendmailUsage = "[ -t ] [ -f sender ] [ -F name ] [ -bm | -bp | -bs | -bt | -bv ] [ -v ] [ -q ] [ recip ... ]"
+const sendmailUsage = "[ -t ] [ -f sender ] [ -F name ] [ -bm | -bp | -bs | -bt | -bv ] [ -v ] [ -q ] [ --timeout time ] [ --wait time ] [ recip ... ]"
 
 // Exit codes of sendmail (sysexits.h).
 const (
@@ -60,15 +60,15 @@ func (m *mailer) parse(args []string) (problem string) {
 			break
 		}
 		args = args[1:]
-		if rest, ok := strings.CutPrefix(a, "--timeout"); ok {
-			if rest == "" && len(args) > 0 {
-				rest, args = "="+args[0], args[1:]
+		if name, value, glued := strings.Cut(a, "="); name == "--timeout" || name == "--wait" {
+			if !glued && len(args) > 0 {
+				value, args = args[0], args[1:]
 			}
-			d, err := time.ParseDuration(strings.TrimPrefix(rest, "="))
-			if err != nil || d <= 0 {
-				return "--timeout: want a duration such as 30s or 5m"
+			d, problem := parseWait(value)
+			if problem != "" {
+				return name + ": " + problem
 			}
-			m.timeout = d
+			m.bound(name, d)
 			continue
 		}
 		for i := 1; i < len(a); i++ {
@@ -93,6 +93,17 @@ func (m *mailer) parse(args []string) (problem string) {
 	}
 	m.args = args
 	return ""
+}
+
+// bound takes one of the flags with a duration.
+func (m *mailer) bound(name string, d time.Duration) {
+	if name == "--timeout" {
+		m.timeout = d
+		return
+	}
+	e := *m.e
+	e.Environ = e.With(waitVariable, d.String())
+	m.e = &e
 }
 
 // flag takes one flag.
