@@ -48,7 +48,9 @@ func TestQmailsBouncesAreRead(t *testing.T) {
 
 func TestOrdinaryMailIsNoBounce(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", "Subject: hi\n\nHi. This is the life.\n", "Content-Type: multipart/report; boundary=\n\n--\n--\n"} {
+	for _, s := range []string{"", "Subject: hi\n\nHi. This is the life.\n", "Content-Type: multipart/report; boundary=\n\n--\n--\n",
+		"Subject: Fwd\n\nLook: Hi. This is the qmail-send program at mx.test.\n\n<joe@mx.test>:\nno.\n",
+		"Subject: hi\n\nHi. This is the life.\n\n<joe@mx.test> said so\n"} {
 		if r, err := Parse(strings.NewReader(s)); !errors.Is(err, ErrNotABounce) {
 			t.Errorf("%q: %+v, %v", s, r, err)
 		}

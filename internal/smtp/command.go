@@ -264,7 +264,7 @@ func params(s string, take func(key, value string) *reason.Error) *reason.Error 
 	if s[0] != ' ' {
 		return reason.CommandSyntax.With("want a space after the address")
 	}
-	var buf [8]string
+	var buf [8]string // room for all that are known: take refuses any other
 	seen := buf[:0]
 	for word := range strings.FieldsSeq(s) {
 		key, value, _ := strings.Cut(word, "=")
@@ -273,9 +273,6 @@ func params(s string, take func(key, value string) *reason.Error) *reason.Error 
 			if k == key {
 				return badParam(Text(key, 40), "want it once")
 			}
-		}
-		if len(seen) == len(buf) {
-			return reason.CommandSyntax.With("too many parameters")
 		}
 		seen = append(seen, key)
 		if e := take(key, value); e != nil {

@@ -28,6 +28,72 @@ func TestCommandsAreSplit(t *testing.T) {
 	}
 }
 
+func TestParametersAreReadAsTheStandardsSay(t *testing.T) {
+	t.Parallel()
+	all := Extensions{Size: true, EightBit: true, UTF8: true, DSN: true, Auth: true, RequireTLS: true}
+	for params, want := range map[string]Mail{
+		"":                          {Size: -1},
+		" SIZE=0":                   {},
+		" size=1000 body=7bit":      {Size: 1000},
+		" BODY=8BITMIME":            {Size: -1, Body: mail.Body8Bit},
+		" SMTPUTF8 REQUIRETLS":      {Size: -1, UTF8: true, TLSOnly: true},
+		" RET=FULL ENVID=a+2Bb":     {Size: -1, Ret: mail.RetFull, EnvID: "a+b"},
+		" RET=HDRS AUTH=<>":         {Size: -1, Ret: mail.RetHeaders},
+		" ENVID=" + long(100):       {Size: -1, EnvID: long(100)},
+		" SIZE=9223372036854775807": {Size: 1<<63 - 1},
+	} {
+		want.From = mail.Address{Local: "joe", Domain: "far.test"}
+		if m, err := ParseMail("FROM:<joe@far.test>"+params, all); err != nil || m != want {
+			t.Errorf("%q: %+v, %v", params, m, err)
+		}
+	}
+	for _, params := range []string{
+		"SIZE=1", " SIZE", " SIZE=", " SIZE=+1", " SIZE=9223372036854775808", " SIZE=" + long(21), " SIZE=1 SIZE=1", " BODY=BINARYMIME",
+		" SMTPUTF8=1", " REQUIRETLS=1", " RET=", " ENVID=", " ENVID=+", " ENVID=" + long(101), " ENVID=+80", " AUTH=", " NOTIFY=NEVER", " X=1",
+		" SIZE=1 BODY=7BIT SMTPUTF8 REQUIRETLS RET=FULL ENVID=a AUTH=<> SIZE=1",
+	} {
+		if m, err := ParseMail("FROM:<joe@far.test>"+params, all); err == nil {
+			t.Errorf("%q is taken as %+v", params, m)
+		}
+	}
+	for params, want := range map[string]Rcpt{
+		"":                                  {},
+		" NOTIFY=NEVER":                     {Notify: mail.NotifyNever},
+		" NOTIFY=SUCCESS,failure,DELAY":     {Notify: mail.NotifySuccess | mail.NotifyFailure | mail.NotifyDelay},
+		" ORCPT=rfc822;a+2Bb@far.test":      {ORcpt: "rfc822;a+b@far.test"},
+		" ORCPT=rfc822;" + long(MaxORcpt-7): {ORcpt: "rfc822;" + long(MaxORcpt-7)},
+	} {
+		want.To = mail.Address{Local: "joe", Domain: "far.test"}
+		if r, err := ParseRcpt("TO:<joe@far.test>"+params, all, false); err != nil || r != want {
+			t.Errorf("%q: %+v, %v", params, r, err)
+		}
+	}
+	for _, params := range []string{
+		" NOTIFY=", " NOTIFY=NEVER,DELAY", " NOTIFY=DELAY,NEVER", " NOTIFY=DELAY,DELAY", " NOTIFY=OFTEN", " ORCPT=", " ORCPT=rfc822", " ORCPT=rfc822;",
+		" ORCPT=;a", " ORCPT=rfc_822;a", " ORCPT=rfc822;+", " ORCPT=rfc822;" + long(MaxORcpt-6), " SIZE=1",
+	} {
+		if r, err := ParseRcpt("TO:<joe@far.test>"+params, all, false); err == nil {
+			t.Errorf("%q is taken as %+v", params, r)
+		}
+	}
+}
+
+func TestParametersThatWereNotOfferedAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, param := range []string{"SIZE=1", "BODY=7BIT", "SMTPUTF8", "REQUIRETLS", "RET=FULL", "ENVID=a", "AUTH=<>"} {
+		if m, err := ParseMail("FROM:<joe@far.test> "+param, Extensions{}); err == nil {
+			t.Errorf("%s is taken as %+v", param, m)
+		}
+	}
+	for _, param := range []string{"NOTIFY=NEVER", "ORCPT=rfc822;a"} {
+		if r, err := ParseRcpt("TO:<joe@far.test> "+param, Extensions{}, false); err == nil {
+			t.Errorf("%s is taken as %+v", param, r)
+		}
+	}
+}
+
+func long(n int) string { return strings.Repeat("1", n) }
+
 // FuzzCommand: whatever comes, an argument that was taken has only what the protocol allows.
 func FuzzCommand(f *testing.F) {
 	for _, s := range []string{

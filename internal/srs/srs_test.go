@@ -68,3 +68,50 @@ func FuzzReverse(f *testing.F) {
 		}
 	})
 }
+
+func TestAnAddressLeadsBackForAsLongAsItIsTold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		most, after int
+		want        error
+	}{{0, 0, nil}, {0, 21, nil}, {0, 22, ErrExpired}, {3, 3, nil}, {3, 4, ErrExpired}, {30, 22, nil}, {0, days, nil}, {0, days - 1, ErrExpired}} {
+		r := &Rewriter{Domain: "one.test", Secret: "s", MaxDays: c.most, Now: at(1000)}
+		to := r.Forward(mail.Address{Local: "joe", Domain: "b.test"})
+		r.Now = at(1000 + c.after)
+		to.Local = strings.ToUpper(to.Local) // as some hosts do
+		if _, err := r.Reverse(to); !errors.Is(err, c.want) {
+			t.Errorf("MaxDays %d, after %d days: %v, want %v", c.most, c.after, err, c.want)
+		}
+	}
+}
+
+// What our own secret signed may still not be of the form: a secret may be shared by hosts with other programs.
+func TestWhatIsNoAddressLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	r := &Rewriter{Domain: "one.test", Secret: "s", Now: at(0)}
+	signed := func(tag, rest string) mail.Address {
+		return mail.Address{Local: tag + "=" + r.hash(rest) + "=" + rest, Domain: "one.test"}
+	}
+	for _, c := range []struct {
+		to   mail.Address
+		want error
+	}{
+		{signed("SRS0", "aa=b.test=joe"), nil},
+		{signed("SRS1", "b.test==x"), nil},
+		{mail.Address{Local: "joe", Domain: "one.test"}, ErrForged},
+		{mail.Address{Local: signed("SRS0", "aa=b.test=joe").Local, Domain: "two.test"}, ErrForged},
+		{signed("SRS0", "aa=b.test"), ErrForged},
+		{signed("SRS0", "aa==joe"), ErrForged},
+		{signed("SRS0", "aa=b.test="), ErrForged},
+		{signed("SRS1", "b.test"), ErrForged},
+		{signed("SRS1", "=x"), ErrForged},
+		{signed("SRS1", "b.test="), ErrForged},
+		{signed("SRS0", "a=b.test=joe"), ErrExpired},
+		{signed("SRS0", "a1=b.test=joe"), ErrExpired},
+		{signed("SRS0", "1a=b.test=joe"), ErrExpired},
+	} {
+		if back, err := r.Reverse(c.to); !errors.Is(err, c.want) {
+			t.Errorf("%s leads to %s, %v, want %v", c.to, back, err, c.want)
+		}
+	}
+}
