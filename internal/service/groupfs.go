@@ -38,7 +38,7 @@ func (g groupFS) Sub(name string) (fs.FS, error) {
 // mailFolder returns the Maildirs' tree. Where local and access are processes of their
 // own it is shared with the group.
 func (p *process) mailFolder() (fs.FS, error) {
-	mail, _, err := p.folder("mail")
+	mail, err := p.folder("mail")
 	if err != nil || p.has(Local) && p.has(Access) {
 		return mail, err
 	}

@@ -215,28 +215,20 @@ func adminSocket(r Role) string { return string(r) + "-admin" }
 
 // startEvents gives a role its journal, counters and log, as one recorder.
 func (p *process) startEvents(part *part) error {
-	folder := "events/" + string(part.role)
-	if err := p.data.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	dir, err := p.data.Sub(folder)
+	dir, err := p.folder("events/" + string(part.role))
 	if err != nil {
 		return err
 	}
 	j := journal.New(dir, p.cfg.Events, p.clock, p.log.Logger)
 	part.run = append(part.run, j.Run)
-	counters, err := p.openCounters(dir, part)
-	if err != nil {
-		return err
-	}
-	part.counters = counters
+	part.counters = p.openCounters(dir, part)
 	part.watch = new(watch.Hub)
-	part.recorder = trace.Tee{j, counters, p.log.Events, part.watch}
+	part.recorder = trace.Tee{j, part.counters, p.log.Events, part.watch}
 	return nil
 }
 
 // openCounters continues the role's counts and saves them now and then.
-func (p *process) openCounters(dir fs.FS, part *part) (*stats.Counters, error) {
+func (p *process) openCounters(dir fs.FS, part *part) *stats.Counters {
 	const file, every = countersFile, 5 * time.Second
 	c, err := stats.Load(dir, file, p.clock)
 	if err != nil {
@@ -259,7 +251,7 @@ func (p *process) openCounters(dir fs.FS, part *part) (*stats.Counters, error) {
 		}
 	})
 	part.close = append(part.close, save)
-	return c, nil
+	return c
 }
 
 // countersFile keeps a role's counts over restarts.
@@ -280,11 +272,10 @@ func (p *process) client(r Role) *seam.Client {
 // logger returns the process's log for a role.
 func (p *process) logger() *slog.Logger { return p.log.Logger }
 
-// folder returns a folder of the data folder as a file system, and its path.
-func (p *process) folder(name string) (fs.FS, string, error) {
+// folder returns a folder of the data folder as a file system; it makes it where it is missing.
+func (p *process) folder(name string) (fs.FS, error) {
 	if err := p.data.MkdirAll(name, 0o700); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	dir, err := p.data.Sub(name)
-	return dir, filepath.Join(p.cfg.Data, name), err
+	return p.data.Sub(name)
 }

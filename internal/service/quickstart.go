@@ -194,7 +194,7 @@ func (r *QuickstartResult) makeAccount(ctx context.Context) error {
 	err = stores.Directory.PutAccount(ctx, account, true)
 	switch {
 	case errors.Is(err, directory.ErrExists):
-		return r.findPassword(ctx, stores, address)
+		return r.findPassword()
 	case err != nil:
 		return err
 	}
@@ -218,7 +218,7 @@ func makePostmaster(ctx context.Context, d directory.Admin, to mail.Address) err
 }
 
 // findPassword reads the first password again, if it is still the account's.
-func (r *QuickstartResult) findPassword(ctx context.Context, stores *Stores, address mail.Address) error {
+func (r *QuickstartResult) findPassword() error {
 	p, err := os.ReadFile(filepath.Join(r.Data, passwordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

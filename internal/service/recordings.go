@@ -27,7 +27,7 @@ const (
 
 // newBook gives a role its recordings, with the verbs for them.
 func (p *process) newBook(part *part) (*record.Book, error) {
-	dir, _, err := p.folder(recordFolder(part.role))
+	dir, err := p.folder(recordFolder(part.role))
 	if err != nil {
 		return nil, err
 	}

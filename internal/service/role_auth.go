@@ -9,7 +9,7 @@ import (
 )
 
 func (p *process) startAuth(ctx context.Context, part *part) error {
-	if _, _, err := p.folder("auth"); err != nil {
+	if _, err := p.folder("auth"); err != nil {
 		return err
 	}
 	s, err := secrets.Open(ctx, p.cfg.Auth, secrets.Deps{

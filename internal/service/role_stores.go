@@ -51,7 +51,7 @@ type here struct {
 func directoryPath(data string) string { return filepath.Join(data, "directory", "directory.db") }
 
 func (p *process) startDirectory(ctx context.Context, part *part) error {
-	if _, _, err := p.folder("directory"); err != nil {
+	if _, err := p.folder("directory"); err != nil {
 		return err
 	}
 	db, err := sqlite.Open(ctx, sqlite.Options{Path: directoryPath(p.cfg.Data), Clock: p.clock, Log: p.logger()})
@@ -116,7 +116,7 @@ func openStore(ctx context.Context, c *config.Config, o pebblestore.Options, dir
 }
 
 func (p *process) startQueue(ctx context.Context, part *part) error {
-	dir, _, err := p.folder("queue")
+	dir, err := p.folder("queue")
 	if err != nil {
 		return err
 	}

@@ -79,9 +79,9 @@ func (o *Options) normalise() (trusted []netip.Prefix, err error) {
 			errs = append(errs, fmt.Errorf("%s = %d: want %d to %d", key, *v, least, most))
 		}
 	}
-	whole := func(key string, v *int, def, least, most int) {
+	whole := func(key string, v *int, def, most int) {
 		n := int64(*v)
-		bound(key, &n, int64(def), int64(least), int64(most))
+		bound(key, &n, int64(def), 1, int64(most))
 		*v = int(n)
 	}
 	period := func(key string, v *time.Duration, def time.Duration) {
@@ -92,14 +92,14 @@ func (o *Options) normalise() (trusted []netip.Prefix, err error) {
 			errs = append(errs, fmt.Errorf("%s = %v: want a positive duration", key, *v))
 		}
 	}
-	whole("min_password", &o.MinPassword, 8, 1, maxPassword)
+	whole("min_password", &o.MinPassword, 8, maxPassword)
 	bound("hash_memory", &o.HashMemory, 19456<<10, 8<<10, maxFormMemory)
-	whole("hash_passes", &o.HashPasses, 2, 1, maxPasses)
-	whole("hash_concurrency", &o.HashConcurrency, runtime.GOMAXPROCS(0), 1, 1024)
-	whole("hash_queue", &o.HashQueue, 256, 1, 1<<20)
-	whole("address_failures", &o.AddressFailures, 10, 1, 1<<20)
-	whole("network_failures", &o.NetworkFailures, 50, 1, 1<<20)
-	whole("account_failures", &o.AccountFailures, 20, 1, 1<<20)
+	whole("hash_passes", &o.HashPasses, 2, maxPasses)
+	whole("hash_concurrency", &o.HashConcurrency, runtime.GOMAXPROCS(0), 1024)
+	whole("hash_queue", &o.HashQueue, 256, 1<<20)
+	whole("address_failures", &o.AddressFailures, 10, 1<<20)
+	whole("network_failures", &o.NetworkFailures, 50, 1<<20)
+	whole("account_failures", &o.AccountFailures, 20, 1<<20)
 	period("block_first", &o.BlockFirst, 5*time.Second)
 	period("block_max", &o.BlockMax, time.Hour)
 	period("forget", &o.Forget, 3*time.Hour)
