@@ -119,7 +119,7 @@ func condredirect(ctx context.Context, e *tool.Env) int {
 	if code != tool.OK {
 		return code
 	}
-	io.WriteString(e.Out(), "condredirect: qp "+itoa(o.QP)+"\n")
+	io.WriteString(e.Errs(), "condredirect: qp "+itoa(o.QP)+"\n")
 	return tool.Stop
 }
 
@@ -158,7 +158,7 @@ func except(ctx context.Context, e *tool.Env) int {
 // Notice-Requested-Upon-Delivery-To field asks for that. The sender is $SENDER, which .qmail files have;
 // where it is not set, as outside of a delivery, it is the Return-Path field that preline writes.
 func qreceipt(ctx context.Context, e *tool.Env) int {
-	if len(e.Args) != 2 {
+	if len(e.Args) < 2 {
 		return e.UsageError("deliveryaddress")
 	}
 	if err := rewind(e); err != nil {
@@ -174,7 +174,7 @@ func qreceipt(ctx context.Context, e *tool.Env) int {
 		switch f.Name {
 		case "notice-requested-upon-delivery-to":
 			for _, a := range mess822.Addresses(f.Value) {
-				asked = asked || a.IsAddress && strings.EqualFold(a.Addr, e.Args[1])
+				asked = asked || a.IsAddress && strings.EqualFold(strings.TrimSuffix(a.Addr, "@"), e.Args[1])
 			}
 		case "return-path":
 			for _, a := range mess822.Addresses(f.Value) {

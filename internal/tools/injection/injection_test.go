@@ -423,10 +423,10 @@ func TestDeliveriesSendOnOrAnswer(t *testing.T) {
 		out, errs string
 	}{
 		{[]string{"forward", "a@b", "c"}, 0, "new@s.test: a@b c", "", fmt.Sprintf("forward: qp %d\n", pid)},
-		{[]string{"condredirect", "a@b", "true"}, 99, "old@s.test: a@b", fmt.Sprintf("condredirect: qp %d\n", pid), ""},
+		{[]string{"condredirect", "a@b", "true"}, 99, "old@s.test: a@b", "", fmt.Sprintf("condredirect: qp %d\n", pid)},
 		{[]string{"condredirect", "a@b", "false"}, 0, "", "", ""},
 		{[]string{"condredirect", "a@b", "sh", "-c", "exit 111"}, 111, "", "", "condredirect: fatal: temporary child error\n"},
-		{[]string{"condredirect", "a@b", "grep", "-q", "Subject: x"}, 99, "old@s.test: a@b", fmt.Sprintf("condredirect: qp %d\n", pid), ""},
+		{[]string{"condredirect", "a@b", "grep", "-q", "Subject: x"}, 99, "old@s.test: a@b", "", fmt.Sprintf("condredirect: qp %d\n", pid)},
 		{[]string{"condredirect", "a@b", "/nonexistent"}, 0, "", "", "condredirect: warning: unable to run /nonexistent: file does not exist\n"},
 		{[]string{"except", "/nonexistent"}, 0, "", "", "except: warning: unable to run /nonexistent: file does not exist\n"},
 		{[]string{"bouncesaying", "No such list."}, 100, "", "", "No such list.\n"},
