@@ -2,6 +2,7 @@ package inject
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,16 @@ import (
 // Client asks the server behind one socket. Each call is a connection of its own.
 type Client struct {
 	Socket string
-	// Timeout is how long the server may be silent where it owes an answer; 0 means 5 minutes,
-	// which a commit on a busy disk never takes.
+	// Timeout is how long the server may be silent where it owes something; 0 means DefaultTimeout.
 	Timeout time.Duration
 }
+
+// DefaultTimeout is how long a program waits for a server that is silent: longer than a commit takes on a disk that
+// works, and short enough for who waits at a terminal. Giving up early loses nothing: until the server said
+// that it commits, nothing was taken.
+const DefaultTimeout = time.Minute
+
+func (c *Client) timeout() time.Duration { return cmp.Or(c.Timeout, DefaultTimeout) }
 
 // Error is a call that got no answer.
 type Error struct {
@@ -30,11 +37,21 @@ type Error struct {
 	Refused bool // nobody listens: the server does not run
 	Slow    bool // it did not answer in time
 	Input   bool // the content could not be read: Cause is the reader's error
-	Cause   error
+	// Doubt is the id of a message that the server was about to commit when the call broke off: it may be queued, or
+	// not. "" means that nothing was taken.
+	Doubt string
+	Cause error
 }
 
 // Error tells what happened in a sentence.
 func (e *Error) Error() string {
+	if e.Doubt != "" {
+		return e.trouble() + "; whether it has taken the message is in doubt: look for " + e.Doubt + " in its queue or log before this is sent again"
+	}
+	return e.trouble()
+}
+
+func (e *Error) trouble() string {
 	switch {
 	case e.Input:
 		return "the message could not be read: " + e.Cause.Error()
@@ -57,7 +74,7 @@ func (c *Client) failed(err error) *Error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		e.Refused = true
-	case errors.As(err, &ne) && ne.Timeout():
+	case errors.As(err, &ne) && ne.Timeout(), errors.Is(err, syscall.EAGAIN): // unix(7): nobody takes connections, and many wait
 		e.Slow = true
 	case err == io.EOF:
 		e.Cause = io.ErrUnexpectedEOF
@@ -71,6 +88,8 @@ type call struct {
 	conn net.Conn
 	w    *bufio.Writer
 	r    *Reader
+	// intent is what the server said it commits, once it has.
+	intent *Intent
 }
 
 // open connects and begins a call.
@@ -95,17 +114,13 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 		defer dir.Close()
 		path = "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)
 	}
-	d := net.Dialer{Timeout: 30 * time.Second}
+	d := net.Dialer{Timeout: DefaultTimeout}
 	return d.DialContext(ctx, "unix", path)
 }
 
 // arm bounds the next write or answer.
 func (k *call) arm() {
-	t := k.c.Timeout
-	if t == 0 {
-		t = 5 * time.Minute
-	}
-	k.conn.SetDeadline(time.Now().Add(t))
+	k.conn.SetDeadline(time.Now().Add(k.c.timeout()))
 }
 
 // content sends r as pieces. A failed write is no error here: the server may have answered
@@ -131,7 +146,7 @@ func (k *call) content(r io.Reader) *Error {
 
 // Send hands a message in. content has LF line ends and is read to its end. steps, which may be
 // nil, is told what happens to a message with e.Watch; Send then returns when every recipient
-// has a verdict, ctx ends, or the server goes. The error is an *Error: nothing was taken then.
+// has a verdict, ctx ends, or the server goes. The error is an *Error: nothing was taken then, unless it is in Doubt.
 func (c *Client) Send(ctx context.Context, e *Envelope, content io.Reader, steps func(Step)) (a Answer, err error) {
 	if e.tooLong() {
 		return Answer{Code: 553, Enhanced: "5.1.3", Reason: "bad-address", Text: "an address is too long"}, nil
@@ -155,6 +170,9 @@ func (c *Client) Send(ctx context.Context, e *Envelope, content io.Reader, steps
 	k.w.Write(AppendFrame(nil, FrameEnd))
 	werr := k.w.Flush()
 	if a, err = k.answer(); err != nil {
+		a, err = k.giveUp(err)
+	}
+	if err != nil {
 		if werr != nil && errors.Is(err, io.ErrUnexpectedEOF) {
 			err = c.failed(werr)
 		}
@@ -174,6 +192,10 @@ func (k *call) answer() (a Answer, err error) {
 		switch {
 		case err != nil:
 			return a, k.c.failed(err)
+		case kind == FrameIntent:
+			i := parseIntent(p)
+			k.intent = &i
+			k.conn.SetDeadline(time.Now().Add(k.c.timeout() + i.Within))
 		case kind == FrameRcpt:
 			refused = append(refused, parseRefusal(p))
 		case kind == FrameAnswer:
@@ -184,6 +206,25 @@ func (k *call) answer() (a Answer, err error) {
 			return a, k.c.failed(fmt.Errorf("%w: frame %q", ErrFrame, kind))
 		}
 	}
+}
+
+// lastLook bounds the reading of what has come already, once the connection takes no more.
+const lastLook = time.Second
+
+// giveUp ends a call that got no answer, for the reason err. The connection is first closed for what the server has
+// yet to write: from then on it cannot say that it commits, and so does not (see Intent). What it said before tells
+// the rest: an answer after all, or that the message is in doubt.
+func (k *call) giveUp(err error) (Answer, error) {
+	if u, ok := k.conn.(*net.UnixConn); ok && u.CloseRead() == nil {
+		k.conn.SetDeadline(time.Now().Add(lastLook))
+		if a, late := k.answer(); late == nil {
+			return a, nil
+		}
+	}
+	if e, ok := errors.AsType[*Error](err); ok && k.intent != nil {
+		e.Doubt = cmp.Or(k.intent.ID, "it")
+	}
+	return Answer{}, err
 }
 
 // watch reads steps until the server ends them.
@@ -249,28 +290,4 @@ func (c *Client) Ask(ctx context.Context, verb, input string, out io.Writer) (An
 			return Answer{}, &Error{Socket: c.Socket, Cause: err}
 		}
 	}
-}
-
-// SMTP lets in and out talk SMTP with the server, as sendmail -bs does. It returns when the server
-// has closed.
-func (c *Client) SMTP(ctx context.Context, program string, in io.Reader, out io.Writer) error {
-	k, err := c.open(ctx, VerbSMTP, &Envelope{Program: program})
-	if err != nil {
-		return err
-	}
-	defer k.conn.Close()
-	if err := k.w.Flush(); err != nil {
-		return c.failed(err)
-	}
-	k.conn.SetDeadline(time.Time{}) // the server bounds the dialogue
-	go func() {
-		io.Copy(k.conn, in)
-		if u, ok := k.conn.(*net.UnixConn); ok {
-			u.CloseWrite()
-		}
-	}()
-	if _, err := io.Copy(out, k.conn); err != nil {
-		return c.failed(err)
-	}
-	return nil
 }

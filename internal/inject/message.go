@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Envelope is a message apart from its content.
@@ -78,8 +79,38 @@ func CallFrame(verb string, e *Envelope) []byte {
 		watch = "1"
 	}
 	return AppendFrame(nil, FrameCall, "postilion-inject ", strconv.Itoa(Version), " ", verb,
-		field("program", e.Program), field("ret", e.Ret), field("envid", e.EnvID), field("ticket", e.Ticket), field("watch", watch))
+		field("program", e.Program), field("ret", e.Ret), field("envid", e.EnvID), field("ticket", e.Ticket), field("watch", watch),
+		field(FieldIntent, "1"))
 }
+
+// FieldIntent is the field of a call that asks for an Intent.
+const FieldIntent = "intent"
+
+// Intent tells that a whole message has come and is committed now. A server that cannot write it any more has no
+// caller left, and drops the message; so a caller that goes without having read it knows that nothing was taken.
+type Intent struct {
+	ID string // the message's
+	// Within is how long the commit may take besides the disk: a filter's time. 0 without.
+	Within time.Duration
+}
+
+// IntentFrame is the frame of an Intent.
+func IntentFrame(i *Intent) []byte {
+	within := ""
+	if i.Within > 0 {
+		within = strconv.FormatInt(i.Within.Milliseconds(), 10)
+	}
+	return AppendFrame(nil, FrameIntent, i.ID, field("within_ms", within))
+}
+
+func parseIntent(p []byte) Intent {
+	head, f := ParseFields(p)
+	ms, _ := strconv.ParseInt(f["within_ms"], 10, 64)
+	return Intent{ID: head, Within: time.Duration(min(max(ms, 0), maxWithin.Milliseconds())) * time.Millisecond}
+}
+
+// maxWithin bounds what a server can ask a program to wait: qmail-queue's life (qmail reference 5.2).
+const maxWithin = 24 * time.Hour
 
 // ParseCall reads the first frame of a connection.
 func ParseCall(payload []byte) (version int, verb string, f Fields, ok bool) {

@@ -2,8 +2,8 @@
 // protocol of the socket run/inject.sock, and its client. It is light, since sendmail and
 // qmail-inject start anew for each message.
 //
-// What a Client reports as taken is on the server's disk. Anything else, whatever
-// went wrong and when, has left nothing behind.
+// What a Client reports as taken is on the server's disk. What it reports otherwise has left nothing behind,
+// but for one case that it names (Error.Doubt): the server said that it is about to commit, and nothing after that.
 package inject
 
 import (
@@ -22,6 +22,7 @@ import (
 //	client  T  address, fields          one a recipient
 //	client  D  a piece of the content, or of what the verb takes
 //	client  E  the end: only now anything is taken
+//	server  I  message id, fields       where the call has the field intent=1: it commits once this is written
 //	server  R  number, fields           a recipient that will be bounced
 //	server  A  fields                   the answer
 //	server  D  a piece of what the verb gives
@@ -49,6 +50,7 @@ const (
 	FrameTo     = 'T'
 	FrameData   = 'D'
 	FrameEnd    = 'E'
+	FrameIntent = 'I'
 	FrameRcpt   = 'R'
 	FrameAnswer = 'A'
 	FrameStep   = 'W'

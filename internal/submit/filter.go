@@ -2,6 +2,7 @@ package submit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -56,6 +57,14 @@ func (t *Transaction) filter() string {
 	return t.s.o.Filter
 }
 
+// Filtering returns how long a filter may take for the message; 0 where none is asked.
+func (t *Transaction) Filtering() time.Duration {
+	if t.filter() == "" {
+		return 0
+	}
+	return cmp.Or(max(t.s.o.FilterTime, 0), 5*time.Minute)
+}
+
 // beginDraft starts the queue's draft, or a filter.
 func (t *Transaction) beginDraft(ctx context.Context) (queue.Draft, error) {
 	command := t.filter()
@@ -66,11 +75,7 @@ func (t *Transaction) beginDraft(ctx context.Context) (queue.Draft, error) {
 	if f == nil {
 		return nil, reason.FilterFailed.With("filters cannot be run here")
 	}
-	limit := t.s.o.FilterTime
-	if limit <= 0 {
-		limit = 5 * time.Minute
-	}
-	return f.start(ctx, command, limit, t.src, &t.env)
+	return f.start(ctx, command, t.Filtering(), t.src, &t.env)
 }
 
 // issue makes the ticket of a message.

@@ -36,6 +36,7 @@ type fakeQueue struct {
 	committed []kept
 	aborted   int
 	fail      error
+	gate      chan struct{} // a commit waits for it to be closed; nil for none
 }
 
 type kept struct {
@@ -56,6 +57,9 @@ type fakeDraft struct {
 func (d *fakeDraft) Write(p []byte) (int, error) { return d.b.Write(p) }
 func (d *fakeDraft) Abort()                      { d.q.mu.Lock(); d.q.aborted++; d.q.mu.Unlock() }
 func (d *fakeDraft) Commit(context.Context) error {
+	if d.q.gate != nil {
+		<-d.q.gate
+	}
 	d.q.mu.Lock()
 	defer d.q.mu.Unlock()
 	if d.q.fail != nil {

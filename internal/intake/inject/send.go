@@ -26,6 +26,7 @@ type letter struct {
 	opened  bool
 	err     *reason.Error // the first trouble
 	refused []wire.Refusal
+	intent  bool // the program wants to know when the commit begins
 	rcpts   int
 	used    int64              // bytes of memory for recipients
 	held    int64              // what of it was taken with Server.hold
@@ -40,6 +41,7 @@ func (c *session) send(f wire.Fields) {
 		l.unwatch()
 		c.s.release(c.uid, l.held)
 	}()
+	l.intent = f[wire.FieldIntent] != ""
 	l.err = l.prepare(f)
 	for {
 		kind, p, err := c.next()
@@ -276,6 +278,10 @@ func (l *letter) end(watch bool) {
 		c.write(wire.AnswerFrame(&wire.Answer{Code: 250, Enhanced: "2.0.0", Text: "ok: no recipients, nothing to deliver"}))
 		return
 	}
+	if l.err == nil && !l.announce() {
+		l.abort()
+		return
+	}
 	if l.err == nil && watch && c.d.Watch != nil {
 		var ctx context.Context
 		ctx, l.unwatch = context.WithTimeout(c.stopping, c.o.WatchTimeout)
@@ -300,6 +306,15 @@ func (l *letter) end(watch bool) {
 	if c.write(b) == nil && l.events != nil {
 		c.watch(l)
 	}
+}
+
+// announce tells the program that its message is committed now; false is for one that has gone, having been told
+// that nothing was taken.
+func (l *letter) announce() bool {
+	if !l.intent {
+		return true
+	}
+	return l.c.write(wire.IntentFrame(&wire.Intent{ID: l.tx.ID().String(), Within: l.tx.Filtering()})) == nil
 }
 
 func (l *letter) commit() {

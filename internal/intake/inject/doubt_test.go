@@ -1,0 +1,90 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	wire "github.com/postilion/postilion/internal/inject"
+)
+
+// brief is how long programs of these tests wait for a server that is silent.
+const brief = 50 * time.Millisecond
+
+// hand hands a message in and returns what broke.
+func hand(t *testing.T, socket string) *wire.Error {
+	t.Helper()
+	c := &wire.Client{Socket: socket, Timeout: brief}
+	_, err := c.Send(context.Background(), &wire.Envelope{To: to("joe@example.test")}, strings.NewReader("x\n"), nil)
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		t.Fatalf("%v", err)
+	}
+	return e
+}
+
+func TestAServerThatWakesUpTakesNothingOfAProgramThatHasGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, nil)
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := hand(t, socket) // nobody accepts
+	if want := "the mail server does not answer on " + socket; !e.Slow || e.Doubt != "" || e.Error() != want {
+		t.Errorf("%+v: %v", e, e)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.server.Serve(ctx, l) }()
+	for w.queue.dropped() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err != nil || len(w.queue.all()) != 0 {
+		t.Errorf("%v, %d messages", err, len(w.queue.all()))
+	}
+}
+
+func (q *fakeQueue) dropped() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.aborted
+}
+
+func TestACommitWithoutAnAnswerIsInDoubtUnderItsName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, nil)
+	w.queue.gate = make(chan struct{})
+	e := hand(t, w.socket)
+	if !e.Slow || e.Doubt == "" || !strings.HasSuffix(e.Error(), "; whether it has taken the message is in doubt: look for "+e.Doubt+" in its queue or log before this is sent again") {
+		t.Errorf("%+v: %v", e, e)
+	}
+	close(w.queue.gate)
+	w.stop()
+	if got := w.queue.all(); len(got) != 1 || got[0].env.ID.String() != e.Doubt {
+		t.Errorf("%+v, want %s", got, e.Doubt)
+	}
+}
+
+func TestAnOlderProgramGetsItsAnswerWithoutAnIntent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, nil)
+	c, err := net.Dial("unix", w.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := wire.AppendFrame(nil, wire.FrameCall, "postilion-inject 1 send")
+	b = wire.AppendFrame(b, wire.FrameFrom, "a@b.example")
+	b = wire.ToFrame(b, &wire.Recipient{To: "joe@example.test"})
+	c.Write(wire.AppendFrame(b, wire.FrameEnd))
+	if kind, _, err := wire.NewReader(c).Next(); kind != wire.FrameAnswer || err != nil {
+		t.Errorf("%q %v", kind, err)
+	}
+}
