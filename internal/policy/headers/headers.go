@@ -110,17 +110,11 @@ func open(entry string, warn func(error)) (*lastgood.File[*table], error) {
 }
 
 // Errors tells which files are bad now, though their earlier rules are in force.
-func (s *Set) Errors() (list []string) {
+func (s *Set) Errors() []string {
 	if s == nil {
 		return nil
 	}
-	for _, f := range s.files {
-		f.Get()
-		if err := f.Err(); err != nil {
-			list = append(list, err.Error())
-		}
-	}
-	return list
+	return lastgood.Errors(s.files)
 }
 
 // Begin starts to look at a message; nil when nothing is to be looked at.

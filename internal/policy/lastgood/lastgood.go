@@ -66,3 +66,14 @@ func (f *File[T]) Err() error {
 	defer f.mu.Unlock()
 	return f.err
 }
+
+// Errors looks at the files and tells which are bad now, though their earlier content is in force.
+func Errors[T any](files []*File[T]) (list []string) {
+	for _, f := range files {
+		f.Get()
+		if err := f.Err(); err != nil {
+			list = append(list, err.Error())
+		}
+	}
+	return list
+}

@@ -153,20 +153,14 @@ func (s *Set) Needs() (host, info bool) {
 }
 
 // Errors tells which files are bad now, though their earlier rules are in force.
-func (s *Set) Errors() (list []string) {
+func (s *Set) Errors() []string {
 	if s == nil {
 		return nil
 	}
-	for _, f := range s.files {
-		f.Get()
-		if err := f.Err(); err != nil {
-			list = append(list, err.Error())
-		}
-	}
-	return list
+	return lastgood.Errors(s.files)
 }
 
-// variables turns a rule's variables into what they mean here.
+// variable turns a rule's variable into what it means here.
 func (d *Decision) variable(name, value string) error {
 	if name == "RBLSMTPD" {
 		d.Lists = &value

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,18 @@ joe@203.0.113.9:deny
 	check(t, write(t, "closed", "192.0.2.:allow\n:deny\n"), "smtp", map[string]string{"192.0.2.1": "allow", "203.0.113.1": "deny"})
 }
 
+func TestAFilterIsToldTheVariablesOfTheRule(t *testing.T) {
+	t.Parallel()
+	s, err := Open([]string{write(t, "r", `192.0.2.:allow,RELAYCLIENT="@fix.me",OTHER="x y"`+"\n")}, "smtp", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.Decide(Client{Addr: netip.MustParseAddr("192.0.2.1")})
+	if want := []string{"RELAYCLIENT=@fix.me", "OTHER=x y"}; d.Grant == nil || !slices.Equal(d.Grant.Env, want) {
+		t.Errorf("%+v, want %q", d.Grant, want)
+	}
+}
+
 func TestSendmailsAccess(t *testing.T) {
 	t.Parallel()
 	check(t, "access:"+write(t, "access", `# comment
@@ -130,6 +143,8 @@ ALL : joe@192.0.2.9 : deny
 ALL : LOCAL
 `, "hosts.deny": `ALL : 192.0.2.0/24
 sendmail : UNKNOWN
+ALL EXCEPT in.ftpd sshd : 203.0.113.67
+ALL EXCEPT smtpd : 203.0.113.68
 ALL : m?.*.example : spawn (/bin/echo no)
 `} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -137,7 +152,7 @@ ALL : m?.*.example : spawn (/bin/echo no)
 		}
 	}
 	check(t, "hosts:"+dir, "smtp", map[string]string{
-		"127.0.0.1": "allow relay=", "203.0.113.66 x.test": "allow", "192.0.2.7 a.good.example": "allow", "192.0.2.7 bad.good.example": "deny",
+		"127.0.0.1": "allow relay=", "203.0.113.66 x.test": "allow", "203.0.113.67 x.test": "deny", "203.0.113.68 x.test": "allow", "192.0.2.7 a.good.example": "allow", "192.0.2.7 bad.good.example": "deny",
 		"198.51.100.5 x.test": "allow", "198.51.100.200": "deny", "198.51.100.200 x.test": "allow", "2001:db8::9": "allow",
 		"192.0.2.9 x.test joe": "deny", "192.0.2.9 x.test": "deny", "192.0.2.9 localname": "allow", "203.0.113.1 mx.any.example": "deny",
 		"203.0.113.1 max.any.example": "allow",
@@ -160,6 +175,14 @@ func TestTheFirstFileWithARuleDecides(t *testing.T) {
 	if d := s.Decide(Client{Addr: netip.MustParseAddr("192.0.2.7")}); !strings.HasSuffix(d.Rule, "a:1 rule 192.0.2.7:") {
 		t.Errorf("the rule is named: %q", d.Rule)
 	}
+	// Sendmail's SKIP decides nothing: the next file is asked.
+	s, err = Open([]string{"access:" + write(t, "c", "192.0.2.7 SKIP\n192.0.2 RELAY\n"), write(t, "d", "192.0.2.:deny\n")}, "smtp", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := said(s.Decide(Client{Addr: netip.MustParseAddr("192.0.2.7")})); got != "deny" {
+		t.Errorf("after SKIP: %s", got)
+	}
 	if d := (*Set)(nil).Decide(Client{}); d.Away() || d.Grant != nil {
 		t.Error("no rules let everyone in and grant nothing")
 	}
@@ -167,15 +190,22 @@ func TestTheFirstFileWithARuleDecides(t *testing.T) {
 
 func TestNeedsTellsWhatToAsk(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string][2]bool{"127.:allow\n": {}, "=x.test:allow\n": {true, false}, "joe@192.0.2.1:allow\n": {false, true}, "joe@=x.test:deny\n": {true, true}} {
-		s, err := Open([]string{write(t, "r", text)}, "smtp", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if host, info := s.Needs(); host != want[0] || info != want[1] {
-			t.Errorf("%q: host %v, info %v", text, host, info)
+	needs := func(prefix string, texts map[string][2]bool) {
+		for text, want := range texts {
+			s, err := Open([]string{prefix + write(t, "r", text)}, "smtp", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if host, info := s.Needs(); host != want[0] || info != want[1] {
+				t.Errorf("%s%q: host %v, info %v", prefix, text, host, info)
+			}
 		}
 	}
+	needs("", map[string][2]bool{"127.:allow\n": {}, "=x.test:allow\n": {true, false}, "joe@192.0.2.1:allow\n": {false, true}, "joe@=x.test:deny\n": {true, true}})
+	needs("access:", map[string][2]bool{
+		"127.0 OK\n": {}, "Connect:192.0.2.1 OK\n": {}, "IPv6:2001:db8:0:0 OK\n": {}, "x.test OK\n": {true, false}, "Connect:x.test OK\n": {true, false},
+		"From:x.test REJECT\n": {},
+	})
 }
 
 func TestBrokenFilesAreNamedWithTheirLine(t *testing.T) {
