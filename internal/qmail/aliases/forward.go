@@ -14,7 +14,8 @@ import (
 type Forward struct {
 	qmail.Place
 	Target string // lowered: user@host, user@ or @host; others are found only by other entries
-	Owner  string // the envelope sender of what is sent on; "" keeps it
+	Owner  string // the envelope sender of what is sent on, where Owned; it may be empty: no bounces
+	Owned  bool
 	// Commands are what is done: "&address", "|program", "!program" (with the lines UFLINE,
 	// RPLINE and DTLINE in front), "/list" or "./list", a compiled list of addresses.
 	Commands []string
@@ -107,7 +108,9 @@ func (p *forwardParser) command() error {
 	}
 	switch w[0] {
 	case '?':
-		p.now.Owner = w[1:]
+		if !p.now.Owned { // of two the first counts
+			p.now.Owner, p.now.Owned = w[1:], true
+		}
 		return nil
 	case '.', '/', '|', '!', '&':
 	default:
@@ -125,7 +128,7 @@ func (p *forwardParser) command() error {
 func CompileForward(table []Forward, dst io.WriteSeeker) error {
 	w := cdb.NewWriter(dst)
 	for _, f := range table {
-		if f.Owner != "" {
+		if f.Owned {
 			if err := w.Put([]byte("?"+f.Target), []byte(f.Owner)); err != nil {
 				return err
 			}
@@ -166,8 +169,8 @@ func (d *ForwardDB) Lookup(target string) (Forward, bool, error) {
 	if err != nil || !ok {
 		return f, false, d.wrap(err)
 	}
-	owner, _, err := d.db.Get([]byte("?" + f.Target))
-	f.Owner, f.Commands = string(owner), splitNULs(commands)
+	owner, owned, err := d.db.Get([]byte("?" + f.Target))
+	f.Owner, f.Owned, f.Commands = string(owner), owned, splitNULs(commands)
 	return f, err == nil, d.wrap(err)
 }
 
@@ -296,7 +299,7 @@ func (h Hosts) Forwards(list []Alias) ([]Forward, error) {
 		if !strings.Contains(f.Target, "@") {
 			f.Target += "@"
 			if _, ok := names.Lookup("owner-" + a.Name); ok {
-				f.Owner = h.Complete("owner-" + a.Name)
+				f.Owner, f.Owned = h.Complete("owner-"+a.Name), true
 			}
 		}
 		for _, t := range a.Targets {

@@ -30,6 +30,10 @@ bob@z.test: nested@w.test;
 post@: admin@a.test, /dir/list2;
 bad@h.test: |exit\ 100, never@x.test;
 later@h.test: ok@x.test, |exit\ 1;
+quiet@h.test: ?, nobounces@x.test;
+alone@h.test: |true;
+empty@h.test: ?own@x.test;
+twice@h.test: ?one@x.test, ?two@x.test, a@x.test;
 `
 
 // world compiles the table in a folder with a list.
@@ -70,6 +74,7 @@ var cases = []struct {
 	{recipient: "post@foo.test", sender: "s@s"}, {recipient: "none@foo.test", sender: "s@s"}, {recipient: "none@foo.test", sender: "s@s", args: []string{"-p"}},
 	{recipient: "x@h.test", sender: "s@s", args: []string{"-d"}, env: []string{"DEFAULT=joe"}}, {recipient: "joe@h.test", sender: "s@s", args: []string{"-p"}},
 	{recipient: "amy@h.test", sender: "s@s"}, {recipient: "bad@h.test", sender: "s@s", args: []string{"-P"}}, {recipient: "post", sender: "s@s"},
+	{recipient: "quiet@h.test", sender: "s@s"}, {recipient: "alone@h.test", sender: "s@s"}, {recipient: "empty@h.test", sender: "s@s"}, {recipient: "twice@h.test", sender: "s@s"},
 }
 
 func TestFastforwardDoesWhatTheOriginalWould(t *testing.T) {

@@ -78,7 +78,7 @@ func fastforward(ctx context.Context, e *tool.Env, q Queue) int {
 		fmt.Fprintln(e.Errs(), "Sorry, no mailbox here by that name. (#5.1.1)")
 		return tool.Permanent
 	}
-	if first.Owner != "" && sender != "" && sender != "#@[]" {
+	if first.Owned && sender != "" && sender != "#@[]" {
 		sender = first.Owner
 	}
 	if code := f.expand(first.Commands); code != tool.OK {
@@ -182,7 +182,7 @@ func (f *forwarding) address(a string) int {
 	if err != nil {
 		return f.e.Fatal(tool.Temporary, "unable to read table: ", err)
 	}
-	if !found || entry.Owner != "" {
+	if !found || entry.Owned {
 		f.rcpts = append(f.rcpts, a)
 		return tool.OK
 	}
@@ -224,6 +224,8 @@ func (f *forwarding) describe(sender string) int {
 		for _, r := range f.rcpts {
 			b.WriteString("to <" + tool.Printable(r) + ">\n")
 		}
+	} else {
+		b.WriteString("no forwarding\n")
 	}
 	_, _ = io.WriteString(f.e.Errs(), b.String()) // the original's place for it
 	return tool.OK
