@@ -167,6 +167,26 @@ func TestSetforward(t *testing.T) {
 	}
 }
 
+func TestAnOwnerMayBeNobodyAndTheFirstCounts(t *testing.T) {
+	t.Parallel()
+	table, err := aliases.ParseForward("f", []byte("quiet@a.test: ?, x@y.test;\ntwice@a.test: ?one@a.test, ?two@a.test, x@y.test;\nplain@a.test: x@y.test;\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, _ := compile(t, table)
+	find := aliases.NewForwardDB("f.cdb", db)
+	for user, want := range map[string]string{"quiet": "owner <>", "twice": "owner <one@a.test>", "plain": "no owner"} {
+		f, _, err := find.Find(user, "a.test")
+		got := "no owner"
+		if f.Owned {
+			got = "owner <" + f.Owner + ">"
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", user, got, err, want)
+		}
+	}
+}
+
 func TestBrokenSourcesOfSetforward(t *testing.T) {
 	t.Parallel()
 	program, _ := exec.LookPath("setforward")

@@ -33,7 +33,6 @@ later@h.test: ok@x.test, |exit\ 1;
 quiet@h.test: ?, nobounces@x.test;
 alone@h.test: |true;
 empty@h.test: ?own@x.test;
-twice@h.test: ?one@x.test, ?two@x.test, a@x.test;
 `
 
 // world compiles the table in a folder with a list.
@@ -74,7 +73,7 @@ var cases = []struct {
 	{recipient: "post@foo.test", sender: "s@s"}, {recipient: "none@foo.test", sender: "s@s"}, {recipient: "none@foo.test", sender: "s@s", args: []string{"-p"}},
 	{recipient: "x@h.test", sender: "s@s", args: []string{"-d"}, env: []string{"DEFAULT=joe"}}, {recipient: "joe@h.test", sender: "s@s", args: []string{"-p"}},
 	{recipient: "amy@h.test", sender: "s@s"}, {recipient: "bad@h.test", sender: "s@s", args: []string{"-P"}}, {recipient: "post", sender: "s@s"},
-	{recipient: "quiet@h.test", sender: "s@s"}, {recipient: "alone@h.test", sender: "s@s"}, {recipient: "empty@h.test", sender: "s@s"}, {recipient: "twice@h.test", sender: "s@s"},
+	{recipient: "quiet@h.test", sender: "s@s"}, {recipient: "alone@h.test", sender: "s@s"}, {recipient: "empty@h.test", sender: "s@s"},
 }
 
 func TestFastforwardDoesWhatTheOriginalWould(t *testing.T) {
@@ -231,6 +230,23 @@ func TestDotForwardTakesTheFirstFileThatSaysAnything(t *testing.T) {
 		if d := cmp.Diff(c.to, to); d != "" || r.Code != c.code {
 			t.Errorf("%q: %+v (-want +got):\n%s", c.text, r, d)
 		}
+	}
+}
+
+func TestDotForwardTellsWhatItWouldDo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/fw", []byte("a@b.test\n|cat\njoe\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call := tooltest.Call{Args: []string{"-n", "fw"}, In: "m", Dir: dir, Env: append(envOf("joe@h.test", "s@s"), "NEWSENDER=n@s")}
+	o := &tooltest.Outbox{}
+	r := tooltest.Run(t, programs(o), "dot-forward", call)
+	if want := (tooltest.Result{Err: "forward a@b.test\npipe through cat\ndirect delivery\n"}); r != want || len(o.Sent) > 0 {
+		t.Errorf("got %+v, want %+v", r, want)
+	}
+	if theirs := tooltest.RunOriginal(t, tooltest.Original(t, "dot-forward", "dot-forward"), call); r != theirs {
+		t.Errorf("got %+v, the original %+v", r, theirs)
 	}
 }
 

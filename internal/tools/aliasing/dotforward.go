@@ -66,7 +66,7 @@ type dotRun struct {
 // say tells a dry run what would be done.
 func (w *dotRun) say(what string) {
 	if w.dry {
-		_, _ = io.WriteString(w.e.Out(), tool.Printable(what)+"\n")
+		_, _ = io.WriteString(w.e.Errs(), tool.Printable(what)+"\n") // the original's place for it
 	}
 }
 
