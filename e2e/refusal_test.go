@@ -31,6 +31,40 @@ func TestABlockedClientIsRefusedEverywhere(t *testing.T) {
 	})
 }
 
+func TestWhatTheOperatorChangesIsInForceAtOnce(t *testing.T) {
+	t.Parallel()
+	eachLayout(t, func(t *testing.T, o setup) {
+		s := newServer(t, o)
+		rcpt := func() int {
+			c, err := dialSMTP(s.addr["smtp"])
+			check(t, err)
+			defer c.quit()
+			check(t, c.cmd(250, "MAIL FROM:<sender@else.example>"))
+			return code(c.cmd(250, "RCPT TO:<new@%s>", domain))
+		}
+		if got := rcpt(); got != 550 { // which is remembered
+			t.Fatalf("an unknown recipient: %d", got)
+		}
+		s.must("account", "add", "new@"+domain)
+		within(t, time.Second, "an account just added gets mail", func() bool { return rcpt() == 250 })
+		login := func() error {
+			c, err := dialPOP(s.addr["pop3"], s.account, s.password)
+			if err == nil {
+				c.quit()
+			}
+			return err
+		}
+		check(t, login())
+		s.must("block", "add", s.account)
+		within(t, time.Second, "an account just blocked cannot log in", func() bool {
+			err := login()
+			return err != nil && strings.Contains(err.Error(), "blocked by the operator")
+		})
+		s.must("block", "remove", s.account)
+		within(t, time.Second, "nor is it kept out any longer", func() bool { return login() == nil })
+	})
+}
+
 func TestAFullMailboxIsRefusedAtRCPT(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {

@@ -12,7 +12,7 @@ import (
 
 // Service checks credentials. It is safe for concurrent use. A wrong password, an
 // unknown user and a disabled account give the same error, Failed, after the same time;
-// Blocked tells that this client or account must wait; anything else is temporary.
+// Blocked and Barred tell that this client or account must wait; anything else is temporary.
 type Service interface {
 	// Password checks a user name and password.
 	Password(ctx context.Context, a Attempt, user, password string) (Identity, error)
@@ -22,7 +22,7 @@ type Service interface {
 	// SCRAM-SHA-256-PLUS was offered with, whichever of the two the client chose; none
 	// where it was not offered. The client names the one it binds to.
 	SCRAM(ctx context.Context, a Attempt, bindings []ChannelBinding) (Conversation, error)
-	// Allowed tells whether a client may try at all: nil, or Blocked. It is asked before the
+	// Allowed tells whether a client may try at all: nil, Blocked or Barred. It is asked before the
 	// client has sent a password.
 	Allowed(ctx context.Context, client netip.Addr) error
 }
@@ -64,4 +64,15 @@ var (
 	Failed = &reason.Error{Class: reason.Permanent, Code: 535, Enhanced: "5.7.8", Reason: "auth-failed"}
 	// Blocked has the seconds to wait as its argument.
 	Blocked = &reason.Error{Class: reason.Temporary, Code: 454, Enhanced: "4.7.0", Reason: "auth-blocked"}
+	// Barred is a client or account that the operator blocked.
+	Barred = &reason.Error{Class: reason.Temporary, Code: 454, Enhanced: "4.7.0", Reason: "auth-barred"}
 )
+
+// KeepsOut reports whether err is Blocked or Barred: the client may not even try.
+func KeepsOut(err error) bool {
+	if err == nil {
+		return false
+	}
+	r := reason.As(err).Reason
+	return r == Blocked.Reason || r == Barred.Reason
+}

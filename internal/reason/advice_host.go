@@ -8,6 +8,9 @@ var authAdvice = map[ID]advice{
 	"auth-blocked": {
 		[3]string{"too many logins failed from this address, network or for this account", "이 주소나 네트워크에서, 또는 이 계정으로 로그인 실패가 너무 많았습니다", "このアドレスやネットワークから、またはこのアカウントでのログイン失敗が多すぎました"},
 		[3]string{"wait; mend the password in every mail program; the operator sees and lifts blocks with `block`", "기다리십시오. 모든 메일 프로그램의 비밀번호를 고치십시오. 관리자는 `block`으로 차단을 보고 풀 수 있습니다", "お待ちください。すべてのメールソフトのパスワードを直してください。管理者は `block` で遮断を確認し解除できます"}},
+	"auth-barred": {
+		[3]string{"the operator has blocked this client or this account", "관리자가 이 클라이언트나 이 계정을 차단했습니다", "管理者がこのクライアントまたはこのアカウントを遮断しました"},
+		[3]string{"the operator sees the reason with `block list` and lifts it with `block remove`", "관리자는 `block list`로 이유를 보고 `block remove`로 풀 수 있습니다", "管理者は `block list` で理由を確認し `block remove` で解除できます"}},
 	"auth-busy": {
 		[3]string{"more passwords are to be checked than the server takes at once", "확인할 비밀번호가 한 번에 처리할 수 있는 수보다 많습니다", "確認するパスワードが一度に処理できる数を超えています"},
 		[3]string{"nothing: clients come back; an attack shows in the log", "할 일이 없습니다. 클라이언트가 다시 시도합니다. 공격이라면 로그에 보입니다", "何もする必要はありません。クライアントが再試行します。攻撃ならログに現れます"}},

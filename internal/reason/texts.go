@@ -249,6 +249,7 @@ var coreTexts = map[ID][3]string{
 	// Logins.
 	"auth-failed":   {English: "authentication failed: user name or password is wrong", Korean: "인증 실패: 사용자 이름 또는 비밀번호가 올바르지 않습니다", Japanese: "認証に失敗しました: ユーザー名またはパスワードが正しくありません"},
 	"auth-blocked":  {English: "too many failed logins, please wait %[1]s seconds", Korean: "로그인 실패가 너무 많습니다. %[1]s초 후에 다시 시도하십시오", Japanese: "ログインの失敗が多すぎます。%[1]s 秒後にもう一度お試しください"},
+	"auth-barred":   {English: "logging in is blocked by the operator", Korean: "관리자가 로그인을 차단했습니다", Japanese: "ログインは管理者によって遮断されています"},
 	AuthBusy.Reason: {English: "too many logins at once, please try again later", Korean: "동시 로그인이 너무 많습니다. 나중에 다시 시도하십시오", Japanese: "同時ログインが多すぎます。後でもう一度お試しください"},
 }
 

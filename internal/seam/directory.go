@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/postilion/postilion/internal/directory"
@@ -60,6 +61,38 @@ func BlocksHandlers(d directory.Admin) map[string]rpc.Handler {
 	return map[string]rpc.Handler{
 		"directory.blocks": rpc.Handle(func(ctx context.Context, _ none) ([]directory.Block, error) { return d.Blocks(ctx) }),
 	}
+}
+
+// changesWait bounds one wait for a change, well within what a call may take.
+const changesWait = 15 * time.Second
+
+// ChangesHandlers serves the wait for the directory's next generation.
+func ChangesHandlers(g *directory.Generations) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		"directory.changed": rpc.Handle(func(ctx context.Context, known uint64) (uint64, error) {
+			ctx, cancel := context.WithTimeout(ctx, changesWait)
+			defer cancel()
+			now, _ := g.Changed(ctx, known)
+			return now, nil
+		}),
+	}
+}
+
+// Follow brings g to the directory's generation, and keeps it there until ctx ends. While the
+// directory cannot be reached g stays.
+func (d Directory) Follow(ctx context.Context, g *directory.Generations) error {
+	for ctx.Err() == nil {
+		now, err := call[uint64, uint64](ctx, d.Client, "directory.changed", g.Now())
+		if err == nil {
+			g.Set(now)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
 }
 
 // AdminHandlers serves directory.Admin.

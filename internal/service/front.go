@@ -93,7 +93,7 @@ func (p *process) listen(part *part, name string, h serve.Handler, o serve.Optio
 	p.handed[name] = newHanded()
 	list := append(p.sockets.named(name), listener{socket{Name: name}, p.handed[name]})
 	if part.blocks == nil {
-		part.blocks = newBlocks(p.blockList(), p.clock.Now)
+		part.blocks = newBlocks(p.blockList(), p.here.changes, p.clock.Now)
 		part.run = append(part.run, part.blocks.watch)
 	}
 	for _, l := range list {

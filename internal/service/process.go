@@ -137,6 +137,9 @@ func (p *process) start(ctx context.Context) error {
 			return fmt.Errorf("role %s: %w", r, err)
 		}
 		p.parts[r] = part
+		if r != Directory {
+			p.followDirectory(part)
+		}
 		if err := starters[r](p, ctx, part); err != nil {
 			for _, c := range slices.Backward(part.close) {
 				c()

@@ -13,7 +13,7 @@ func (p *process) startAuth(ctx context.Context, part *part) error {
 		return err
 	}
 	s, err := secrets.Open(ctx, p.cfg.Auth, secrets.Deps{
-		Directory: p.reader(), System: p.systemUsers(), Blocks: p.blockList(), Clock: p.clock, Recorder: part.recorder, Log: p.logger(),
+		Directory: p.reader(), System: p.systemUsers(), Blocks: p.blockList(), Generation: p.here.changes.Now, Clock: p.clock, Recorder: part.recorder, Log: p.logger(),
 	})
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ const (
 type here struct {
 	directory  directory.Admin
 	reader     directory.Reader
+	changes    *directory.Generations // of the directory, here or elsewhere
 	runas      runas.Service
 	auth       *secrets.Service
 	mailbox    deliver.Target
@@ -61,7 +62,8 @@ func (p *process) startDirectory(ctx context.Context, part *part) error {
 	part.close = append(part.close, db.Close)
 	p.here.directory = db
 	p.here.reader = directory.Cached(db, directory.CacheOptions{Generation: db.Generation})
-	part.seam = seam.Handlers(seam.ReaderHandlers(db), seam.BlocksHandlers(db))
+	p.here.changes = db.Generations()
+	part.seam = seam.Handlers(seam.ReaderHandlers(db), seam.BlocksHandlers(db), seam.ChangesHandlers(p.here.changes))
 	part.office = seam.AdminHandlers(db)
 	part.admin = seam.AdminHandlers(authority.Directory{Inner: db, Actor: authority.Actor{Owner: true}, Journal: p.journal(part)})
 	part.admin[methodSnapshot] = snapshotHandler(db)
@@ -71,9 +73,19 @@ func (p *process) startDirectory(ctx context.Context, part *part) error {
 // reader returns the directory as other roles use it.
 func (p *process) reader() directory.Reader {
 	if p.here.reader == nil {
-		p.here.reader = directory.Cached(seam.Directory{Client: p.client(Directory)}, directory.CacheOptions{})
+		p.here.reader = directory.Cached(seam.Directory{Client: p.client(Directory)}, directory.CacheOptions{Generation: p.here.changes.Now})
 	}
 	return p.here.reader
+}
+
+// followDirectory lets a process without role directory know at once of its changes.
+func (p *process) followDirectory(part *part) {
+	if p.here.changes != nil {
+		return
+	}
+	p.here.changes = new(directory.Generations)
+	d := seam.Directory{Client: p.client(Directory)}
+	part.run = append(part.run, func(ctx context.Context) error { return d.Follow(ctx, p.here.changes) })
 }
 
 // blockList returns the function that lists the operator's blocks.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -236,7 +237,7 @@ func TestListenersWaitForTheBlocksButNotForLong(t *testing.T) {
 				case <-ctx.Done():
 					return nil, ctx.Err()
 				}
-			}, time.Now)
+			}, new(directory.Generations), time.Now)
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			go func() { done <- b.watch(ctx) }()
@@ -252,6 +253,55 @@ func TestListenersWaitForTheBlocksButNotForLong(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+func TestABlockIsInForceWithoutWaitingForTheNextLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var list []directory.Block
+		var broken error
+		var changes directory.Generations
+		change := func(err error, now ...directory.Block) {
+			mu.Lock()
+			list, broken = now, err
+			mu.Unlock()
+			changes.Set(changes.Now() + 1)
+		}
+		b := newBlocks(func(context.Context) ([]directory.Block, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return list, broken
+		}, &changes, time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.watch(ctx) }()
+		b.wait(ctx)
+		within := func(d time.Duration, want bool) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if blocked := b.admit(addr("192.0.2.1")) != ""; blocked != want {
+				t.Errorf("blocked %v, want %v", blocked, want)
+			}
+		}
+		for range 3 {
+			change(nil, directory.Block{What: "192.0.2.1"})
+			within(blocksSoonest, true)
+			change(nil)
+			within(blocksSoonest, false)
+		}
+		change(errors.New("the directory is restarted"))
+		within(blocksSoonest, false)
+		mu.Lock()
+		list, broken = []directory.Block{{What: "192.0.2.1"}}, nil // the change went by unread
+		mu.Unlock()
+		within(blocksAgain, true)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -41,17 +41,18 @@ func (s *swapRouter) Sender(ctx context.Context, from mail.Address) (mail.Addres
 	return s.now.Load().Sender(ctx, from)
 }
 
-// blocks is the operator's list of blocked clients as listeners ask it, at most a
-// second old. While the directory cannot be reached the last list counts.
+// blocks is the operator's list of blocked clients as listeners ask it, read again whenever the
+// directory has changed. While the directory cannot be reached the last list counts.
 type blocks struct {
-	list func(ctx context.Context) ([]directory.Block, error)
-	now  func() time.Time
-	nets atomic.Pointer[[]blockedNet]
-	read chan struct{} // closed when the list has been read for the first time
+	list    func(ctx context.Context) ([]directory.Block, error)
+	changes *directory.Generations
+	now     func() time.Time
+	nets    atomic.Pointer[[]blockedNet]
+	read    chan struct{} // closed when the list has been read for the first time
 }
 
-func newBlocks(list func(ctx context.Context) ([]directory.Block, error), now func() time.Time) *blocks {
-	return &blocks{list: list, now: now, read: make(chan struct{})}
+func newBlocks(list func(ctx context.Context) ([]directory.Block, error), changes *directory.Generations, now func() time.Time) *blocks {
+	return &blocks{list: list, changes: changes, now: now, read: make(chan struct{})}
 }
 
 // firstRead bounds how long listeners wait for the list before they take clients without it.
@@ -74,26 +75,43 @@ type blockedNet struct {
 	expires time.Time
 }
 
+// The pauses between two readings of the list: however fast the directory changes, where the list
+// could not be read, and where no change was told.
+const (
+	blocksSoonest = 10 * time.Millisecond
+	blocksAgain   = time.Second
+	blocksAnyway  = time.Minute
+)
+
 // watch refreshes the list until ctx ends.
 func (b *blocks) watch(ctx context.Context) error {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	b.refresh(ctx)
-	close(b.read)
-	for {
+	for first := true; ; first = false {
+		known := b.changes.Now()
+		err := b.refresh(ctx)
+		if first {
+			close(b.read)
+		}
+		pause := blocksSoonest
+		if err != nil {
+			pause = blocksAgain
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.C:
-			b.refresh(ctx)
+		case <-time.After(pause):
+		}
+		if err == nil {
+			wait, cancel := context.WithTimeout(ctx, blocksAnyway)
+			b.changes.Changed(wait, known)
+			cancel()
 		}
 	}
 }
 
-func (b *blocks) refresh(ctx context.Context) {
+func (b *blocks) refresh(ctx context.Context) error {
 	list, err := b.list(ctx)
 	if err != nil {
-		return
+		return err
 	}
 	var nets []blockedNet
 	for _, x := range list {
@@ -107,6 +125,7 @@ func (b *blocks) refresh(ctx context.Context) {
 		}
 	}
 	b.nets.Store(&nets)
+	return nil
 }
 
 // admit is serve.Server's Admit.

@@ -55,7 +55,7 @@ func (s *state) run() {
 	defer s.wire.tap.End()
 	defer context.AfterFunc(s.ctx, s.wire.wake)()
 	// Trouble in finding out is told at the login, and keeps nobody from the greeting.
-	if err := s.Logins.Auth.Allowed(s.ctx, s.conn.Client.Addr()); err != nil && reason.As(err).Reason == auth.Blocked.Reason {
+	if err := s.Logins.Auth.Allowed(s.ctx, s.conn.Client.Addr()); auth.KeepsOut(err) {
 		s.how = "blocked"
 		s.refuse(err)
 		_ = s.wire.w.Flush() // the session ends either way

@@ -13,9 +13,6 @@ import (
 	"github.com/postilion/postilion/internal/directory"
 )
 
-// forever is the wait told for a block without an end.
-const forever = 24 * time.Hour
-
 // blockedFor returns auth.Blocked with the seconds to wait, rounded up; nil for none.
 func blockedFor(wait time.Duration) error {
 	if wait <= 0 {
@@ -24,20 +21,25 @@ func blockedFor(wait time.Duration) error {
 	return auth.Blocked.With(strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 }
 
-// blocks is the operator's blocks, read at most once a second.
+// blocks is the operator's blocks, read when the directory has changed, and once a second.
 type blocks struct {
-	list func(ctx context.Context) ([]directory.Block, error)
-	log  *slog.Logger
+	list       func(ctx context.Context) ([]directory.Block, error)
+	generation func() uint64
+	log        *slog.Logger
 
 	mu       sync.Mutex
 	read     time.Time                  // monotonic; zero: never
+	at       uint64                     // the generation at that time
 	prefixes map[netip.Prefix]time.Time // until; zero: for ever
 	lengths  []netip.Prefix             // one of each family and length that occurs
 	names    map[string]time.Time
 }
 
-func newBlocks(list func(ctx context.Context) ([]directory.Block, error), log *slog.Logger) *blocks {
-	return &blocks{list: list, log: log}
+func newBlocks(list func(ctx context.Context) ([]directory.Block, error), generation func() uint64, log *slog.Logger) *blocks {
+	if generation == nil {
+		generation = func() uint64 { return 0 }
+	}
+	return &blocks{list: list, generation: generation, log: log}
 }
 
 // refresh reads the list where it is old. While one caller reads, the others go on
@@ -46,12 +48,13 @@ func (b *blocks) refresh(ctx context.Context) {
 	if b.list == nil {
 		return
 	}
+	generation := b.generation()
 	b.mu.Lock()
-	if !b.read.IsZero() && time.Since(b.read) < time.Second {
+	if !b.read.IsZero() && time.Since(b.read) < time.Second && b.at == generation {
 		b.mu.Unlock()
 		return
 	}
-	b.read = time.Now()
+	b.read, b.at = time.Now(), generation
 	b.mu.Unlock()
 	// It is read for all, not for the client that happened to ask.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -84,8 +87,8 @@ func (b *blocks) refresh(ctx context.Context) {
 	b.prefixes, b.names, b.lengths = prefixes, names, lengths
 }
 
-// client returns how long the operator keeps a client out.
-func (b *blocks) client(ctx context.Context, client netip.Addr, now time.Time) (wait time.Duration) {
+// client tells whether the operator keeps a client out.
+func (b *blocks) client(ctx context.Context, client netip.Addr, now time.Time) bool {
 	b.refresh(ctx)
 	client = client.Unmap().WithZone("")
 	b.mu.Lock()
@@ -95,28 +98,20 @@ func (b *blocks) client(ctx context.Context, client netip.Addr, now time.Time) (
 			continue
 		}
 		if p, err := client.Prefix(l.Bits()); err == nil {
-			if until, ok := b.prefixes[p]; ok {
-				wait = max(wait, left(until, now))
+			if until, ok := b.prefixes[p]; ok && lasts(until, now) {
+				return true
 			}
 		}
 	}
-	return wait
+	return false
 }
 
-// name returns how long the operator keeps an account out.
-func (b *blocks) name(name string, now time.Time) time.Duration {
+// name tells whether the operator keeps an account out.
+func (b *blocks) name(name string, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	until, ok := b.names[name]
-	if !ok {
-		return 0
-	}
-	return left(until, now)
+	return ok && lasts(until, now)
 }
 
-func left(until, now time.Time) time.Duration {
-	if until.IsZero() {
-		return forever
-	}
-	return max(0, until.Sub(now))
-}
+func lasts(until, now time.Time) bool { return until.IsZero() || until.After(now) }

@@ -126,17 +126,17 @@ type attempt struct {
 func (s *Service) begin(ctx context.Context, a auth.Attempt, mechanism, user string) (*attempt, error) {
 	at := &attempt{Attempt: a, s: s, mechanism: mechanism, user: user, began: time.Now(), end: func() {}}
 	now := s.clock.Now()
-	wait := s.blocks.client(ctx, a.Client, now)
+	barred := s.blocks.client(ctx, a.Client, now)
 	var err error
 	if at.who, err = s.resolve(ctx, user); err != nil {
 		return at, err
 	}
-	wait = max(wait, s.blocks.name(strings.ToLower(at.who.name), now))
+	if barred || s.blocks.name(strings.ToLower(at.who.name), now) {
+		return at, auth.Barred
+	}
+	wait, end := s.guard.begin(a.Client, at.who.subject, now)
 	if wait == 0 {
-		var end func()
-		if wait, end = s.guard.begin(a.Client, at.who.subject, now); wait == 0 {
-			at.end = end
-		}
+		at.end = end
 	}
 	return at, blockedFor(wait)
 }

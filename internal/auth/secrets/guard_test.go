@@ -23,7 +23,11 @@ func (f *fixture) allowed(client string) string {
 		return ""
 	}
 	r := reason.As(err)
-	if r.Reason != auth.Blocked.Reason {
+	switch r.Reason {
+	case auth.Barred.Reason:
+		return "barred"
+	case auth.Blocked.Reason:
+	default:
 		f.t.Errorf("got %v", err)
 	}
 	return r.Args[0]
@@ -237,17 +241,28 @@ func TestTheOperatorsBlocksHold(t *testing.T) {
 	for _, b := range []directory.Block{{What: "192.0.2.0/24", Expires: start.Add(time.Minute)}, {What: "198.51.100.7"}, {What: "ann@a.test"}, {What: "2001:db8::/32"}} {
 		f.ok(f.dir.PutBlock(t.Context(), b))
 	}
-	for client, want := range map[string]string{"192.0.2.200": "60", "192.0.3.1": "", "198.51.100.7": "86400", "198.51.100.8": "", "2001:db8:ffff::1": "86400", "2001:db9::1": "", "::ffff:192.0.2.9": "60"} {
+	for client, want := range map[string]string{"192.0.2.200": "barred", "192.0.3.1": "", "198.51.100.7": "barred", "198.51.100.8": "", "2001:db8:ffff::1": "barred", "2001:db9::1": "", "::ffff:192.0.2.9": "barred"} {
 		if got := f.allowed(client); got != want {
 			t.Errorf("%s waits %q, want %q", client, got, want)
 		}
 	}
-	f.want("blocked", "192.0.2.1", "joe@a.test", correct)
+	f.want("auth-barred", "192.0.2.1", "joe@a.test", correct)
 	f.ok(f.SetPassword(t.Context(), ann, correct))
-	f.want("blocked", "203.0.113.1", "Ann@A.test", correct)
+	f.want("auth-barred", "203.0.113.1", "Ann@A.test", correct)
 	f.want("ok", "203.0.113.1", "joe@a.test", correct)
 	f.clock.Advance(time.Minute)
 	f.want("ok", "192.0.2.1", "joe@a.test", correct)
+}
+
+func TestABlockHoldsAndEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, Options{})
+	for range 3 {
+		f.want("ok", "203.0.113.1", "joe@a.test", correct)
+		f.ok(f.dir.PutBlock(t.Context(), directory.Block{What: "joe@a.test"}))
+		f.want("auth-barred", "203.0.113.1", "joe@a.test", correct)
+		f.ok(f.dir.RemoveBlock(t.Context(), "joe@a.test"))
+	}
 }
 
 // model is the waits as one reads them in the documentation.

@@ -42,9 +42,11 @@ type Options struct {
 // Deps are what role auth needs of others.
 type Deps struct {
 	Directory directory.Reader
-	// Blocks lists the operator's blocks (directory.Admin.Blocks), asked for at most once a
-	// second; nil means there are none.
+	// Blocks lists the operator's blocks (directory.Admin.Blocks), asked for when Generation has
+	// changed and once a second; nil means there are none.
 	Blocks func(ctx context.Context) ([]directory.Block, error)
+	// Generation tells the directory's generation cheaply; nil knows of no change.
+	Generation func() uint64
 	// System are the accounts of this system's users; nil means there are none. A user name is
 	// looked for in the directory first.
 	System   SystemUsers

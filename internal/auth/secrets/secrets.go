@@ -75,7 +75,7 @@ func open(ctx context.Context, o Options, d Deps, noSync bool) (*Service, error)
 	s := &Service{
 		o: o, directory: d.Directory, system: d.System, clock: d.Clock, recorder: d.Recorder, log: d.Log,
 		hasher: newHasher(o), recent: newRecent(o.CacheTTL), guard: newGuard(o, trusted),
-		blocks: newBlocks(d.Blocks, d.Log), used: map[appKey]use{}, stopped: make(chan struct{}),
+		blocks: newBlocks(d.Blocks, d.Generation, d.Log), used: map[appKey]use{}, stopped: make(chan struct{}),
 	}
 	if s.forms, err = newForms(); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
@@ -159,5 +159,8 @@ func (s *Service) flush(ctx context.Context) error {
 // Allowed implements auth.Service.
 func (s *Service) Allowed(ctx context.Context, client netip.Addr) error {
 	now := s.clock.Now()
-	return blockedFor(max(s.guard.connect(client, now), s.blocks.client(ctx, client, now)))
+	if s.blocks.client(ctx, client, now) {
+		return auth.Barred
+	}
+	return blockedFor(s.guard.connect(client, now))
 }

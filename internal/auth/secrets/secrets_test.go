@@ -80,7 +80,7 @@ func setUp(t testing.TB, o Options) *fixture {
 func (f *fixture) open() {
 	f.t.Helper()
 	f.o.Path = f.path
-	s, err := open(context.Background(), f.o, Deps{Directory: f.dir, Blocks: f.dir.Blocks, Clock: f.clock, Recorder: f.events, Log: slog.New(slog.DiscardHandler)}, true)
+	s, err := open(context.Background(), f.o, Deps{Directory: f.dir, Blocks: f.dir.Blocks, Generation: f.dir.Generation, Clock: f.clock, Recorder: f.events, Log: slog.New(slog.DiscardHandler)}, true)
 	if err != nil {
 		f.t.Fatal(err)
 	}

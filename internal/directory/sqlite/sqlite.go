@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
@@ -39,7 +38,7 @@ type DB struct {
 	sqlx       *sqlx.DB
 	clock      clock.Clock
 	log        *slog.Logger
-	generation atomic.Uint64
+	generation directory.Generations
 
 	domain, first *sql.Stmt // Find's
 	byID          *sql.Stmt
@@ -77,7 +76,7 @@ func (db *DB) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db.generation.Store(uint64(generation))
+	db.generation.Set(uint64(generation))
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
@@ -99,7 +98,10 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 
 // Generation counts the changes, over restarts too: what was read at one generation
 // is true while it lasts.
-func (db *DB) Generation() uint64 { return db.generation.Load() }
+func (db *DB) Generation() uint64 { return db.generation.Now() }
+
+// Generations tells of each change.
+func (db *DB) Generations() *directory.Generations { return &db.generation }
 
 // change runs a change with its rules in one transaction.
 func (db *DB) change(ctx context.Context, f func(s rules.Store) error) error {
@@ -111,7 +113,7 @@ func (db *DB) change(ctx context.Context, f func(s rules.Store) error) error {
 		return tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'generation' RETURNING value`).Scan(&generation)
 	})
 	if err == nil {
-		db.generation.Store(uint64(generation))
+		db.generation.Set(uint64(generation))
 	}
 	return temporary(err)
 }

@@ -80,7 +80,7 @@ func (s *session) auth(arg string) {
 	}
 	// Asked before the first challenge, so that who is blocked shows no password in vain.
 	// Any other trouble is told when the password is checked.
-	if err := s.srv.d.Auth.Allowed(s.ctx, s.src.Client); err != nil && reason.As(err).Reason == auth.Blocked.Reason {
+	if err := s.srv.d.Auth.Allowed(s.ctx, s.src.Client); auth.KeepsOut(err) {
 		s.authenticated(auth.Identity{}, err)
 		return
 	}
