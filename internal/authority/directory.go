@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -255,9 +256,7 @@ func (d Directory) ChangeAccount(ctx context.Context, a *directory.Account) erro
 		}
 		wanted := *a
 		wanted.ID, wanted.Created, wanted.System, wanted.Address = have.ID, have.Created, nil, have.Address
-		if wanted.Mailbox == "" {
-			wanted.Mailbox = have.Mailbox
-		}
+		wanted.Mailbox = cmp.Or(wanted.Mailbox, have.Mailbox)
 		if same = wanted == *have; same { // as a verb does that changes the password alone
 			return s.MayAccount(ctx, SeeAccount, have)
 		}

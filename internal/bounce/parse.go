@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -225,9 +226,7 @@ func parseStatus(body string) Report {
 			LastAttempt: h.get("Last-Attempt-Date"),
 			RetryUntil:  h.get("Will-Retry-Until"),
 		}
-		if x.Final == "" {
-			x.Final = x.Original
-		}
+		x.Final = cmp.Or(x.Final, x.Original)
 		if !smtp.IsEnhanced(x.Status) {
 			x.Status = findStatus(x.Diagnostic)
 		}

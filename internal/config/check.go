@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -262,13 +263,9 @@ func (c *Config) fill() {
 	}
 	c.Submission.Mode, c.Submissions.Mode, c.LMTP.Mode = smtpd.Submission, smtpd.Submission, smtpd.LMTP
 	orHost := func(s *string) {
-		if *s == "" {
-			*s = c.Host
-		}
+		*s = cmp.Or(*s, c.Host)
 	}
-	if c.Auth.DefaultDomain == "" {
-		c.Auth.DefaultDomain = c.Route.DefaultDomain
-	}
+	c.Auth.DefaultDomain = cmp.Or(c.Auth.DefaultDomain, c.Route.DefaultDomain)
 	c.RunAs.Enabled = c.RunAs.Enabled || c.Route.SystemUsers
 	orHost(&c.POP3.Host)
 	orHost(&c.POP3S.Host)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -48,7 +49,7 @@ func Explain(w io.Writer, name string, f *File, escape func(string) string) erro
 		}
 		keys[i].explain(w)
 		if s, ok := here[keys[i].Name]; ok {
-			fmt.Fprintf(w, "    here:    %s (%s)\n", orNone(escape(s.Value)), escape(s.Origin.String()))
+			fmt.Fprintf(w, "    here:    %s (%s)\n", cmp.Or(escape(s.Value), "none"), escape(s.Origin.String()))
 		}
 	}
 	return nil
@@ -60,7 +61,7 @@ func (k *Key) explain(w io.Writer) {
 	if k.Unit != "" && k.Unit != "bytes" {
 		kind += ", " + k.Unit
 	}
-	fmt.Fprintf(w, "    type:    %s\n    default: %s\n", kind, orNone(k.Default+k.Described))
+	fmt.Fprintf(w, "    type:    %s\n    default: %s\n", kind, cmp.Or(k.Default+k.Described, "none"))
 	if k.Example != "" {
 		group, last := "", k.Name
 		if g := groupOf(k.Name); g != "" {
@@ -71,13 +72,6 @@ func (k *Key) explain(w io.Writer) {
 		}
 		fmt.Fprintf(w, "    example: %s%s = %s\n", group, last, k.exampleLiteral())
 	}
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
 }
 
 // exampleLiteral writes the example as TOML, whether its tag has TOML's quotes or not.

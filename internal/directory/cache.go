@@ -5,6 +5,7 @@ package directory
 // directory's generation can be read.
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -29,12 +30,8 @@ type CacheOptions struct {
 // Cached returns r with a memory. Failures are not remembered, but unknown domains and
 // accounts are. Each answer is a copy of its own.
 func Cached(r Reader, o CacheOptions) Reader {
-	if o.TTL == 0 {
-		o.TTL = 2 * time.Second
-	}
-	if o.Max == 0 {
-		o.Max = 10_000
-	}
+	o.TTL = cmp.Or(o.TTL, 2*time.Second)
+	o.Max = cmp.Or(o.Max, 10_000)
 	return &cache{reader: r, o: o, start: time.Now(), entries: map[string]*list.Element{}}
 }
 

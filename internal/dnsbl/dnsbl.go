@@ -6,6 +6,7 @@
 package dnsbl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,12 +63,8 @@ type Lists struct {
 // our questions; nil forgets. The error names every wrong entry.
 func New(o Options, dns Resolver, warn func(error)) (*Lists, error) {
 	l := &Lists{o: o, dns: dns, warn: warn}
-	if l.o.Threshold == 0 {
-		l.o.Threshold = 1
-	}
-	if l.o.Timeout == 0 {
-		l.o.Timeout = 5 * time.Second
-	}
+	l.o.Threshold = cmp.Or(l.o.Threshold, 1)
+	l.o.Timeout = cmp.Or(l.o.Timeout, 5*time.Second)
 	var errs []error
 	if l.o.Threshold < 0 || l.o.Timeout < 0 {
 		errs = append(errs, errors.New("threshold, timeout: want nothing negative"))
@@ -199,9 +196,7 @@ func (l *Lists) judge(client netip.Addr, answers []answer) *reason.Error {
 		if x.text != "" {
 			text = x.text
 		}
-		if text == "" {
-			text = "listed"
-		}
+		text = cmp.Or(text, "listed")
 		e := reason.ClientListed.With(client.String(), x.name, text)
 		if l.o.Permanent {
 			e.Class, e.Code, e.Enhanced = reason.Permanent, 553, "5.7.1"

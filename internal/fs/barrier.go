@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 
@@ -93,10 +94,7 @@ func (b *Barrier) join(files []File, dirs []string) (g *group, first bool) {
 const eachAtOnce = 16
 
 func (b *Barrier) run(g *group) error {
-	limit := b.EachUpTo
-	if limit == 0 {
-		limit = 4
-	}
+	limit := cmp.Or(b.EachUpTo, 4)
 	if len(g.files)+len(g.dirs) > limit {
 		if err := b.FS.SyncAll(); !errors.Is(err, errors.ErrUnsupported) {
 			return err

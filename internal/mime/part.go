@@ -7,6 +7,7 @@ package mime
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"strconv"
 	"strings"
@@ -21,15 +22,10 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	def := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	def(&l.Depth, 100)
-	def(&l.Parts, 10_000)
-	def(&l.HeaderBytes, 4<<20)
-	def(&l.FieldBytes, 256<<10)
+	l.Depth = cmp.Or(l.Depth, 100)
+	l.Parts = cmp.Or(l.Parts, 10_000)
+	l.HeaderBytes = cmp.Or(l.HeaderBytes, 4<<20)
+	l.FieldBytes = cmp.Or(l.FieldBytes, 256<<10)
 	return l
 }
 

@@ -7,6 +7,7 @@
 package netx
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"sync"
@@ -35,10 +36,7 @@ func (o *OwnAddrs) Contains(a netip.Addr) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	every := o.Every
-	if every == 0 {
-		every = time.Minute
-	}
+	every := cmp.Or(o.Every, time.Minute)
 	if o.addrs == nil || time.Since(o.asked) > every {
 		o.refresh()
 	}

@@ -1,6 +1,7 @@
 package netx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,25 +79,13 @@ func NewResolver(o Options) (*Resolver, error) {
 	if o.Timeout < 0 || o.Attempts < 0 || o.CacheSize < 0 || o.MaxTTL < 0 || o.NegativeTTL < 0 {
 		return nil, errors.New("resolver: want no negative times or numbers")
 	}
-	orDuration(&o.Timeout, 3*time.Second)
-	orDuration(&o.MaxTTL, time.Hour)
-	orDuration(&o.NegativeTTL, 5*time.Minute)
-	if o.Attempts == 0 {
-		o.Attempts = 2
-	}
-	if o.CacheSize == 0 {
-		o.CacheSize = 20000
-	}
-	if o.ResolvConf == "" {
-		o.ResolvConf = "/etc/resolv.conf"
-	}
+	o.Timeout = cmp.Or(o.Timeout, 3*time.Second)
+	o.MaxTTL = cmp.Or(o.MaxTTL, time.Hour)
+	o.NegativeTTL = cmp.Or(o.NegativeTTL, 5*time.Minute)
+	o.Attempts = cmp.Or(o.Attempts, 2)
+	o.CacheSize = cmp.Or(o.CacheSize, 20000)
+	o.ResolvConf = cmp.Or(o.ResolvConf, "/etc/resolv.conf")
 	return &Resolver{o: o, now: time.Now, cache: map[question]answer{}, flights: map[question]*flight{}}, nil
-}
-
-func orDuration(d *time.Duration, otherwise time.Duration) {
-	if *d == 0 {
-		*d = otherwise
-	}
 }
 
 // lookup answers from the cache, or joins or starts a flight. The flight outlives a

@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -104,18 +105,10 @@ func New(o Options) (*Policy, error) {
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
-	if p.maxSize == 0 {
-		p.maxSize = defaultMaxSize
-	}
-	if p.maxSendSize == 0 {
-		p.maxSendSize = defaultMaxSize
-	}
-	if p.o.MaxRecipients == 0 {
-		p.o.MaxRecipients = defaultMaxRecipients
-	}
-	if p.o.MaxHops == 0 {
-		p.o.MaxHops = defaultMaxHops
-	}
+	p.maxSize = cmp.Or(p.maxSize, defaultMaxSize)
+	p.maxSendSize = cmp.Or(p.maxSendSize, defaultMaxSize)
+	p.o.MaxRecipients = cmp.Or(p.o.MaxRecipients, defaultMaxRecipients)
+	p.o.MaxHops = cmp.Or(p.o.MaxHops, defaultMaxHops)
 	return p, nil
 }
 

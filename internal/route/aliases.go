@@ -6,6 +6,7 @@ package route
 // never as the owner of the file: as those of qmail's fastforward, which that user runs.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -273,9 +274,7 @@ func (x *expansion) address(name string, t format.Target, depth int) error {
 
 // leaf takes an address that is routed by itself. The mark "\" keeps it from being an alias again.
 func (x *expansion) leaf(mark string, a mail.Address) {
-	if a.Domain == "" {
-		a.Domain = x.host
-	}
+	a.Domain = cmp.Or(a.Domain, x.host)
 	a.Local = mark + a.Local
 	if a.Local != mark && x.once("address", qmail.Lower(a.String())) {
 		x.targets = append(x.targets, a)

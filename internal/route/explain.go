@@ -4,6 +4,7 @@ package route
 // -bt (qmail reference 25.3, 25.4).
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -108,9 +109,7 @@ func (r *Route) triple() (mailer, host, user string) {
 		return "discard", "", r.Final.String()
 	}
 	host = r.Next.Host
-	if host == "" {
-		host = r.Next.Domain
-	}
+	host = cmp.Or(host, r.Next.Domain)
 	if r.Next.Port != 0 {
 		host += ":" + strconv.Itoa(r.Next.Port)
 	}

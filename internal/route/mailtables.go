@@ -4,6 +4,7 @@ package route
 // recipients (qmail reference 25.8; cf/README of sendmail).
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -196,9 +197,7 @@ func (rt *Route) byVirtUser(e mailmap.Entry, a mail.Address, domain, deflt strin
 		return false, &qmail.Fault{Place: e.Place, Text: fmt.Sprintf("%q: want one address, or error:CODE TEXT", e.Value)}
 	}
 	to := mail.ParseAddress(marks.Replace(e.Value))
-	if to.Domain == "" {
-		to.Domain = deflt
-	}
+	to.Domain = cmp.Or(to.Domain, deflt)
 	switch {
 	case to.Local == "":
 		return false, &qmail.Fault{Place: e.Place, Text: fmt.Sprintf("%q: want an address with a user", e.Value)}

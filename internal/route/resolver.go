@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,9 +115,7 @@ func (r *Resolver) setNames(o Options) (errs []error) {
 	r.postmaster = mail.Address{Local: "postmaster", Domain: r.deflt}
 	if o.Postmaster != "" {
 		r.postmaster = mail.ParseAddress(o.Postmaster)
-		if r.postmaster.Domain == "" {
-			r.postmaster.Domain = r.deflt
-		}
+		r.postmaster.Domain = cmp.Or(r.postmaster.Domain, r.deflt)
 		if r.postmaster.Local == "" {
 			errs = append(errs, fmt.Errorf("postmaster %q: want an address", o.Postmaster))
 		}

@@ -51,9 +51,7 @@ func newUsers(o Options, d Deps) (*users, error) {
 		}
 		u.passwd = sysuser.New(sysuser.Options{Passwd: path, Now: d.Now})
 	}
-	if u.alias == "" {
-		u.alias = "alias"
-	}
+	u.alias = cmp.Or(u.alias, "alias")
 	var errs []error
 	switch {
 	case len(o.UserBreak) > 1:

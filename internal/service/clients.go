@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -140,10 +141,7 @@ func (f *fetchers) takes(ctx context.Context, client netip.Addr, domain string) 
 	}
 	hosts := []string{r.Next.Host}
 	if r.Next.Host == "" || r.Next.MX {
-		name := r.Next.Host
-		if name == "" {
-			name = r.Next.Domain
-		}
+		name := cmp.Or(r.Next.Host, r.Next.Domain)
 		mx, err := f.resolver.MX(ctx, name)
 		if err != nil && !errors.Is(err, netx.ErrNoData) {
 			return false

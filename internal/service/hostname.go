@@ -4,6 +4,7 @@ package service
 // it connects to them, which must lead back to it.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,9 +65,7 @@ func thisHost(resolvConf string) (hostFacts, error) {
 	if f.hostname, err = os.Hostname(); err != nil {
 		return f, err
 	}
-	if resolvConf == "" {
-		resolvConf = "/etc/resolv.conf"
-	}
+	resolvConf = cmp.Or(resolvConf, "/etc/resolv.conf")
 	text, _ := os.ReadFile(resolvConf) // without one nothing is searched
 	for line := range strings.Lines(string(text)) {
 		if w := strings.Fields(line); len(w) > 1 && (w[0] == "search" || w[0] == "domain") {

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -102,9 +103,7 @@ func (r *QuickstartResult) name(ctx context.Context, o QuickstartOptions) error 
 	if r.Domain, err = directory.DomainKey(o.Domain); err != nil {
 		return err
 	}
-	if r.Host == "" {
-		r.Host = "mail." + r.Domain
-	}
+	r.Host = cmp.Or(r.Host, "mail."+r.Domain)
 	return nil
 }
 

@@ -7,6 +7,7 @@
 package sqlx
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -49,9 +50,7 @@ type DB struct {
 // Open opens the store and brings its tables up to date. The error wraps ErrNewer
 // where a later version of the program has written it.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	if o.BusyTimeout == 0 {
-		o.BusyTimeout = 5 * time.Second
-	}
+	o.BusyTimeout = cmp.Or(o.BusyTimeout, 5*time.Second)
 	if o.Readers == 0 {
 		o.Readers = max(2, runtime.GOMAXPROCS(0))
 	}

@@ -8,6 +8,7 @@
 package srs
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
@@ -124,9 +125,6 @@ func (r *Rewriter) expired(day string) bool {
 		return true
 	}
 	high, low := strings.IndexByte(letters, day[0]), strings.IndexByte(letters, day[1])
-	most := r.MaxDays
-	if most == 0 {
-		most = 21
-	}
+	most := cmp.Or(r.MaxDays, 21)
 	return high < 0 || low < 0 || (r.today()-(high*32+low)+days)%days > most
 }

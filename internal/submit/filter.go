@@ -75,15 +75,12 @@ func (t *Transaction) beginDraft(ctx context.Context) (queue.Draft, error) {
 	if f == nil {
 		return nil, reason.FilterFailed.With("filters cannot be run here")
 	}
-	return f.start(ctx, command, t.Filtering(), t.src, &t.env)
+	return f.start(command, t.Filtering(), t.src, &t.env)
 }
 
 // issue makes the ticket of a message.
 func (f *Filters) issue(src *Source, message id.ID) (ticket string, err error) {
-	most := f.MaxRunning
-	if most == 0 {
-		most = 100
-	}
+	most := cmp.Or(f.MaxRunning, 100)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running >= most {
@@ -149,16 +146,13 @@ type filtering struct {
 var _ queue.Draft = (*filtering)(nil)
 
 // start runs a filter.
-func (f *Filters) start(ctx context.Context, command string, limit time.Duration, src *Source, env *mail.Envelope) (d *filtering, err error) {
+func (f *Filters) start(command string, limit time.Duration, src *Source, env *mail.Envelope) (d *filtering, err error) {
 	args := strings.Fields(command)
 	if len(args) == 0 {
 		return nil, reason.FilterFailed.With("the filter has no name")
 	}
 	if !filepath.IsAbs(args[0]) {
-		dir := f.Dir
-		if dir == "" {
-			dir = "/var/qmail"
-		}
+		dir := cmp.Or(f.Dir, "/var/qmail")
 		args[0] = filepath.Join(dir, args[0])
 	}
 	ticket, err := f.issue(src, env.ID)

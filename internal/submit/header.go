@@ -2,6 +2,7 @@ package submit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -136,7 +137,7 @@ func (t *Transaction) received(b []byte) []byte {
 		b = append(b, "from [127.0.0.1] (client hidden)"...)
 	default:
 		b = append(b, "from "...)
-		b = appendSafe(b, orUnknown(src.HELO), 255)
+		b = appendSafe(b, cmp.Or(src.HELO, "unknown"), 255)
 		if src.Client.IsValid() {
 			// RFC 5321 4.4 TCP-info, with the ident user before the name as sendmail has it.
 			b = append(b, " ("...)
@@ -194,7 +195,7 @@ func (t *Transaction) invoked(b []byte) []byte {
 // receivedQmail writes the field as qmail-smtpd, qmail-qmtpd and qmail-qmqpd do (qmail reference 4.6).
 func (t *Transaction) receivedQmail(b []byte) []byte {
 	src := t.src
-	host := orUnknown(src.RemoteHost)
+	host := cmp.Or(src.RemoteHost, "unknown")
 	b = append(b, "Received: from "...)
 	b = appendSafe(b, host, 255)
 	if src.HELO != "" && !strings.EqualFold(src.HELO, host) {
@@ -215,13 +216,6 @@ func (t *Transaction) receivedQmail(b []byte) []byte {
 	b = append(b, "; "...)
 	b = t.s.d.Clock.Now().UTC().AppendFormat(b, "2 Jan 2006 15:04:05 -0000") // qmail reference 3.3
 	return append(b, '\n')
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return s
 }
 
 // appendSafe writes what a peer said: bytes outside qmail's safe set become "?" (qmail reference 3.5).

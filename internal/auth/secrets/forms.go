@@ -5,6 +5,7 @@ package secrets
 // what is stored can be verified, at a bounded cost.
 
 import (
+	"cmp"
 	"crypto/md5"
 	"crypto/pbkdf2"
 	"crypto/sha1"
@@ -99,7 +100,7 @@ func (f *forms) scheme(scheme, rest string) (*form, error) {
 	case "LDAP-MD5":
 		return digestForm(name, encoding, rest, md5.New, false)
 	case "PLAIN-MD5":
-		return digestForm(name, orHex(encoding), rest, md5.New, false)
+		return digestForm(name, cmp.Or(encoding, "HEX"), rest, md5.New, false)
 	case "SMD5":
 		return digestForm(name, encoding, rest, md5.New, true)
 	case "SHA", "SHA1":
@@ -134,13 +135,6 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func orHex(encoding string) string {
-	if encoding == "" {
-		return "HEX"
-	}
-	return encoding
 }
 
 // only reads a crypt form that must be the one its scheme names.

@@ -7,6 +7,7 @@ package sysuser
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,13 +74,9 @@ func New(o Options) *Users {
 	u := &Users{getent: o.Getent, now: o.Now, asking: make(chan struct{}, maxAsked), kept: map[string]answer{}}
 	if o.Passwd == "" {
 		o.Passwd = "/etc/passwd"
-		if o.NSSwitch == "" {
-			o.NSSwitch = "/etc/nsswitch.conf"
-		}
+		o.NSSwitch = cmp.Or(o.NSSwitch, "/etc/nsswitch.conf")
 	}
-	if u.getent == "" {
-		u.getent = "getent"
-	}
+	u.getent = cmp.Or(u.getent, "getent")
 	if u.now == nil {
 		u.now = time.Now
 	}

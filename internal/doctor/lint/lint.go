@@ -62,9 +62,7 @@ type Deps struct {
 
 // Check returns what is wrong, ordered by file and line. It fails only when it is interrupted.
 func Check(ctx context.Context, t Tree, d Deps) ([]Finding, error) {
-	if t.Qmail == "" {
-		t.Qmail = "/var/qmail"
-	}
+	t.Qmail = cmp.Or(t.Qmail, "/var/qmail")
 	l := &linter{tree: t, deps: d, qmail: path.Clean("/" + t.Qmail)}
 	for _, step := range []func(context.Context){l.control, l.hosts, l.compiled, l.rules, l.users, l.aliasHome, l.mailAliases, l.homes, l.exchangers} {
 		if err := ctx.Err(); err != nil {

@@ -7,6 +7,7 @@
 package reread
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -84,10 +85,7 @@ func (f *File[T]) now() time.Time {
 }
 
 func (f *File[T]) fresh(s *state[T], now time.Time) bool {
-	every := f.Every
-	if every == 0 {
-		every = time.Second
-	}
+	every := cmp.Or(f.Every, time.Second)
 	since := now.Sub(s.checked)
 	return since >= 0 && since < every
 }
@@ -129,10 +127,7 @@ func versionOf(info fs.FileInfo) version {
 }
 
 func (f *File[T]) read() (none T, err error) {
-	most := f.Max
-	if most == 0 {
-		most = 256 << 20
-	}
+	most := cmp.Or(f.Max, 256<<20)
 	// Without waiting, should somebody have put a pipe there.
 	file, err := os.OpenFile(f.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

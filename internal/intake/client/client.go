@@ -6,6 +6,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,9 +71,7 @@ func New(service string, o Options, d Deps) (*Checker, error) {
 	if len(o.Rules) == 0 && !o.ReverseNames && !o.Ident && len(d.Lists.Names()) == 0 {
 		return nil, nil
 	}
-	if o.LookupTimeout == 0 {
-		o.LookupTimeout = 10 * time.Second
-	}
+	o.LookupTimeout = cmp.Or(o.LookupTimeout, 10*time.Second)
 	if d.Dial == nil {
 		d.Dial = dialFrom
 	}

@@ -1,6 +1,7 @@
 package netstrings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -51,12 +52,8 @@ func CheckTimeouts(idle, total time.Duration) error {
 // Timeouts returns the two of a server, where 0 means the default: five minutes for the next bytes, and
 // an hour for a message, which is the alarm of qmail-qmtpd and qmail-qmqpd.
 func Timeouts(idle, total time.Duration) (time.Duration, time.Duration) {
-	if idle == 0 {
-		idle = 5 * time.Minute
-	}
-	if total == 0 {
-		total = time.Hour
-	}
+	idle = cmp.Or(idle, 5*time.Minute)
+	total = cmp.Or(total, time.Hour)
 	return idle, total
 }
 

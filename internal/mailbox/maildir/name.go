@@ -18,9 +18,7 @@ const maxHost = 64
 // escapeHost returns the host as file names carry it: "/" and ":" escaped as in
 // the Maildir specification, "," too since fields follow it.
 func escapeHost(host string) string {
-	if host == "" {
-		host = "localhost"
-	}
+	host = cmp.Or(host, "localhost")
 	host = host[:min(len(host), maxHost)]
 	var b strings.Builder
 	for i := range len(host) {

@@ -41,9 +41,7 @@ func (s *Store) Identify(mailbox string, list []Entry, format string) error {
 	if format == "name" || len(list) == 0 {
 		return nil
 	}
-	if format == "" {
-		format = DovecotUIDL
-	}
+	format = cmp.Or(format, DovecotUIDL)
 	at := index{list: list}
 	for _, l := range []struct {
 		file string

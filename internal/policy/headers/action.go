@@ -1,6 +1,7 @@
 package headers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -118,9 +119,7 @@ func (a *action) reply() error {
 	case class == '4':
 		return fmt.Errorf("DEFER with %d %s: want codes that begin with 4", a.code, a.status)
 	}
-	if a.text == "" {
-		a.text = rejected
-	}
+	a.text = cmp.Or(a.text, rejected)
 	if !printable(a.text) {
 		return fmt.Errorf("%s: want ASCII: that is all that every client can be told", shown(a.text))
 	}

@@ -5,6 +5,7 @@
 package lastgood
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -34,9 +35,7 @@ type Options[T any] struct {
 
 // Open reads the file. At the start there is no version to fall back on: a bad one is an error.
 func Open[T any](o Options[T]) (*File[T], error) {
-	if o.Max == 0 {
-		o.Max = 64 << 20
-	}
+	o.Max = cmp.Or(o.Max, 64<<20)
 	f := &File[T]{warn: o.Warn, file: &reread.File[T]{Path: o.Path, Parse: o.Parse, Max: o.Max, Optional: o.Optional, Now: o.Now}}
 	var err error
 	f.last, err = f.file.Get()

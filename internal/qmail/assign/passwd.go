@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -67,12 +68,8 @@ var ErrNoAlias = fmt.Errorf("no user of the system has this name, and the user a
 // alias, with the whole local part as its extension.
 func (g Getpw) User(local string) (User, []Skip, error) {
 	sep, alias := g.Break, g.Alias
-	if sep == 0 {
-		sep = '-'
-	}
-	if alias == "" {
-		alias = "alias"
-	}
+	sep = cmp.Or(sep, '-')
+	alias = cmp.Or(alias, "alias")
 	var skips []Skip
 	for i := len(local); i > 0; i-- {
 		if i > maxName || i < len(local) && local[i] != sep || strings.IndexByte(local[:i], 0) >= 0 {

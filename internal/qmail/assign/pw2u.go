@@ -3,6 +3,7 @@ package assign
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -55,9 +56,7 @@ func (o Pw2u) Convert(passwd []byte, w io.Writer) error {
 	}
 	p.exclude = control.NewSet("users/exclude", o.Exclude)
 	p.mailnames = control.NewMap("users/mailnames", o.Mailnames)
-	if p.alias == "" {
-		p.alias = "alias"
-	}
+	p.alias = cmp.Or(p.alias, "alias")
 	if o.Break != 0 {
 		p.brk = string([]byte{o.Break})
 	}

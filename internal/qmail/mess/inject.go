@@ -1,6 +1,7 @@
 package mess
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,12 +264,8 @@ func (h *header) followup() string {
 // DefaultSender is the reverse-path where nothing says another, with the VERP forms (12.5).
 func (j *Injector) DefaultSender() string {
 	user, host := j.SenderUser, j.SenderHost
-	if user == "" {
-		user = j.User
-	}
-	if host == "" {
-		host = j.Host
-	}
+	user = cmp.Or(user, j.User)
+	host = cmp.Or(host, j.Host)
 	if j.MessageVERP {
 		user += "-" + strconv.FormatInt(j.Now.Unix(), 10) + "." + strconv.Itoa(j.PID)
 	}

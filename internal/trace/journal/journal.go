@@ -8,6 +8,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,15 +31,9 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Keep == 0 {
-		o.Keep = 90 * 24 * time.Hour
-	}
-	if o.Sync == 0 {
-		o.Sync = time.Second
-	}
-	if o.MaxBytes == 0 {
-		o.MaxBytes = 2 << 30
-	}
+	o.Keep = cmp.Or(o.Keep, 90*24*time.Hour)
+	o.Sync = cmp.Or(o.Sync, time.Second)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 2<<30)
 	return o
 }
 

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,12 +25,8 @@ type rotating struct {
 }
 
 func openRotating(name string, most int64, keep int) (*rotating, error) {
-	if most == 0 {
-		most = 16 << 20
-	}
-	if keep == 0 {
-		keep = 10
-	}
+	most = cmp.Or(most, 16<<20)
+	keep = cmp.Or(keep, 10)
 	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 		return nil, err
 	}

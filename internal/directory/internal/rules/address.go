@@ -3,6 +3,7 @@ package rules
 // Accounts, aliases, blocks and Find.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,14 +66,10 @@ func putAccount(s Store, a *directory.Account, create bool, now time.Time, keep 
 			return err
 		}
 		n.Created = now.UTC()
-		if n.Tenant == 0 {
-			n.Tenant = d.Tenant
-		}
+		n.Tenant = cmp.Or(n.Tenant, d.Tenant)
 	} else {
 		n.ID, n.Created = old.ID, old.Created
-		if n.Mailbox == "" {
-			n.Mailbox = old.Mailbox
-		}
+		n.Mailbox = cmp.Or(n.Mailbox, old.Mailbox)
 		if keep != nil {
 			keep(&n, old)
 		}
