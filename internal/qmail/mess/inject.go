@@ -151,7 +151,7 @@ func (h *header) field(f string) error {
 func (h *header) take(name string, d duty, addresses []string) {
 	switch {
 	case name == "return-path" && !h.sent && len(addresses) > 0:
-		h.sender, h.sent = addresses[0], true
+		h.sender, h.sent = addresses[len(addresses)-1], true // of a list the last, as the original reads from its end
 	case d&recipients != 0 && d&resent != 0:
 		h.resentTo = append(h.resentTo, addresses...)
 	case d&recipients != 0:

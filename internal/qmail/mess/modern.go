@@ -57,9 +57,9 @@ func (m *Modern) Complete(fields []mess822.Field) *Complete {
 		case f.Name == "message-id":
 			messageID = wholeLine(f.Raw)
 		case f.Name == "envelope-sender" && !c.HasSender:
-			c.Sender, c.HasSender = first(list()), true
+			c.Sender, c.HasSender = last(list()), true
 		case f.Name == "return-path" && !m.DropReturnPath && !returned:
-			returnPath, returned = first(list()), true
+			returnPath, returned = last(list()), true
 		case f.Name == "envelope-recipients":
 			envelope, named = append(envelope, bare(list())...), true
 		case f.Name == "bcc", f.Name == "apparently-to":
@@ -162,9 +162,10 @@ func bare(list []mess822.Address) (out []string) {
 	return out
 }
 
-func first(list []mess822.Address) string {
+// last is the address of a list that counts where there may be one.
+func last(list []mess822.Address) string {
 	if l := bare(list); len(l) > 0 {
-		return l[0]
+		return l[len(l)-1]
 	}
 	return ""
 }
@@ -176,7 +177,7 @@ func quoteList(list []mess822.Address) string {
 		address := QuoteAddress(a.Addr)
 		switch {
 		case !a.IsAddress:
-			address = "(" + escaped(a.Comment) + ")"
+			address = `"` + escaped(a.Comment) + `": ;` // a group of nobody, such as undisclosed-recipients:;
 		case a.Comment != "":
 			address = `"` + escaped(a.Comment) + `" <` + address + ">"
 		case address == "":

@@ -47,6 +47,15 @@ func TestEnvelopeFieldsGoBeforeTheHeader(t *testing.T) {
 	}
 }
 
+func TestAGroupOfNobodyStaysOne(t *testing.T) {
+	t.Parallel()
+	got := complete(t, modern(), "To: undisclosed-recipients:;\nDate: 1 Jan 2000 00:00:00 +0000\nBcc: a@b.c\n")
+	want := "Date: 1 Jan 2000 00:00:00 +0000\nMessage-ID: <20000101000000.24612.qmail@mx.test>\nFrom: joe@mx.test\nTo: \"undisclosed-recipients\": ;\n"
+	if got.Text != want || !cmp.Equal(got.To, []string{"a@b.c"}) {
+		t.Errorf("%+v, want %q", got, want)
+	}
+}
+
 func TestHostsAreRewrittenByRules(t *testing.T) {
 	t.Parallel()
 	h := Hosts{DefaultHost: "dh", DefaultDomain: "dd.test", PlusDomain: "pd.test"}

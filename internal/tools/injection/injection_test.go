@@ -366,6 +366,32 @@ func TestQreadTellsByTheControlFilesWhatIsNotRoutedYet(t *testing.T) {
 	}
 }
 
+func TestQreadKnowsTheChannelOfWhatIsFinished(t *testing.T) {
+	t.Parallel()
+	here := func(address string) bool { return address == "joe@here.test" }
+	for _, tt := range []struct {
+		r    Awaited
+		want string
+	}{
+		{Awaited{To: "joe@accounts.test", State: "delivered"}, "local"},
+		{Awaited{To: "joe@accounts.test", State: "done"}, "local"},
+		{Awaited{To: "x@far.test", State: "delivered", Host: "mx.far.test [192.0.2.1]"}, "remote"},
+		{Awaited{To: "joe@here.test", State: "failed", Host: "hub.test [192.0.2.1]", Status: "5.1.1"}, "remote"},
+		{Awaited{To: "nobody@accounts.test", State: "failed", Status: "5.1.1"}, "local"},
+		{Awaited{To: "x@nowhere.test", State: "failed", Status: "5.1.2"}, "remote"},
+		{Awaited{To: "x@nowhere.test", State: "failed", Status: "5.4.4"}, "remote"},
+		{Awaited{To: "x@nomail.test", State: "failed", Status: "5.1.10"}, "remote"},
+		{Awaited{To: "joe@here.test", State: "waiting"}, "local"},
+		{Awaited{To: "x@far.test", State: "waiting"}, "remote"},
+		{Awaited{To: "x@far.test", State: "waiting", Dest: "far.test"}, "remote"},
+		{Awaited{To: "x@far.test", State: "running", Dest: "user 7"}, "local"},
+	} {
+		if got := tt.r.channel(here); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.r, got, tt.want)
+		}
+	}
+}
+
 func TestTheQueueIsListedInBothForms(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,15 +27,42 @@ type Waiting struct {
 	Group      string    `json:"group"`
 	Held       bool      `json:"held"`
 	QueueOnly  bool      `json:"queue_only"`
-	Recipients []struct {
-		To       string `json:"to"`
-		State    string `json:"state"`
-		Attempts int    `json:"attempts"`
-		Error    string `json:"error"`
-		Dest     string `json:"destination"`
-		Delayed  bool   `json:"delayed"`
-	} `json:"recipients"`
-	More int `json:"more"` // recipients that are not told
+	Recipients []Awaited `json:"recipients"`
+	More       int       `json:"more"` // recipients that are not told
+}
+
+// Awaited is one recipient of it.
+type Awaited struct {
+	To       string `json:"to"`
+	State    string `json:"state"`
+	Attempts int    `json:"attempts"`
+	Status   string `json:"status"` // RFC 3463
+	Error    string `json:"error"`
+	Host     string `json:"host"`        // the next hop of the last attempt; "" for mail that stays here
+	Dest     string `json:"destination"` // "" where nothing is scheduled: it is finished, or was not looked at yet
+	Delayed  bool   `json:"delayed"`
+}
+
+// channel tells whether a recipient is local or remote, as qmail-send has two channels. What was finished has no
+// destination any more, but a next hop leaves its name, or the status of having found none.
+func (r *Awaited) channel(here func(address string) bool) string {
+	local := false
+	switch {
+	case r.Dest != "":
+		local = r.Dest == "mailbox" || r.Dest == "forward" || strings.HasPrefix(r.Dest, "user")
+	case r.Host != "":
+	case here(r.To):
+		local = true
+	case r.State == "failed":
+		_, detail, _ := strings.Cut(r.Status, ".")
+		local = !slices.Contains([]string{"1.2", "1.10", "4.1", "4.2", "4.4"}, detail) // RFC 3463 3.2, 3.5: names and networks
+	default:
+		local = r.State == "delivered" || r.State == "done"
+	}
+	if local {
+		return "local"
+	}
+	return "remote"
 }
 
 // Queue asks the server for the queue and calls visit for each message, oldest first. The answer tells
@@ -318,11 +346,7 @@ func Qread(ctx context.Context, e *tool.Env) int {
 			if r.State != "waiting" && r.State != "running" {
 				done = "  done"
 			}
-			channel := "remote"
-			if r.Dest == "mailbox" || r.Dest == "forward" || strings.HasPrefix(r.Dest, "user") || r.Dest == "" && here(r.To) {
-				channel = "local"
-			}
-			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, channel, listed(r.To))
+			b = fmt.Appendf(b, "%s\t%s\t%s\n", done, r.channel(here), listed(r.To))
 		}
 		if w.More > 0 {
 			b = fmt.Appendf(b, "\t\t(and %d more)\n", w.More)

@@ -101,7 +101,7 @@ func newRecipients(who whose, args []string, m *mess.Modern, c *mess.Complete) (
 // printNew is -n.
 func printNew(e *tool.Env, env *inject.Envelope, content io.Reader) int {
 	w := bufio.NewWriter(e.Out())
-	w.WriteString("Envelope-Sender: " + mess.QuoteAddress(env.From) + "\nEnvelope-Recipients:\n")
+	w.WriteString("Envelope-Sender: " + cmp.Or(mess.QuoteAddress(env.From), "<>") + "\nEnvelope-Recipients:\n")
 	for i := range env.To {
 		w.WriteString("  " + mess.QuoteAddress(env.To[i].To) + ",\n")
 	}
