@@ -384,7 +384,7 @@ func (d *Dispatcher) deliver(p *pass) {
 		Force:      p.force,
 	}
 	for i := range pr.recipients {
-		d.event(p, trace.Attempt, uint32(pr.recipients[i].N), trace.Event{})
+		d.event(p, trace.Attempt, uint32(pr.recipients[i].N), trace.Event{Count: int64(len(pr.recipients))})
 	}
 	ctx, target := d.work, d.deps.Remote
 	if limit := d.timeLimit(p.lane.key.dest.kind); limit > 0 {

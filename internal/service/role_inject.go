@@ -259,13 +259,13 @@ func (p *process) watchRole(ctx context.Context, r Role, message id.ID, out chan
 }
 
 // dialogue lets role remote tell the lines of a session to those who watch its message.
-func dialogue(h *watch.Hub, c clock.Clock) func(id.ID) func(string) {
-	return func(message id.ID) func(string) {
+func dialogue(h *watch.Hub, c clock.Clock) func(message, attempt id.ID) func(string) {
+	return func(message, attempt id.ID) func(string) {
 		if !h.Watched(message) {
 			return nil
 		}
 		return func(line string) {
-			h.Record(trace.Event{Time: c.Now().UTC(), Kind: trace.Dialogue, Role: "remote", Message: message, Text: line})
+			h.Record(trace.Event{Time: c.Now().UTC(), Kind: trace.Dialogue, Role: "remote", Message: message, Attempt: attempt, Text: line})
 		}
 	}
 }

@@ -68,8 +68,9 @@ type Deps struct {
 	// Dial opens a connection; nil means a netx.Dialer with the Options.
 	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Dialogue returns what is told each line of the sessions that carry a message, "<<< " or ">>> "
-	// before it, without the content; nil where nobody wants to know. A nil function is never asked.
-	Dialogue func(message id.ID) func(line string)
+	// before it, without the content, and an empty line when the attempt is over; nil where nobody wants to
+	// know. A nil function is never asked.
+	Dialogue func(message, attempt id.ID) func(line string)
 }
 
 // settle puts the defaults in. The error names every key that is wrong.

@@ -87,6 +87,7 @@ func (t *Target) Close() error {
 func (t *Target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict {
 	a := &attempt{t: t, job: job, verdicts: make([]deliver.Verdict, len(job.Recipients)), key: keyOf(job)}
 	a.pending = make([]int, 0, len(job.Recipients))
+	defer a.end()
 	for i := range job.Recipients {
 		if e := a.check(i); e != nil {
 			a.verdicts[i] = deliver.Verdict{Err: e, Text: e.Text(reason.English)}
@@ -223,7 +224,14 @@ func (a *attempt) tap() func(line string) {
 	if a.t.deps.Dialogue == nil {
 		return nil
 	}
-	return a.t.deps.Dialogue(a.job.Envelope.ID)
+	return a.t.deps.Dialogue(a.job.Envelope.ID, a.job.Attempt)
+}
+
+// end tells who follows the dialogue that there is no more of it.
+func (a *attempt) end() {
+	if tell := a.tap(); tell != nil {
+		tell("")
+	}
 }
 
 // fail keeps what a host did wrong. A temporary failure outlasts permanent ones: that host may

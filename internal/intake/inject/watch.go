@@ -38,24 +38,37 @@ func (c *session) watch(l *letter) {
 	}()
 	defer func() { <-gone }()
 	defer c.nc.SetReadDeadline(time.Unix(1, 0))
-	var over <-chan time.Time
+	var over, late <-chan time.Time
+	var order order
 	for {
+		var ready []trace.Event
 		select {
 		case e, ok := <-l.events:
 			if !ok {
 				return
 			}
-			if s, tell := j.step(&e, c.d.Clock.Now()); tell && c.write(wire.StepFrame(&s)) != nil {
-				return
-			}
-			if over = nil; j.over() {
-				over = time.After(afterglow)
-			}
+			ready = order.add(e)
+		case <-late:
+			late, ready = nil, order.all()
 		case <-over:
 			c.write(wire.AppendFrame(nil, wire.FrameEnd))
 			return
 		case <-gone:
 			return
+		}
+		for i := range ready {
+			if s, tell := j.step(&ready[i], c.d.Clock.Now()); tell && c.write(wire.StepFrame(&s)) != nil {
+				return
+			}
+		}
+		switch {
+		case !order.holds():
+			late = nil
+		case late == nil:
+			late = time.After(orderWait)
+		}
+		if over = nil; j.over() {
+			over = time.After(afterglow)
 		}
 	}
 }
