@@ -2,6 +2,7 @@ package mess
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,10 +57,14 @@ func (m *Modern) Complete(fields []mess822.Field) *Complete {
 			date = f.Value
 		case f.Name == "message-id":
 			messageID = wholeLine(f.Raw)
-		case f.Name == "envelope-sender" && !c.HasSender:
-			c.Sender, c.HasSender = last(list()), true
-		case f.Name == "return-path" && !m.DropReturnPath && !returned:
-			returnPath, returned = last(list()), true
+		case f.Name == "envelope-sender":
+			if s, ok := last(list()); ok {
+				c.Sender, c.HasSender = s, true
+			}
+		case f.Name == "return-path" && !m.DropReturnPath:
+			if s, ok := last(list()); ok {
+				returnPath, returned = s, true
+			}
 		case f.Name == "envelope-recipients":
 			envelope, named = append(envelope, bare(list())...), true
 		case f.Name == "bcc", f.Name == "apparently-to":
@@ -162,12 +167,14 @@ func bare(list []mess822.Address) (out []string) {
 	return out
 }
 
-// last is the address of a list that counts where there may be one.
-func last(list []mess822.Address) string {
-	if l := bare(list); len(l) > 0 {
-		return l[len(l)-1]
+// last is the address of a list that counts where there may be one; "<>" is one, nothing is none.
+func last(list []mess822.Address) (address string, ok bool) {
+	for _, a := range slices.Backward(list) {
+		if a.IsAddress {
+			return a.Addr, true
+		}
 	}
-	return ""
+	return "", false
 }
 
 // quoteList writes a list, an address a line.

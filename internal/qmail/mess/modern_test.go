@@ -56,6 +56,22 @@ func TestAGroupOfNobodyStaysOne(t *testing.T) {
 	}
 }
 
+func TestTheLastFieldThatNamesASenderCounts(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]Complete{
+		"Return-Path:\nSubject: x\n":                            {},
+		"Return-Path: (nobody)\nEnvelope-Sender: \n":            {},
+		"Return-Path: <>\n":                                     {HasSender: true},
+		"Return-Path: a@b.c\nReturn-Path: <d@e.f>\n":            {Sender: "d@e.f", HasSender: true},
+		"Envelope-Sender: a@b.c, d@e.f\nReturn-Path: <g@h.i>\n": {Sender: "d@e.f", HasSender: true},
+		"Envelope-Sender: a@b.c\nEnvelope-Sender:\nCc: x@y.z\n": {Sender: "a@b.c", HasSender: true},
+	} {
+		if got := complete(t, modern(), in); got.Sender != want.Sender || got.HasSender != want.HasSender {
+			t.Errorf("%q: %q, %v, want %q, %v", in, got.Sender, got.HasSender, want.Sender, want.HasSender)
+		}
+	}
+}
+
 func TestHostsAreRewrittenByRules(t *testing.T) {
 	t.Parallel()
 	h := Hosts{DefaultHost: "dh", DefaultDomain: "dd.test", PlusDomain: "pd.test"}

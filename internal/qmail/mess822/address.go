@@ -115,7 +115,7 @@ func (s *scanner) finish() {
 		return
 	}
 	a := Address{Addr: joined(s.addr), IsAddress: true}
-	if !s.at {
+	if !s.at && a.Addr != "" { // "<>" is nobody: no host makes it somebody
 		a.Addr += "@"
 	}
 	a.Comment = squeezed(joined(s.comment))
