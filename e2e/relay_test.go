@@ -74,7 +74,6 @@ func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
 	}
 	config := toSink(k)
 	config["dispatch.delay_notice"] = `"4h"`
-	config["local.maildir.tmp_age"] = `"1000h"` // to the moved clock a file being delivered is days old
 	s := newServer(t, setup{forTesting: true, config: config})
 	check(t, s.send(s.account, "joe@else.example", letter("waiting")))
 	within(t, patience, "the first attempt has failed", func() bool {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/postilion/postilion/internal/access/pop3d"
 	"github.com/postilion/postilion/internal/access/session"
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs"
@@ -29,7 +30,8 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	boxes := maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: mail, Barrier: &fs.Barrier{FS: mail}, Clock: p.clock})
+	ages := clock.NewSteady(clock.System{})
+	boxes := maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: mail, Barrier: &fs.Barrier{FS: mail}, Clock: p.clock, Files: ages})
 	holders := new(session.Table)
 	logins := &session.Logins{Auth: p.authService(), Directory: p.reader()}
 	users, err := p.runas()
@@ -45,7 +47,7 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 	}
 	part.prepare = func(c *config.Config) (func(), error) {
 		all := &services{handlers: map[string]serve.Handler{}}
-		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users), Clock: p.clock, Recorder: part.recorder,
+		deps := pop3d.Deps{Logins: logins, Holders: holders, Mailboxes: boxes, Homes: p.homes(users, ages), Clock: p.clock, Recorder: part.recorder,
 			Record: f.book, TLS: f.tls(c)}
 		for name, group := range accessServices {
 			checker, err := all.checker(f.guests, name, group(c).ClientOptions, nil)

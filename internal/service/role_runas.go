@@ -19,6 +19,7 @@ import (
 
 	"github.com/postilion/postilion/internal/auth/secrets"
 	"github.com/postilion/postilion/internal/auth/shadow"
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/deliver/runas"
@@ -196,8 +197,8 @@ type systemUsers struct {
 	runas.Passwords
 }
 
-// homes returns how the mailboxes in users' homes are reached.
-func (p *process) homes(users runas.Service) func(context.Context, *directory.SystemUser) (*maildir.Store, error) {
+// homes returns how the mailboxes in users' homes are reached, whose files are as old as ages says.
+func (p *process) homes(users runas.Service, ages *clock.Steady) func(context.Context, *directory.SystemUser) (*maildir.Store, error) {
 	if users == nil {
 		return nil
 	}
@@ -206,6 +207,6 @@ func (p *process) homes(users runas.Service) func(context.Context, *directory.Sy
 		if err != nil {
 			return nil, err
 		}
-		return maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: files, Barrier: &fs.Barrier{FS: files}, Clock: p.clock}), nil
+		return maildir.New(p.cfg.Local.Maildir, maildir.Deps{FS: files, Barrier: &fs.Barrier{FS: files}, Clock: p.clock, Files: ages}), nil
 	}
 }

@@ -88,13 +88,14 @@ func New(o Options, d Deps) *Target {
 	if d.Recorder == nil {
 		d.Recorder = trace.Discard
 	}
-	boxes := maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock})
+	ages := clock.NewSteady(clock.System{})
+	boxes := maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock, Files: ages})
 	return &Target{
 		opts:     o,
 		dir:      d.Directory,
 		boxes:    boxes,
 		warner:   newWarner(o.Quota, boxes, d),
-		users:    newUsers(o, d),
+		users:    newUsers(o, d, ages),
 		recorder: d.Recorder,
 		clock:    d.Clock,
 		started:  d.Clock.Now(),

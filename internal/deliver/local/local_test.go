@@ -281,7 +281,7 @@ func TestAbandonedFilesAreRemovedOnceADay(t *testing.T) {
 		stale := filepath.Join(w.root, "example.test", "joe", "tmp", "stale")
 		litter := func() {
 			t.Helper()
-			old := noon.Add(-37 * time.Hour)
+			old := time.Now().Add(-37 * time.Hour)
 			err := errors.Join(os.MkdirAll(filepath.Dir(stale), 0o700), os.MkdirAll(filepath.Join(w.root, "example.test", "joe", "new"), 0o700),
 				os.WriteFile(stale, nil, 0o600), os.Chtimes(stale, old, old))
 			if err != nil {

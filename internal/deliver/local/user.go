@@ -46,15 +46,15 @@ type users struct {
 	memory  *memory
 }
 
-func newUsers(o Options, d Deps) *users {
+func newUsers(o Options, d Deps, ages *clock.Steady) *users {
 	u := &users{opts: o, service: d.Runas, clock: d.Clock, spool: d.Spool, memory: &memory{}}
 	if d.Runas == nil {
 		return u
 	}
 	u.trees = homes{d.Runas}
 	files, barrier := u.trees, &fs.Barrier{FS: u.trees}
-	u.boxes = maildir.New(o.Maildir, maildir.Deps{FS: files, Barrier: barrier, Clock: d.Clock})
-	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: d.Clock, Self: mbox.ThisProcess()}
+	u.boxes = maildir.New(o.Maildir, maildir.Deps{FS: files, Barrier: barrier, Clock: d.Clock, Files: ages})
+	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: ages, Self: mbox.ThisProcess()}
 	return u
 }
 

@@ -340,29 +340,6 @@ func TestQuotaIsKeptAsMaildirsizeSays(t *testing.T) {
 	}
 }
 
-func TestTheCleanerTakesOnlyWhatIsOld(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, maildir.Options{})
-	if err := w.Create("m", ""); err != nil {
-		t.Fatal(err)
-	}
-	for name, age := range map[string]time.Duration{"old": 37 * time.Hour, "young": 35 * time.Hour} {
-		if err := os.WriteFile(w.root+"/m/tmp/"+name, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		at := noon.Add(-age)
-		if err := w.fs.Chtimes("m/tmp/"+name, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Clean("m"), w.Clean("missing")); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[string]string{"m/tmp/young": ""}, w.files(t)); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestManyWritersShareTheirSyncs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, maildir.Options{})

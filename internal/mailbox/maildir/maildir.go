@@ -30,11 +30,14 @@ type Options struct {
 	TmpAge time.Duration `toml:"tmp_age" default:"36h" doc:"age at which abandoned files in tmp are removed" example:"48h"`
 }
 
-// Deps is the world a Store works in. All fields are needed.
+// Deps is the world a Store works in. All fields but Files are needed.
 type Deps struct {
 	FS      fs.FS // rooted at the mail folder: mailbox paths are below it
 	Barrier *fs.Barrier
 	Clock   clock.Clock
+	// Files tells how old files are by the times that the system gave them. Stores of one process that come and go share
+	// it; nil is the system's from now on.
+	Files *clock.Steady
 }
 
 // A mailbox is its owner's alone (qmail reference 10.1). An fs.FS that shares it with a
@@ -50,6 +53,7 @@ type Store struct {
 	fs      fs.FS
 	barrier *fs.Barrier
 	clock   clock.Clock
+	files   *clock.Steady
 	opts    Options
 	host    string        // escaped
 	nonce   string        // tells this process's files in tmp/ from others'
@@ -66,10 +70,13 @@ func New(o Options, d Deps) *Store {
 	if o.TmpAge <= 0 {
 		o.TmpAge = 36 * time.Hour
 	}
+	if d.Files == nil {
+		d.Files = clock.NewSteady(clock.System{})
+	}
 	var r [6]byte
 	rand.Read(r[:]) // never fails: crypto/rand.Read
 	return &Store{
-		fs: d.FS, barrier: d.Barrier, clock: d.Clock, opts: o,
+		fs: d.FS, barrier: d.Barrier, clock: d.Clock, files: d.Files, opts: o,
 		host: escapeHost(o.Host), nonce: hex.EncodeToString(r[:]),
 	}
 }

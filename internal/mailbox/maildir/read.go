@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/postilion/postilion/internal/fs"
 )
@@ -188,9 +189,16 @@ func (s *Store) Apply(mailbox string, c Change) (removed []*Entry, err error) {
 	return removed, failed
 }
 
+// settle is how long nothing counts as abandoned after the start: the system's clock may have been set ahead just before,
+// while a delivery that still goes on had begun. It is as long as one takes (dispatch.local_timeout).
+const settle = 10 * time.Minute
+
 // Clean removes what deliveries abandoned in tmp/ (qmail reference 10.2), judged by
-// the time of the last write.
+// the time of the last write. No jump of a clock makes it remove what somebody writes.
 func (s *Store) Clean(mailbox string) error {
+	if s.files.Running() < settle {
+		return nil
+	}
 	list, err := s.fs.ReadDir(mailbox + "/tmp")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -198,7 +206,7 @@ func (s *Store) Clean(mailbox string) error {
 	if err != nil {
 		return err
 	}
-	limit := s.clock.Now().Add(-s.opts.TmpAge)
+	limit := s.files.Now().Add(-s.opts.TmpAge)
 	for _, e := range list {
 		path := mailbox + "/tmp/" + e.Name()
 		info, err := s.fs.Lstat(path)

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/fs"
 	crashfs "github.com/postilion/postilion/internal/fs/crash"
 	"github.com/postilion/postilion/internal/fs/crash/plant"
@@ -191,6 +192,24 @@ func TestALockFromTheFutureGivesWayWhenItHasBeenSeenForLong(t *testing.T) {
 		}
 		if took := time.Since(began); took < 5*time.Minute || took > 8*time.Minute {
 			t.Errorf("it gave way after %v", took)
+		}
+	})
+}
+
+// Nor does one that is set ahead make a lock old that another program has just made.
+func TestAClockThatIsSetAheadMakesNoLockOld(t *testing.T) {
+	t.Parallel()
+	files, dir := newTree(t)
+	name := filepath.Join(dir, "box.lock")
+	synctest.Test(t, func(t *testing.T) {
+		system := clock.NewFake(time.Now())
+		s := &Store{FS: files, Clock: clock.NewSteady(system), LockWait: time.Minute}
+		if err := errors.Join(os.WriteFile(name, []byte("1\n"), 0o600), os.Chtimes(name, system.Now(), system.Now())); err != nil {
+			t.Fatal(err)
+		}
+		system.Advance(1000 * time.Hour)
+		if err := appendTo(s); !errors.Is(err, fs.ErrLocked) {
+			t.Errorf("the lock did not keep it away: %v", err)
 		}
 	})
 }

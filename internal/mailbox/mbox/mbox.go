@@ -30,7 +30,7 @@ type Store struct {
 	FS fs.FS
 	// Barrier makes the deliveries of many callers durable with one sync; nil syncs each.
 	Barrier *fs.Barrier
-	Clock   clock.Clock // nil is the system's
+	Clock   clock.Clock // tells the age of NAME.lock; nil is the system's
 	// LockWait is how long a locked mailbox is waited for; 0 is 30 s (qmail reference 10.3).
 	LockWait time.Duration
 	// StaleLock is the age at which NAME.lock is taken for left behind; 0 is 5 minutes.
