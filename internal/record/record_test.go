@@ -114,7 +114,7 @@ func TestTheBeginIsKeptUntilTheAccountOrRecipientIsKnown(t *testing.T) {
 
 func TestFilesAndMemoryHaveABound(t *testing.T) {
 	t.Parallel()
-	b, _, read := newBook(t)
+	b, c, read := newBook(t)
 	add(t, b, Rule{ID: "small", Client: "192.0.2.7", MaxSize: 500})
 	add(t, b, Rule{ID: "never", To: "nobody@x.test"})
 	x := b.Begin("smtp", id.ID{1}, client)
@@ -140,6 +140,10 @@ func TestFilesAndMemoryHaveABound(t *testing.T) {
 		t.Error("a removed one is gone")
 	}
 	x.In([]byte("after its removal\n"))
+	c.Advance(2 * time.Minute)
+	if err := b.Add(Rule{ID: "later", Client: "192.0.2.9", MaxSize: 1, Until: c.Now().Add(time.Minute)}); err != nil {
+		t.Errorf("those whose time is over leave room: %v", err)
+	}
 }
 
 func TestWrongRulesAreNamed(t *testing.T) {
