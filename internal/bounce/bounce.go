@@ -180,7 +180,8 @@ const (
 	whole
 )
 
-// returned decides how much of the message comes back (RFC 3461 4.3, 6.2).
+// returned decides how much of the message comes back (RFC 3461 4.3, 6.2; RFC 8689 5: what requires TLS
+// comes back as its header alone, since its bounce may pass without).
 func (b *Builder) returned(env *mail.Envelope) part {
 	most, full := b.MaxReturn, b.MaxFull
 	if most <= 0 {
@@ -190,7 +191,7 @@ func (b *Builder) returned(env *mail.Envelope) part {
 		full = 10 << 20
 	}
 	switch {
-	case env.Ret == mail.RetHeaders:
+	case env.Ret == mail.RetHeaders, env.TLSOnly:
 		return header
 	case env.Ret == mail.RetFull && env.Size <= full, env.Ret == mail.RetDefault && env.Size <= most:
 		return whole

@@ -155,6 +155,9 @@ func TestReturnFollowsSizeAndWish(t *testing.T) {
 		if got := builder.returned(&mail.Envelope{Ret: c.ret, Size: c.size}); got != c.want {
 			t.Errorf("RET %d of %d bytes: %d, want %d", c.ret, c.size, got, c.want)
 		}
+		if got := builder.returned(&mail.Envelope{Ret: c.ret, Size: c.size, TLSOnly: true}); got != header {
+			t.Errorf("RET %d of %d bytes that require TLS: %d", c.ret, c.size, got)
+		}
 	}
 }
 
