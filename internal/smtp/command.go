@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -121,11 +122,14 @@ func ParseMail(arg string, ext Extensions) (Mail, *reason.Error) {
 func (m *Mail) param(ext Extensions, key, value string) *reason.Error {
 	switch {
 	case key == "SIZE" && ext.Size:
-		n, err := strconv.ParseUint(value, 10, 63)
-		if err != nil || len(value) > 20 || !isDigits(value) {
+		if value == "" || len(value) > 20 || !isDigits(value) { // RFC 1870 3: 1*20DIGIT
 			return badParam("SIZE", "want a number of bytes")
 		}
-		m.Size = int64(n)
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			n = math.MaxInt64 // more than anything takes
+		}
+		m.Size = n
 	case key == "BODY" && ext.EightBit:
 		switch strings.ToUpper(value) {
 		case "7BIT":

@@ -60,7 +60,7 @@ func (s *session) offer() {
 	line("SMTPUTF8")
 	line("CHUNKING")
 	line("DSN")
-	if s.srv.d.ETRN != nil && o.Mode == Receive {
+	if s.offersETRN() {
 		line("ETRN")
 	}
 	if s.srv.d.TLS != nil && s.src.TLS == "" {
@@ -222,12 +222,17 @@ func (s *session) help() string {
 	if s.offersAuth() {
 		words += " AUTH"
 	}
+	if s.offersETRN() {
+		words += " ETRN"
+	}
 	return words
 }
 
+func (s *session) offersETRN() bool { return s.srv.d.ETRN != nil && s.srv.o.Mode == Receive }
+
 // etrn is ETRN, RFC 1985.
 func (s *session) etrn(arg string) {
-	if s.srv.d.ETRN == nil || s.srv.o.Mode != Receive {
+	if !s.offersETRN() {
 		s.refuse(reason.CommandNotOffered)
 		return
 	}

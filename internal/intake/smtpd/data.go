@@ -68,6 +68,10 @@ func (s *session) bdat(arg string) {
 		s.fatal(reason.CommandSyntax.With("want BDAT, a number of bytes, and LAST with the last chunk"))
 		return
 	}
+	if most := s.srv.d.Submit.MaxSize(&s.src); size/2 > most { // however it counts line ends
+		s.fatal(reason.MessageTooBig.With(strconv.FormatInt(most, 10)))
+		return
+	}
 	var trouble *reason.Error
 	switch {
 	case s.tx == nil:
