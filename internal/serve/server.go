@@ -194,7 +194,12 @@ func (s *Server) session(ctx context.Context, c *Conn) {
 	defer s.Table.leave(c.entry, &s.here)
 	defer c.end()
 	// Not c.Close: TLS may have begun by then, and its end must be told to the client.
-	defer func() { c.Conn.Close() }()
+	defer func() {
+		if c.tls == nil {
+			linger(ctx, c.raw)
+		}
+		c.Conn.Close()
+	}()
 	defer func() {
 		// A protocol's bug must not end the other sessions.
 		if p := recover(); p != nil {

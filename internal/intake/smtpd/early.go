@@ -4,13 +4,12 @@ import (
 	"errors"
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
-// spokeEarly reports whether the client has sent something already. It does not wait: what is on
-// its way is not seen. Connections that are no sockets have sent nothing.
-func spokeEarly(c net.Conn) bool {
+// unheard reports whether the other side has not taken in yet all that was sent to it. What it
+// sent by then it sent without having heard: its answer would have come with the receipt, since every
+// segment of TCP tells how far its sender has received (RFC 9293 3.1, 3.4). False where it cannot be known.
+func unheard(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return false
@@ -19,13 +18,9 @@ func spokeEarly(c net.Conn) bool {
 	if err != nil {
 		return false
 	}
-	early := false
-	raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		early = err == nil && n > 0
-	})
-	return early
+	var n int
+	raw.Control(func(fd uintptr) { n = unacknowledged(int(fd)) })
+	return n > 0
 }
 
 // errSlow ends a message that takes longer than Options.TotalTimeout.

@@ -140,7 +140,7 @@ func TestOneWhoSpeaksBeforeTheGreetingIsDropped(t *testing.T) {
 	defer server.Close()
 	io.WriteString(client, "EHLO client.test\r\n")
 	// Loopback delivers at once; wait until it has, without taking anything.
-	for !spokeEarly(server) {
+	for !serve.Unread(server) {
 		runtime.Gosched()
 	}
 	go func() {

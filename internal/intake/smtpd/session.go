@@ -64,10 +64,14 @@ func (s *session) serve(ctx context.Context) {
 	s.check = s.srv.d.Clients.Begin(s.c)
 	defer s.check.End()
 	if s.greet() {
-		for !s.quit {
+		for first := true; !s.quit; first = false {
 			line, err := s.readLine(s.srv.o.MaxLine, s.srv.o.IdleTimeout)
 			if err != nil && err != errTooLong {
 				s.lost(err)
+				break
+			}
+			if first && s.src.TLS == "" && s.srv.o.Mode != Local && unheard(s.raw) {
+				s.fatal(reason.EarlyTalker) // it came while the greeting was on its way
 				break
 			}
 			if err == errTooLong {
@@ -90,7 +94,7 @@ func (s *session) serve(ctx context.Context) {
 
 // greet says who we are, or why not. It waits for nothing.
 func (s *session) greet() bool {
-	if s.src.TLS == "" && s.srv.o.Mode != Local && spokeEarly(s.raw) {
+	if s.src.TLS == "" && s.srv.o.Mode != Local && serve.Unread(s.raw) {
 		s.fatal(reason.EarlyTalker)
 		return false
 	}
