@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,18 +22,19 @@ func (p *pool) init(most int, idle time.Duration) {
 	p.most, p.time, p.idle = most, idle, map[poolKey][]*session{}
 }
 
-// get takes the connection that was used last, nil if there is none.
-func (p *pool) get(key poolKey) *session {
+// get takes the connection to host that was used last, nil if there is none. With no host that is
+// the last one whose exchanger shares its load with no equals: among those each message chooses anew.
+func (p *pool) get(key poolKey, host string) *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[key]
-	if len(list) == 0 {
-		return nil
+	for i, s := range slices.Backward(p.idle[key]) {
+		if s.host == host || host == "" && !s.equals {
+			p.take(key, i)
+			s.timer.Stop()
+			return s
+		}
 	}
-	s := list[len(list)-1]
-	p.take(key, len(list)-1)
-	s.timer.Stop()
-	return s
+	return nil
 }
 
 // take removes one connection from the table. Called with the lock held.

@@ -24,17 +24,18 @@ const (
 // session is a connection that has been greeted, and protected and logged in as its key asks.
 // It is used by one goroutine; interrupt alone may come from another one.
 type session struct {
-	t     *Target
-	key   poolKey
-	conn  net.Conn
-	in    *bufio.Reader
-	out   []byte // commands not yet sent
-	host  string // the exchanger's name
-	addr  netip.AddrPort
-	offer smtp.Offer
-	tls   string // describes the protection, see deliver.Verdict
-	plain string // why there is none though the other side offered it
-	qmtp  bool   // it speaks QMTP
+	t      *Target
+	key    poolKey
+	conn   net.Conn
+	in     *bufio.Reader
+	out    []byte // commands not yet sent
+	host   string // the exchanger's name
+	addr   netip.AddrPort
+	offer  smtp.Offer
+	tls    string // describes the protection, see deliver.Verdict
+	plain  string // why there is none though the other side offered it
+	qmtp   bool   // it speaks QMTP
+	equals bool   // other exchangers have the same preference
 
 	rec *record.Tap // writes the dialogue of this attempt down where an operator wants it; else nil
 

@@ -114,6 +114,7 @@ type attempt struct {
 	fresh   bool           // an idle connection has died: take no other
 	looked  bool           // hosts is filled
 	hosts   []host         // still to be tried
+	equals  bool           // the first of them have the same preference
 	failure failure        // why the last of the tried hosts did not serve
 	plan    *sevenbit.Plan // what is known of the content, once it was looked at
 }
@@ -183,9 +184,8 @@ func (a *attempt) run(ctx context.Context) {
 // address that serves; nil when there is none left, a.failure tells why then.
 func (a *attempt) session(ctx context.Context) *session {
 	if !a.fresh {
-		if s := a.t.idle.get(a.key); s != nil {
-			s.reused, s.tap = true, a.tap()
-			return a.recorded(s)
+		if s := a.idle(""); s != nil {
+			return s
 		}
 	}
 	if !a.looked {
@@ -199,6 +199,7 @@ func (a *attempt) session(ctx context.Context) *session {
 			return nil
 		}
 		a.hosts = hosts
+		a.equals = len(hosts) > 1 && hosts[0].pref == hosts[1].pref
 	}
 	for len(a.hosts) > 0 {
 		if ctx.Err() != nil {
@@ -210,13 +211,29 @@ func (a *attempt) session(ctx context.Context) *session {
 			a.hosts = a.hosts[1:]
 			continue
 		}
+		if !a.fresh {
+			if s := a.idle(h.name); s != nil {
+				return s
+			}
+		}
 		s, f := a.open(ctx, h)
 		if s != nil {
+			s.equals = a.equals
 			return s
 		}
 		a.fail(f)
 	}
 	return nil
+}
+
+// idle takes an idle connection, as pool.get does.
+func (a *attempt) idle(host string) *session {
+	s := a.t.idle.get(a.key, host)
+	if s == nil {
+		return nil
+	}
+	s.reused, s.tap = true, a.tap()
+	return a.recorded(s)
 }
 
 // tap returns who follows the message's dialogue.

@@ -718,3 +718,32 @@ func TestEqualExchangersShareTheLoad(t *testing.T) {
 		t.Errorf("%d hosts, %v", len(hosts), err)
 	}
 }
+
+func TestEqualExchangersShareTheLoadOfKeptConnections(t *testing.T) {
+	t.Parallel()
+	a, addrA := startSink(t, nil)
+	b, addrB := startSink(t, nil)
+	one, addrOne := startSink(t, nil)
+	target := newTarget(t, Options{IdleTime: time.Minute}, Deps{
+		Resolver: zone{"dest.test": {{Pref: 10, Host: "a"}, {Pref: 10, Host: "b"}, {Pref: 20, Host: "c"}}, "one.test": {{Pref: 10, Host: "o"}, {Pref: 20, Host: "c"}}},
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			at := map[byte]net.Addr{'a': addrA, 'b': addrB, 'o': addrOne}[to.Addr().As4()[3]]
+			return new(net.Dialer).DialContext(ctx, "tcp", at.String())
+		},
+	})
+	for range 60 {
+		for _, domain := range []string{"dest.test", "one.test"} {
+			job := letterTo(addrA, "x\n", "ann@"+domain)
+			job.Next = &route.NextHop{Domain: domain, TLS: route.TLSNone}
+			if v := target.Deliver(t.Context(), job); v[0].Err != nil {
+				t.Fatal(v[0].Err)
+			}
+		}
+	}
+	if len(a.messages) < 10 || len(b.messages) < 10 || a.sessions != 1 || b.sessions != 1 {
+		t.Errorf("%d messages over %d connections, %d over %d", len(a.messages), a.sessions, len(b.messages), b.sessions)
+	}
+	if len(one.messages) != 60 || one.sessions != 1 {
+		t.Errorf("to one exchanger %d messages over %d connections", len(one.messages), one.sessions)
+	}
+}
