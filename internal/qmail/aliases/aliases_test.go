@@ -22,6 +22,7 @@ Root: joe, \jim,
 staff: Joe Doe <joe@a.test> (the, first), "a b"@c.test, \
 kim@a.test
 "quo ted" : x
+jo\,e: x (of \) us), y
 a@b.test: y
 @b.test: /dev/null
 owner-staff: boss
@@ -51,10 +52,11 @@ func TestAliases(t *testing.T) {
 3 Root: 3 address "joe" 3 exact "jim" 4 program "/usr/bin/prog -x \"a, b\"" 4 program "/bin/cat > /tmp/x" 5 include "/etc/list" 5 file "/var/mail/all"
 6 staff: 6 address "joe@a.test" 6 address "a b@c.test" 7 address "kim@a.test"
 8 quo ted: 8 address "x"
-9 a@b.test: 9 address "y"
-10 @b.test: 10 file "/dev/null"
-11 owner-staff: 11 address "boss"
-12 owner-postmaster: 12 address "one" 12 address "two"
+9 jo,e: 9 address "x" 9 address "y"
+10 a@b.test: 10 address "y"
+11 @b.test: 11 file "/dev/null"
+12 owner-staff: 12 address "boss"
+13 owner-postmaster: 13 address "one" 13 address "two"
 `
 	if d := cmp.Diff(want, show(list)); d != "" {
 		t.Error(d)
@@ -72,7 +74,7 @@ func TestAliases(t *testing.T) {
 
 func TestForwardFiles(t *testing.T) {
 	t.Parallel()
-	list, faults := aliases.ParseList(".forward", []byte("# c\n\\joe, \"|vacation joe\"\n  kim@a.test (Kim) , <lee@a.test>\n:include:/x\n"))
+	list, faults := aliases.ParseList(".forward", []byte(" # c\n\\joe, \"|vacation joe\"\n  kim@a.test (Kim) , <lee@a.test>\n:include:/x\n"))
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}

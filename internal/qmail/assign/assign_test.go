@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/qmail/assign"
 	"github.com/postilion/postilion/internal/qmail/cdb"
 )
@@ -202,7 +203,7 @@ func TestBrokenDatabases(t *testing.T) {
 	}
 }
 
-// passwd is accounts of a system: name to uid, and home to owner.
+// getpw is qmail-getpw's rule on a system whose homes have these owners.
 func getpw(owners map[string]uint32) assign.Getpw {
 	accounts := assign.ParsePasswd("/etc/passwd", []byte(
 		"root:x:0:0:root:/root:/bin/sh\nalias:x:7790:2108::/var/qmail/alias:/bin/sh\njoe:x:507:100::/home/joe:\nJim:x:508:100::/home/jim:\nnohome:x:509:100::/nohome:\nann-b:x:510:100::/home/annb:\nstolen:x:511:1::/home/joe:\n"))
@@ -219,6 +220,15 @@ func getpw(owners map[string]uint32) assign.Getpw {
 			return assign.Account{}, false, nil
 		},
 		Owner: func(dir string) (uint32, bool, error) { u, ok := owners[dir]; return u, ok, nil },
+	}
+}
+
+func TestLinesThatAreNoAccountsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	got := assign.ParsePasswd("/etc/passwd", []byte("# c:x:1:1::/:\n+::::::\n-x:x:1:1::/:\n:x:1:1::/:\na:x:1:1::/\nb:x:one:1::/:\nc:x:1:-1::/:\nd:x:4294967296:1::/:\n\njoe:x:507:100::/home/joe:/bin/sh\n"))
+	want := []assign.Account{{Place: qmail.Place{File: "/etc/passwd", Line: 10}, Name: "joe", UID: 507, GID: 100, Home: "/home/joe", Shell: "/bin/sh"}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -75,8 +75,8 @@ func TestTheLastFieldThatNamesASenderCounts(t *testing.T) {
 func TestHostsAreRewrittenByRules(t *testing.T) {
 	t.Parallel()
 	h := Hosts{DefaultHost: "dh", DefaultDomain: "dd.test", PlusDomain: "pd.test"}
-	rules, faults := ParseRules("rewrite", []byte("# comment\n=old:new.test\n*.b:.a\n?x:y\n-.gone.test:here.test\nwrong\n?nocolon\n"))
-	if len(rules) != 4 || len(faults) != 2 || faults[1].Error() != "rewrite:7: want =post:new, *post:new, ?post:new or -post:new" {
+	rules, faults := ParseRules("rewrite", []byte("# comment\n \r\n=old:new.test \r\n*.b:.a\n?x:y\n-.gone.test:here.test\nwrong\n?nocolon\n"))
+	if len(rules) != 4 || len(faults) != 2 || faults[1].Error() != "rewrite:8: want =post:new, *post:new, ?post:new or -post:new" {
 		t.Fatalf("%v %v", rules, faults)
 	}
 	for _, tt := range []struct {

@@ -60,6 +60,8 @@ func TestExitCodesHaveTheFamilysTexts(t *testing.T) {
 		{41, "", "Zqq temporary problem (#4.3.0)"}, {31, "", "Dmail server permanently rejected message (#5.3.0)"}, {115, "", "Denvelope address too long for qq (#5.1.3)"},
 		{82, "Dno spam here (#5.7.1)", "Dno spam here (#5.7.1)"}, {82, "no letter", "Zqq temporary problem (#4.3.0)"}, {82, "D", "Zqq temporary problem (#4.3.0)"},
 		{82, "D" + strings.Repeat("x", MaxCustom), "Zqq temporary problem (#4.3.0)"},
+		{82, "D" + strings.Repeat("x", MaxCustom-1), "D" + strings.Repeat("x", MaxCustom-1)},
+		{82, "Dno", "Dno"}, {82, "Dn", "Zqq temporary problem (#4.3.0)"},
 	} {
 		if got := Text(c.exit, c.custom); got != c.want {
 			t.Errorf("exit %d %.20q: %q, want %q", c.exit, c.custom, got, c.want)
