@@ -38,6 +38,15 @@ func (a Address) String() string {
 	return a.Local + "@" + a.Domain
 }
 
+// Base returns the address that stands behind a reverse-path which asks for one of its own for each
+// recipient (VERP, qmail reference 3.1): owner-@host of owner-@host-@[]; any other address as it is.
+func (a Address) Base() Address {
+	if a.Domain != "[]" || !strings.HasSuffix(a.Local, "-") || !strings.Contains(a.Local, "@") {
+		return a
+	}
+	return ParseAddress(strings.TrimSuffix(a.Local, "-"))
+}
+
 // Quoted returns the address as SMTP and header fields write it, without angle
 // brackets: the local part becomes a quoted-string where it must (RFC 5321 4.1.2;
 // qmail reference 3.2, except that UTF-8 stays as it is, RFC 6531). The zero

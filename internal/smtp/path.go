@@ -29,22 +29,27 @@ func ParsePath(s string) (a mail.Address, rest string, err error) {
 
 // ParseReversePath is ParsePath for MAIL: the local part may have MaxReverseLocal bytes, as those
 // that carry a recipient's address back (VERP, BATV) go beyond 64 in practice, and refusing them
-// would lose mail.
+// would lose mail. Two forms of qmail's that are no addresses are taken: <owner-@host-@[]>, which asks for
+// a path of its own for each recipient, and <#@[]> of double bounces (qmail reference 3.1).
 func ParseReversePath(s string) (a mail.Address, rest string, err error) {
-	return parsePath(s, limits{local: MaxReverseLocal})
+	return parsePath(s, limits{local: MaxReverseLocal, reverse: true})
 }
 
 // parseAsQmail is ParseReversePath for both directions with what qmail-smtpd takes besides: no
 // domain, and dots at any place of an unquoted local part.
 func parseAsQmail(s string) (a mail.Address, rest string, err error) {
-	return parsePath(s, limits{local: MaxReverseLocal, asQmail: true})
+	return parsePath(s, limits{local: MaxReverseLocal, asQmail: true, reverse: true})
 }
 
 // limits are what a path may be.
 type limits struct {
 	local   int  // bytes of the local part
 	asQmail bool // see parseAsQmail
+	reverse bool // see ParseReversePath
 }
+
+// perRecipient ends the host of a reverse-path that asks for one of its own for each recipient.
+const perRecipient = "-@[]"
 
 func parsePath(s string, most limits) (a mail.Address, rest string, err error) {
 	if !strings.HasPrefix(s, "<") {
@@ -77,6 +82,14 @@ func parsePath(s string, most limits) (a mail.Address, rest string, err error) {
 		return a, s, pathError("want > at the end of the address")
 	}
 	domain := s[1:end]
+	if most.reverse {
+		if local == "#" && domain == "[]" {
+			return mail.Address{Local: local, Domain: domain}, s[end+1:], nil
+		}
+		if host, ok := strings.CutSuffix(domain, perRecipient); ok && CheckDomain(host) == nil {
+			return mail.Address{Local: local + "@" + host + "-", Domain: "[]"}, s[end+1:], nil
+		}
+	}
 	if err := CheckDomain(domain); err != nil {
 		return a, s, err
 	}

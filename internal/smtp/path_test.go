@@ -82,6 +82,29 @@ func TestALongReversePathIsTaken(t *testing.T) {
 	}
 }
 
+func TestQmailsOwnReversePathsAreTakenForMAILAlone(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]mail.Address{
+		"<#@[]>":                         {Local: "#", Domain: "[]"},
+		"<owner-list-@host.test-@[]>":    {Local: "owner-list-@host.test-", Domain: "[]"},
+		`<"a b-"@host.test-@[]>`:         {Local: "a b-@host.test-", Domain: "[]"},
+		"<list-@[127.0.0.1]-@[]> SIZE=1": {Local: "list-@[127.0.0.1]-", Domain: "[]"},
+	} {
+		a, _, err := ParseReversePath(in)
+		if err != nil || a != want {
+			t.Errorf("%q: %+v, %v", in, a, err)
+		}
+		if _, _, err := ParsePath(in); err == nil {
+			t.Errorf("%q is taken for RCPT", in)
+		}
+	}
+	for _, in := range []string{"<a@[]>", "<a-@[]>", "<@[]>", "<a-@-@[]>", "<a@b@c.test-@[]>", "<a@b\r.test-@[]>", "<a@b..test-@[]>", "<#@[].test>", "<a-@b.test-@[]@c.test>"} {
+		if a, _, err := ParseReversePath(in); err == nil {
+			t.Errorf("%q is taken as %+v", in, a)
+		}
+	}
+}
+
 func TestAWrittenPathIsReadBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

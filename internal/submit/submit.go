@@ -233,7 +233,7 @@ func (t *Transaction) host(ctx context.Context) *reason.Error {
 // sender makes the decisions about the reverse-path and the declared size.
 func (t *Transaction) sender(ctx context.Context, m smtp.Mail) *reason.Error {
 	s := t.s
-	if err := s.d.Policy.Sender(t.client, m.From); err != nil {
+	if err := s.d.Policy.Sender(t.client, m.From.Base()); err != nil {
 		if !s.d.Policy.SendersAtRcpt() {
 			return err
 		}
@@ -241,19 +241,20 @@ func (t *Transaction) sender(ctx context.Context, m smtp.Mail) *reason.Error {
 		late.Code = 553 // qmail reference 4.3
 		t.late = &late
 	}
-	if t.client.Account != nil && !m.From.IsZero() && s.d.Policy.CheckSender() {
-		r, err := s.d.Router.Route(ctx, m.From)
+	from := m.From.Base()
+	if t.client.Account != nil && !from.IsZero() && s.d.Policy.CheckSender() {
+		r, err := s.d.Router.Route(ctx, from)
 		if err != nil {
 			return reason.As(err)
 		}
-		if err := s.d.Policy.Owns(t.client.Account, m.From, &r); err != nil {
+		if err := s.d.Policy.Owns(t.client.Account, from, &r); err != nil {
 			return err
 		}
 	}
-	if !m.From.IsZero() && !t.src.LocalOnly && s.d.Policy.ChecksOutside(t.client) {
+	if !from.IsZero() && !t.src.LocalOnly && s.d.Policy.ChecksOutside(t.client) {
 		// When the directory is away, Rcpt tells; mail that needs none passes.
-		if r, err := s.d.Router.Route(ctx, m.From); err == nil {
-			if err := s.d.Policy.Outside(m.From, &r); err != nil {
+		if r, err := s.d.Router.Route(ctx, from); err == nil {
+			if err := s.d.Policy.Outside(from, &r); err != nil {
 				return err
 			}
 		}
