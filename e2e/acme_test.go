@@ -60,7 +60,7 @@ func newAuthority(t *testing.T, dns string, httpPort int) authority {
 			t.Logf("the authority's log ends:\n%s", log.tail())
 		}
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
@@ -93,7 +93,7 @@ func writeCertificate(t *testing.T, cert, key string) {
 
 // issuer returns who signed the certificate that a listener with implicit TLS shows.
 func issuer(addr string) (string, error) {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +118,7 @@ func TestACertificateIsFetchedByACME(t *testing.T) {
 		// Each role looks at the files for itself.
 		shown := func(listener string) {
 			t.Helper()
-			for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 				name, err := issuer(s.addr[listener])
 				if err == nil && strings.HasPrefix(name, "Pebble Intermediate CA") {
 					return

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"testing"
-	"time"
 )
 
 func TestAddressesReachWhoTheyMean(t *testing.T) {
@@ -41,7 +40,7 @@ func TestAddressesReachWhoTheyMean(t *testing.T) {
 	}
 	// What is removed is refused, at once.
 	s.must("alias", "remove", "sales@"+domain)
-	within(t, 10*time.Second, "the removed alias is refused", func() bool {
+	within(t, patience, "the removed alias is refused", func() bool {
 		return code(s.send("sender@else.example", "sales@"+domain, letter("gone")))/100 == 5
 	})
 }
@@ -93,6 +92,6 @@ func TestAMailboxHasOneHolder(t *testing.T) {
 			t.Error("a third session was let in")
 		}
 		second.Close() // dropped, not quit: the mailbox is free at once
-		within(t, 2*time.Second, "the mailbox of a dropped connection is free", func() bool { return !inUse() })
+		within(t, patience, "the mailbox of a dropped connection is free", func() bool { return !inUse() })
 	})
 }

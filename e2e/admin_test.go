@@ -124,7 +124,7 @@ func TestAnAdministratorManagesItsDomainAndHearsOfNoOther(t *testing.T) {
 			if o.single {
 				want = strings.ReplaceAll(want, "role=console ", "role=postilion ")
 			}
-			within(t, 10*time.Second, "the event "+want, func() bool { return strings.Contains(s.log.String(), want) })
+			within(t, patience, "the event "+want, func() bool { return strings.Contains(s.log.String(), want) })
 		}
 	})
 }
@@ -136,7 +136,7 @@ func TestAnAdministratorSeesOfTheQueueWhatIsItsDomains(t *testing.T) {
 	for from, password := range map[string]string{"ann@own.test": ann, "eve@secret.test": eve} {
 		check(t, s.submitAs(from, password, "far@elsewhere.example"))
 	}
-	within(t, time.Minute, "both messages wait", func() bool { return len(s.queue()) == 2 })
+	within(t, patience, "both messages wait", func() bool { return len(s.queue()) == 2 })
 	if out := s.told(0, "far@elsewhere.example", "adam@own.test", adam, "queue", "list"); !strings.Contains(out, "1 messages") || strings.Contains(out, "eve") {
 		t.Errorf("an administrator sees\n%s", out)
 	}
@@ -192,7 +192,7 @@ func TestNobodyTakesTheSocketFromTheServersOwner(t *testing.T) {
 	silent[0].Write(bytes.Repeat([]byte{'C', 0xff}, 100)) // which is no call
 	s.must("account", "list")
 	s.must("status")
-	within(t, 20*time.Second, "the silent ones are left", func() bool {
+	within(t, patience, "the silent ones are left", func() bool {
 		_, err := s.as("adam@own.test", adam, "account", "list")
 		return err == nil
 	})

@@ -8,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
 	"github.com/miekg/dns"
+
+	"github.com/postilion/postilion/internal/netx/nettest"
 )
 
 // What strangers and operators' programs may say or do while a message comes in: QMAILQUEUE filters that
@@ -169,8 +172,9 @@ func TestHostileIdentAnswersStayOutOfEverything(t *testing.T) {
 	dir := newFolder(t)
 	script := filepath.Join(dir, "filter")
 	check(t, os.WriteFile(script, []byte("#!/bin/sh\nenv | tr -d '\\n' >"+dir+"/env.$$\nexec "+tools(t)+" qmail-queue\n"), 0o755), os.Chmod(dir, 0o777))
+	const lookup = 4 * time.Second
 	s := newServer(t, setup{config: map[string]string{
-		"smtp.ident": "true", "smtp.lookup_timeout": `"2s"`, "log.to": `"file"`, "submit.filter": fmt.Sprintf("%q", script),
+		"smtp.ident": "true", "smtp.lookup_timeout": strconv.Quote(lookup.String()), "log.to": `"file"`, "submit.filter": fmt.Sprintf("%q", script),
 	}})
 	// A loopback address of this test's own, whose ident port nobody else has.
 	ip := net.IPv4(127, 113, byte(os.Getpid()>>8), byte(1+os.Getpid()%250))
@@ -222,13 +226,10 @@ func TestHostileIdentAnswersStayOutOfEverything(t *testing.T) {
 		check(t, err)
 		c := &smtpClient{wire: &wire{conn, bufio.NewReader(conn)}}
 		check(t, c.expect(220))
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > lookup {
 			t.Errorf("%s: the greeting came after %v", name, took)
 		}
 		check(t, c.cmd(250, "EHLO client.example"), c.mail("you@far.example", []string{s.account}, letter("ident-"+name)))
-		if took := time.Since(began); took > 8*time.Second {
-			t.Errorf("%s: the message took %v", name, took)
-		}
 		c.quit()
 		n++
 	}
@@ -258,10 +259,7 @@ func TestHostileIdentAnswersStayOutOfEverything(t *testing.T) {
 // A DNS list may say what it likes, too.
 func TestHostileListTextsStayOutOfEverything(t *testing.T) {
 	t.Parallel()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	check(t, err)
-	tcp, err := net.Listen("tcp", pc.LocalAddr().String())
-	check(t, err)
+	pc, tcp := nettest.Listen(t)
 	texts := make(chan []string, 1)
 	texts <- nil
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
@@ -299,12 +297,11 @@ func TestHostileListTextsStayOutOfEverything(t *testing.T) {
 		check(t, err)
 		defer w.Close()
 		c := &smtpClient{wire: w}
-		began := time.Now()
 		// An address of its own each time: answers may be kept.
 		check(t, c.send("PROXY TCP4 192.0.2.%d 192.0.2.200 1025 25", i), c.expect(220), c.cmd(250, "EHLO client.example"), c.cmd(250, "MAIL FROM:<you@far.example>"), c.send("RCPT TO:<%s>", s.account))
 		line, err := c.line()
-		if err != nil || !strings.HasPrefix(line, fmt.Sprint(want)) || !plain([]byte(line)) || len(line) > 500 || time.Since(began) > 6*time.Second {
-			t.Errorf("%s: %q (%v) after %v, want %d in one plain line", name, line, err, time.Since(began), want)
+		if err != nil || !strings.HasPrefix(line, fmt.Sprint(want)) || !plain([]byte(line)) || len(line) > 500 {
+			t.Errorf("%s: %q (%v), want %d in one plain line", name, line, err, want)
 		}
 		// Nothing of the text is read as a second reply.
 		check(t, c.cmd(250, "NOOP"))

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/postilion/postilion/e2e/debian"
 )
@@ -28,7 +27,7 @@ func TestSMTPSourceFillsAMailbox(t *testing.T) {
 		args := append([]string{"-s", "30", "-m", "200", "-f", "you@else.example", "-M", "client.example", "-t", s.account}, more...)
 		mustForeign(t, "", "smtp-source", append(args, s.addr["smtp"])...)
 	}
-	s.drain(30 * time.Second)
+	s.drain(patience)
 	c, err := dialPOP(s.addr["pop3"], s.account, s.password)
 	check(t, err)
 	defer c.quit()
@@ -54,7 +53,7 @@ func sinkProgram(t *testing.T, options ...string) (addr, took string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	within(t, 5*time.Second, "smtp-sink listens", func() bool {
+	within(t, patience, "smtp-sink listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
@@ -136,7 +135,7 @@ func TestANextHopThatFails(t *testing.T) {
 		}
 	}
 	all := s.arrived(s.account, s.password, bounces)
-	within(t, 20*time.Second, "each message was tried", func() bool {
+	within(t, patience, "each message was tried", func() bool {
 		for _, m := range s.queue() {
 			for _, r := range m.Recipients {
 				if r.Attempts == 0 || r.State == "running" {
@@ -203,7 +202,7 @@ smtpd_forbid_bare_newline = yes
 			t.Logf("Postfix's log:\n%s", text)
 		}
 	})
-	within(t, 20*time.Second, "Postfix greets", func() bool {
+	within(t, patience, "Postfix greets", func() bool {
 		c, err := dialSMTP(addr)
 		if err == nil {
 			c.quit()
@@ -216,7 +215,7 @@ smtpd_forbid_bare_newline = yes
 func (p *postfix) mailbox(t *testing.T, n int) []string {
 	t.Helper()
 	var names, mail []string
-	within(t, 20*time.Second, strconv.Itoa(n)+" messages are in Postfix's Maildir", func() bool {
+	within(t, patience, strconv.Itoa(n)+" messages are in Postfix's Maildir", func() bool {
 		names, _ = filepath.Glob(p.Maildirs() + "/joe/new/*")
 		return len(names) >= n
 	})

@@ -223,7 +223,7 @@ func TestGoSMTPIsThePeer(t *testing.T) {
 	if !strings.Contains(bounce, "j\u00f6e@none.example") || !strings.Contains(bounce, "5.6.7") {
 		t.Errorf("the bounce of what cannot be carried reads\n%s", bounce)
 	}
-	within(t, 20*time.Second, "both peers have their mail", func() bool { return len(all.got()) == 2 && len(none.got()) >= 1 })
+	within(t, patience, "both peers have their mail", func() bool { return len(all.got()) == 2 && len(none.got()) >= 1 })
 	for _, m := range all.got() {
 		if !strings.HasSuffix(m.content, "\r\n\r\n.\r\n..\r\nk\u00f6rper\r\n.end\r\n") {
 			t.Errorf("%v was given %q", m.to, m.content)

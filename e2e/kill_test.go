@@ -37,13 +37,13 @@ func killLoop(t *testing.T, o setup, victims []string, kills int) {
 		before, killed := l.count(), time.Now()
 		l.cut()
 		s.kill(victim)
-		within(t, 30*time.Second, "mail is taken again after "+victim+" was killed", func() bool { return l.count() > before+20 })
+		within(t, patience, "mail is taken again after "+victim+" was killed", func() bool { return l.count() > before+20 })
 		t.Logf("%s killed; up and taking mail after %v", victim, time.Since(killed).Round(time.Millisecond))
 	}
 	stop()
 	c, err := l.settle(60 * time.Second)
 	l.verdict(t, "kill -9", c, err, time.Since(began))
-	s.drain(30 * time.Second)
+	s.drain(patience)
 }
 
 // kill kills all, the supervisor or a role, and sees that it is up again.
@@ -76,7 +76,7 @@ func (s *server) killRole(name string) {
 	}
 	old := find()
 	check(s.t, syscall.Kill(old.PID, syscall.SIGKILL))
-	within(s.t, 30*time.Second, name+" is up again", func() bool {
+	within(s.t, patience, name+" is up again", func() bool {
 		now := find()
 		return now.PID != old.PID && now.PID != 0 && now.Restarts == old.Restarts+1
 	})

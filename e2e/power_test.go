@@ -66,7 +66,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 			return l, c, time.Since(began), fmt.Errorf("after cut %d: %w", round+1, errors.Join(err, lookErr))
 		}
 		if tag == "" {
-			within(t, 30*time.Second, "mail is taken again after the cut", func() bool { return l.count() > before+20 })
+			within(t, patience, "mail is taken again after the cut", func() bool { return l.count() > before+20 })
 			c, err := dialPOP(s.addr["pop3"], account, password)
 			check(t, err) // what a verb has done stays done, too
 			c.quit()

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,7 +19,7 @@ func TestABlockedClientIsRefusedEverywhere(t *testing.T) {
 		s := newServer(t, o)
 		s.must("block", "add", "127.0.0.1", "--reason", "guessing")
 		for name, want := range map[string]string{"smtp": "421 ", "submission": "421 ", "pop3": "-ERR "} {
-			within(t, 10*time.Second, name+" refuses the client", func() bool {
+			within(t, patience, name+" refuses the client", func() bool {
 				w, err := dial(s.addr[name])
 				check(t, err)
 				defer w.Close()
@@ -27,7 +28,7 @@ func TestABlockedClientIsRefusedEverywhere(t *testing.T) {
 			})
 		}
 		s.must("block", "remove", "127.0.0.1")
-		check(t, s.waitUp(10*time.Second))
+		check(t, s.waitUp(patience))
 	})
 }
 
@@ -35,18 +36,22 @@ func TestWhatTheOperatorChangesIsInForceAtOnce(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
-		rcpt := func() int {
+		rcpt := func(user string) int {
 			c, err := dialSMTP(s.addr["smtp"])
 			check(t, err)
 			defer c.quit()
 			check(t, c.cmd(250, "MAIL FROM:<sender@else.example>"))
-			return code(c.cmd(250, "RCPT TO:<new@%s>", domain))
+			return code(c.cmd(250, "RCPT TO:<%s@%s>", user, domain))
 		}
-		if got := rcpt(); got != 550 { // which is remembered
+		if got := rcpt("new0"); got != 550 { // which is remembered
 			t.Fatalf("an unknown recipient: %d", got)
 		}
-		s.must("account", "add", "new@"+domain)
-		within(t, time.Second, "an account just added gets mail", func() bool { return rcpt() == 250 })
+		atOnce(t, "an account just added gets mail", func(i int) func() bool {
+			user := fmt.Sprint("new", i)
+			rcpt(user)
+			s.must("account", "add", user+"@"+domain)
+			return func() bool { return rcpt(user) == 250 }
+		})
 		login := func() error {
 			c, err := dialPOP(s.addr["pop3"], s.account, s.password)
 			if err == nil {
@@ -55,14 +60,36 @@ func TestWhatTheOperatorChangesIsInForceAtOnce(t *testing.T) {
 			return err
 		}
 		check(t, login())
-		s.must("block", "add", s.account)
-		within(t, time.Second, "an account just blocked cannot log in", func() bool {
-			err := login()
-			return err != nil && strings.Contains(err.Error(), "blocked by the operator")
+		atOnce(t, "an account just blocked cannot log in", func(int) func() bool {
+			s.run("block", "remove", s.account)
+			s.must("block", "add", s.account)
+			return func() bool {
+				err := login()
+				return err != nil && strings.Contains(err.Error(), "blocked by the operator")
+			}
 		})
-		s.must("block", "remove", s.account)
-		within(t, time.Second, "nor is it kept out any longer", func() bool { return login() == nil })
+		atOnce(t, "nor is it kept out any longer", func(int) func() bool {
+			s.run("block", "add", s.account)
+			s.must("block", "remove", s.account)
+			return func() bool { return login() == nil }
+		})
 	})
+}
+
+// atOnce makes a change again and again until one is in force within a second, as those are that nobody has to look for
+// from time to time: once out of five times even on a machine with much else to do.
+func atOnce(t *testing.T, what string, change func(i int) (inForce func() bool)) {
+	t.Helper()
+	best := time.Hour
+	for i := range 5 {
+		inForce := change(i)
+		began := time.Now()
+		within(t, patience, what, inForce)
+		if best = min(best, time.Since(began)); best < time.Second {
+			return
+		}
+	}
+	t.Errorf("%s: not before %v", what, best)
 }
 
 func TestAFullMailboxIsRefusedAtRCPT(t *testing.T) {
@@ -71,7 +98,7 @@ func TestAFullMailboxIsRefusedAtRCPT(t *testing.T) {
 		s := newServer(t, o)
 		s.must("account", "set", s.account, "--quota", "20KiB")
 		big := append(letter("big"), bytes.Repeat([]byte("x\r\n"), 4000)...)
-		within(t, 20*time.Second, "the mailbox is full", func() bool {
+		within(t, patience, "the mailbox is full", func() bool {
 			c, err := dialSMTP(s.addr["smtp"])
 			check(t, err)
 			defer c.quit()
@@ -145,7 +172,7 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 		var h struct {
 			Destinations []struct{ Name, Error, Until string }
 		}
-		within(t, 20*time.Second, "the destination is listed", func() bool {
+		within(t, patience, "the destination is listed", func() bool {
 			s.ask(&h, "queue", "hosts")
 			return len(h.Destinations) == 1
 		})
@@ -159,7 +186,7 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 		k.serve(t, l)
 		s.must("flush")
 		k.arrived(t, 1)
-		within(t, 20*time.Second, "the list is empty", func() bool {
+		within(t, patience, "the list is empty", func() bool {
 			s.ask(&h, "queue", "hosts")
 			return len(h.Destinations) == 0
 		})
@@ -177,7 +204,7 @@ func TestAServerWithABrokenRoleStopsAtOnce(t *testing.T) {
 			file := filepath.Join(s.data, broken.file)
 			check(t, os.RemoveAll(file), os.RemoveAll(file+"-wal"), os.RemoveAll(file+"-shm"), os.WriteFile(file, []byte("this is no database of any kind\n"), 0o644))
 			s.serve()
-			within(t, 30*time.Second, broken.role+" flaps", func() bool {
+			within(t, patience, broken.role+" flaps", func() bool {
 				for _, r := range s.status().Roles {
 					if r.Name == broken.role {
 						return r.State == "flapping"
@@ -257,7 +284,7 @@ func TestANewAccountOfAnOldNameBeginsEmpty(t *testing.T) {
 // opens waits until a new password does: roles remember for a moment that there was none.
 func (s *server) opens(user, password string) {
 	s.t.Helper()
-	within(s.t, 10*time.Second, "the new account can log in", func() bool {
+	within(s.t, patience, "the new account can log in", func() bool {
 		c, err := dialPOP(s.addr["pop3"], user, password)
 		if err == nil {
 			c.quit()

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -145,17 +144,44 @@ func tomlOf(keys map[string]string) []byte {
 	return b.Bytes()
 }
 
-// nextPort is where freeAddr goes on. It stays below the ports that systems give to
-// clients, so that nobody takes a server's port while it is down.
-var nextPort atomic.Int32
+// ports are those that freeAddr gives, block after block. They stay below the ports that systems give to clients, so
+// that nobody takes a server's port while it is down; a block is this process's, while others run these tests as well,
+// because it listens on the first port of it until it ends.
+var ports struct {
+	sync.Mutex
+	block, next int
+	held        []net.Listener
+}
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	const first, last = 12000, 32000
-	for range last - first {
-		n := first + (int(nextPort.Add(1))+os.Getpid()*61)%(last-first)
+	const first, last, size = 12000, 32000, 100
+	listen := func(n int) (string, net.Listener) {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(n))
-		if l, err := net.Listen("tcp", addr); err == nil {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return "", nil
+		}
+		return addr, l
+	}
+	ports.Lock()
+	defer ports.Unlock()
+	for ports.block < last {
+		if ports.next == ports.block+size || ports.next == 0 {
+			ports.block = max(ports.block+size, first)
+			ports.next = ports.block
+			_, l := listen(ports.block)
+			if l == nil {
+				ports.next = ports.block + size // another's
+				continue
+			}
+			ports.held = append(ports.held, l)
+		}
+		ports.next++
+		if ports.next == ports.block+size {
+			continue
+		}
+		if addr, l := listen(ports.next); l != nil {
 			l.Close()
 			return addr
 		}
@@ -192,7 +218,7 @@ func (s *server) launch(args []string) io.Reader {
 // serve starts the server again after a stop, a kill or a cut, and waits for its greeting.
 func (s *server) serve() {
 	s.t.Helper()
-	if err := s.tryServe(30 * time.Second); err != nil {
+	if err := s.tryServe(patience); err != nil {
 		s.t.Fatalf("%v; its log:\n%s", err, s.log.tail())
 	}
 }

@@ -120,7 +120,7 @@ func (k *sink) take() []sunk {
 // arrived waits until n messages have come.
 func (k *sink) arrived(t testing.TB, n int) []sunk {
 	t.Helper()
-	within(t, 20*time.Second, fmt.Sprintf("%d messages at the next hop", n), func() bool { return len(k.all()) >= n })
+	within(t, patience, fmt.Sprintf("%d messages at the next hop", n), func() bool { return len(k.all()) >= n })
 	return k.all()
 }
 

@@ -374,7 +374,7 @@ func TestNoMailOfUsersIsLostToKills(t *testing.T) {
 		before := u.count()
 		u.cut()
 		u.s.kill(victim)
-		within(t, 30*time.Second, "mail is taken again after "+victim+" was killed", func() bool { return u.count() > before+10 })
+		within(t, patience, "mail is taken again after "+victim+" was killed", func() bool { return u.count() > before+10 })
 	}
 	stop()
 	u.verdict(t, "kill -9", time.Since(began))
@@ -400,7 +400,7 @@ func TestNoMailOfUsersIsLostToPowerCuts(t *testing.T) {
 		u.power(true)
 		before := u.count()
 		u.s.serve()
-		within(t, 30*time.Second, "mail is taken again after the cut", func() bool { return u.count() > before+10 })
+		within(t, patience, "mail is taken again after the cut", func() bool { return u.count() > before+10 })
 	}
 	stop()
 	u.verdict(t, "power cuts", time.Since(began))

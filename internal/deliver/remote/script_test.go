@@ -267,7 +267,7 @@ func (v *servers) dial(_ context.Context, to netip.AddrPort) (net.Conn, error) {
 
 func (v *servers) play(c net.Conn, address string, lines []string) {
 	defer func() { c.Close() }()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	in := bufio.NewReader(c)
 	says := ""
 	for n, l := range lines {

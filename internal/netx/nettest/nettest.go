@@ -58,7 +58,7 @@ func NewDNS(t testing.TB, zone Zone) *DNS {
 			t.Fatal(err)
 		}
 	}
-	udp, tcp := listen(t)
+	udp, tcp := Listen(t)
 	d.Addr = udp.LocalAddr().String()
 	for _, s := range []*dns.Server{{PacketConn: udp, Handler: dns.HandlerFunc(d.serve)}, {Listener: tcp, Handler: dns.HandlerFunc(d.serve)}} {
 		started, done := make(chan struct{}), make(chan struct{})
@@ -78,8 +78,8 @@ func NewDNS(t testing.TB, zone Zone) *DNS {
 	return d
 }
 
-// listen finds a port that is free for UDP and TCP.
-func listen(t testing.TB) (net.PacketConn, net.Listener) {
+// Listen listens on a port of 127.0.0.1 that is free for UDP and TCP. The caller closes both.
+func Listen(t testing.TB) (net.PacketConn, net.Listener) {
 	t.Helper()
 	for range 20 {
 		tcp, err := net.Listen("tcp", "127.0.0.1:0")
