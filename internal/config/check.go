@@ -16,6 +16,7 @@ import (
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/intake/smtpd"
+	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/policy"
@@ -30,7 +31,7 @@ func (f *File) check() (ps Problems) {
 		ps = append(ps, Problem{Key: key, Text: what(key) + ": " + fmt.Sprintf(format, args...)})
 	}
 	if c.Host == "" {
-		bad("host", `want this server's name, such as "mail.example.test"`)
+		bad("host", `want this server's name, such as "mail.example.test"%s`, f.unfit("host"))
 	} else if _, err := names.Domain(c.Host); err != nil {
 		bad("host", "%s", err)
 	}
@@ -101,6 +102,19 @@ func each(err error) (list []error) {
 		list = append(list, each(e)...)
 	}
 	return list
+}
+
+// unfit tells why a qmail's file does not give a key, "" when there is no such file to name.
+func (f *File) unfit(key string) string {
+	for _, n := range f.Notes {
+		if n.Key == key && n.Fate == migrate.NotCarried {
+			if n.Line > 0 {
+				return fmt.Sprintf("; %s:%d does not give it: %q: %s", n.File, n.Line, n.What, n.Text)
+			}
+			return fmt.Sprintf("; %s does not give it: %s", n.File, n.Text)
+		}
+	}
+	return ""
 }
 
 // blame finds the key that a part's error begins with, as parts name theirs; without one

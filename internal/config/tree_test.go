@@ -103,6 +103,22 @@ func TestAQmailNeedsNoFile(t *testing.T) {
 	}
 }
 
+// Files edited on another system serve as they did: qmail puts the carriage return into its greeting and goes on.
+func TestACarriageReturnBehindAValueOfAQmailIsDropped(t *testing.T) {
+	t.Parallel()
+	dir := qmailTree(t, map[string]string{"control/me": "mx.example.test\r\n", "control/smtpgreeting": "mx.example.test hello\r\n", "control/idhost": "id.example.test \r\n",
+		"control/queuelifetime": "3600\r\n"})
+	f, err := Read(filepath.Join(t.TempDir(), FileName), []string{"qmail=" + dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"host": "mx.example.test", "bounce.bouncehost": "mx.example.test", "smtp.greeting": "hello ESMTP", "inject.id_host": "id.example.test", "dispatch.lifetime": "1h"} {
+		if have := setting(t, f, key).Value; have != want {
+			t.Errorf("%s is %q, want %q", key, have, want)
+		}
+	}
+}
+
 func TestTheFileSupersedesWhatAQmailSaysInAnotherKey(t *testing.T) {
 	t.Parallel()
 	dir := qmailTree(t, map[string]string{"control/me": "mx.example.test\n", "control/databytes": "1000\n"})
@@ -125,10 +141,15 @@ func TestAWrongQmailIsAProblemOfItsKey(t *testing.T) {
 	if !errors.As(err, &ps) || !strings.Contains(err.Error(), "key qmail: "+dir+" is no qmail folder: no such file or directory") {
 		t.Errorf("error %v", err)
 	}
-	dir = qmailTree(t, map[string]string{"control/locals": "x\n"})
-	_, err = Read(filepath.Join(dir, FileName), []string{"qmail=" + dir})
-	if !errors.As(err, &ps) || !strings.Contains(err.Error(), "key host: want this server's name") {
-		t.Errorf("error %v", err)
+	for me, why := range map[string]string{
+		"":          `control/me does not give it: missing or empty: qmail does not start without it`,
+		"mx test\n": `control/me:1 does not give it: "mx test": a domain name holds letters, digits, hyphens and dots`,
+	} {
+		dir = qmailTree(t, map[string]string{"control/locals": "x\n", "control/me": me})
+		_, err = Read(filepath.Join(dir, FileName), []string{"qmail=" + dir})
+		if !errors.As(err, &ps) || len(ps) != 1 || !strings.HasSuffix(err.Error(), "key host: want this server's name, such as \"mail.example.test\"; "+dir+"/"+why) {
+			t.Errorf("error %v", err)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func near(a, b string) bool {
 func (l *linter) me() {
 	file := l.at("control/me")
 	data, ok := l.read(file)
-	l.lists.me = control.Line(data)
+	l.lists.me = control.Value(data)
 	switch {
 	case !ok && l.exists(l.at("control")):
 		l.wrong(qmail.Place{File: file}, "no-me", "it is missing", "qmail-send does not start without locals, qmail-smtpd answers 421 without smtpgreeting, and other names are made up", "write this host's full name into it, in one line")

@@ -82,7 +82,7 @@ func (r *reader) controlFiles() {
 		known[row.Name] = true
 		f := r.open(row.Name)
 		if row.Name == "me" {
-			r.me = control.Line(f.data)
+			r.me = control.Value(f.data)
 		}
 		if f.has {
 			for _, fault := range control.Check(f.File, f.path, f.data) {

@@ -19,7 +19,7 @@ const noLimit = "1TiB"
 // line takes a line file; without it the default of qmail's, the name in control/me most often.
 func line(key string) func(*reader, file) {
 	return func(r *reader, f file) {
-		value := control.Line(f.data)
+		value := control.Value(f.data)
 		switch {
 		case f.has && hostile(value):
 			r.r.Note(f.path, 1, value, migrate.NotCarried, key, "want printable text")
@@ -85,7 +85,7 @@ func seconds(keys ...string) func(*reader, file) {
 			r.r.Note(f.path, at, strconv.FormatInt(n, 10), migrate.Differs, keys[0], "taken as %d seconds", min(max(n, 1), most))
 			n = min(max(n, 1), most)
 		} else if at > 0 {
-			r.r.Taken(f.path, at, control.Line(f.data), keys[0])
+			r.r.Taken(f.path, at, control.Value(f.data), keys[0])
 		}
 		for _, key := range keys {
 			r.r.Set(key, migrate.Seconds(n), f.path, at)
@@ -103,7 +103,7 @@ func optional(keys ...string) func(*reader, file) {
 		for _, key := range keys {
 			r.r.Set(key, strconv.FormatInt(min(n, 1<<30), 10), f.path, at)
 		}
-		r.r.Taken(f.path, at, control.Line(f.data), keys[0])
+		r.r.Taken(f.path, at, control.Value(f.data), keys[0])
 	}
 }
 
@@ -119,10 +119,10 @@ func concurrency(key string) func(*reader, file) {
 		default:
 			r.r.Set(key, strconv.FormatInt(min(n, 100_000), 10), f.path, at)
 			if n > control.MaxConcurrency {
-				r.r.Note(f.path, at, control.Line(f.data), migrate.Differs, key, "qmail silently uses %d at most; here it is as written", control.MaxConcurrency)
+				r.r.Note(f.path, at, control.Value(f.data), migrate.Differs, key, "qmail silently uses %d at most; here it is as written", control.MaxConcurrency)
 				return
 			}
-			r.r.Taken(f.path, at, control.Line(f.data), key)
+			r.r.Taken(f.path, at, control.Value(f.data), key)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (r *reader) concurrencyIncoming(f file) {
 		return
 	}
 	r.r.Set("smtp.max_connections", strconv.FormatInt(min(n, 1_000_000), 10), f.path, at)
-	r.r.Note(f.path, at, control.Line(f.data), migrate.Differs, "smtp.max_connections", "clients above it get 421 instead of waiting unanswered")
+	r.r.Note(f.path, at, control.Value(f.data), migrate.Differs, "smtp.max_connections", "clients above it get 421 instead of waiting unanswered")
 }
 
 func (r *reader) takeMe(f file) {
@@ -143,6 +143,7 @@ func (r *reader) takeMe(f file) {
 	default:
 		if _, err := names.Domain(r.me); err != nil {
 			r.r.Note(f.path, 1, r.me, migrate.NotCarried, "host", "%s", err)
+			r.me = "" // other files do without it: one error is enough
 			return
 		}
 		r.r.Set("host", r.me, f.path, 1)
@@ -155,19 +156,19 @@ func (r *reader) databytes(f file) {
 	r.r.Set("policy.max_send_size", noLimit, f.path, at) // qmail-queue has no limit for programs
 	if n > 0 {
 		r.r.Set("policy.databytes", strconv.FormatInt(min(n, 1<<50), 10), f.path, at)
-		r.r.Taken(f.path, at, control.Line(f.data), "policy.databytes")
+		r.r.Taken(f.path, at, control.Value(f.data), "policy.databytes")
 		return
 	}
 	r.r.Set("policy.max_size", noLimit, f.path, at)
 	if at > 0 {
-		r.r.Note(f.path, at, control.Line(f.data), migrate.Taken, "policy.max_size", "no limit")
+		r.r.Note(f.path, at, control.Value(f.data), migrate.Taken, "policy.max_size", "no limit")
 	}
 }
 
 // smtpgreeting takes the text that the greeting begins with. Ours begins with the host's name as
 // RFC 5321 4.2 wants it, so another name there is put behind it.
 func (r *reader) smtpgreeting(f file) {
-	value, at := control.Line(f.data), 1
+	value, at := control.Value(f.data), 1
 	if !f.has {
 		value, at = r.me, 0
 	}
@@ -193,9 +194,9 @@ func (r *reader) outgoingIP(f file) {
 	if !f.has {
 		return
 	}
-	a, err := netip.ParseAddr(control.Line(f.data))
+	a, err := netip.ParseAddr(control.Value(f.data))
 	if err != nil {
-		r.r.Note(f.path, 1, control.Line(f.data), migrate.NotCarried, "remote.bind4", "want an IP address")
+		r.r.Note(f.path, 1, control.Value(f.data), migrate.NotCarried, "remote.bind4", "want an IP address")
 		return
 	}
 	key := "remote.bind4"

@@ -51,7 +51,7 @@ func (c *checker) line(f File, data []byte) {
 		case text[0] == ' ' || text[0] == '\t':
 			c.fault(n, "%q begins with a blank, which is part of the value", text)
 		case strings.HasSuffix(text, "\r"):
-			c.fault(n, "%q ends with a carriage return, which is part of the value", text)
+			c.fault(n, "%q ends with a carriage return, which qmail takes for part of the value; here it is dropped", text)
 		}
 	}
 }

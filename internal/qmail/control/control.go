@@ -24,6 +24,10 @@ func Line(data []byte) string {
 	return string(bytes.TrimRight(line, trailing))
 }
 
+// Value is a line file's value as this server uses it: Line without a carriage return at its end,
+// which an editor of another system left there. The family sends it along, in greetings and headers.
+func Value(data []byte) string { return strings.TrimRight(Line(data), trailing+"\r") }
+
 // Int reads an integer file: the digits at the first line's beginning. Without a digit
 // there ok is false and the default holds, as if the file were missing. A number that is
 // too large is the largest.

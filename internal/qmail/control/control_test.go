@@ -222,7 +222,7 @@ func TestBrokenFilesAreTold(t *testing.T) {
 	for _, tc := range []struct{ file, in, want string }{
 		{"me", "mx.test\n", ""},
 		{"me", " mx.test\n", `control/me:1: " mx.test" begins with a blank, which is part of the value`},
-		{"me", "mx.test\r\n", `control/me:1: "mx.test\r" ends with a carriage return, which is part of the value`},
+		{"me", "mx.test\r\n", `control/me:1: "mx.test\r" ends with a carriage return, which qmail takes for part of the value; here it is dropped`},
 		{"me", "\nmx.test\n", `control/me:1: the value is empty, and an empty value is not the default
 control/me:2: "mx.test" is not read: only the first line counts`},
 		{"me", "mx\x00.test", `control/me:1: a NUL byte: this is no text file`},

@@ -254,7 +254,7 @@ func controls(ctx context.Context, e *tool.Env) (n inject.Names, err error) {
 		p, rerr := tool.ReadAtMost(e.QmailHome()+"/control/"+name, maxControl)
 		switch {
 		case rerr == nil:
-			return control.Line(p)
+			return control.Value(p)
 		case !errors.Is(rerr, os.ErrNotExist) && err == nil:
 			err = rerr
 		}

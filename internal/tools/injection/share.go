@@ -46,7 +46,7 @@ func Hosts(ctx context.Context, e *tool.Env) (aliases.Hosts, error) {
 func Control(ctx context.Context, e *tool.Env, name string) (string, error) {
 	p, err := tool.ReadAtMost(e.QmailHome()+"/control/"+name, maxControl)
 	if err == nil {
-		return control.Line(p), nil
+		return control.Value(p), nil
 	}
 	if !os.IsNotExist(err) {
 		return "", err
