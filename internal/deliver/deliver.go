@@ -90,4 +90,13 @@ type Verdict struct {
 type Forward struct {
 	From mail.Address // the reverse-path: the original's, or that of an -owner file
 	To   []mail.Address
+	// Standing is what decided, where that decides the same for every message; nil where it may not.
+	Standing *Standing
+}
+
+// Standing is a file of a user's instructions that does nothing but send on.
+type Standing struct {
+	File                string // in the user's home
+	Owner, OwnerDefault bool   // which files decide on the reverse-path (qmail reference 9.6)
+	Witness             string // how home and file were: runas.Found.Witness
 }

@@ -28,6 +28,13 @@ const (
 	flagForward // what is sent on follows
 )
 
+// Flags of what is sent on.
+const (
+	flagStanding = 1 << iota // what decided follows
+	flagOwner
+	flagOwnerDefault
+)
+
 // errShort is told of a job or of verdicts that end too soon.
 var errShort = errors.New("deliver: what came is cut short")
 
@@ -139,7 +146,12 @@ func appendForward(p []byte, f *deliver.Forward) []byte {
 	for _, a := range f.To {
 		p = appendPiece(appendPiece(p, a.Local), a.Domain)
 	}
-	return p
+	s := f.Standing
+	if s == nil {
+		return append(p, 0)
+	}
+	p = append(p, flagStanding|flag(s.Owner, flagOwner)|flag(s.OwnerDefault, flagOwnerDefault))
+	return appendPiece(appendPiece(p, s.File), s.Witness)
 }
 
 func decodeVerdicts(p []byte) ([]deliver.Verdict, error) {
@@ -273,6 +285,9 @@ func (r *pieces) forward() *deliver.Forward {
 	f.To = make([]mail.Address, n)
 	for i := range f.To {
 		f.To[i] = r.address()
+	}
+	if flags := r.byte(); flags&flagStanding != 0 {
+		f.Standing = &deliver.Standing{Owner: flags&flagOwner != 0, OwnerDefault: flags&flagOwnerDefault != 0, File: r.string(), Witness: r.string()}
 	}
 	return f
 }

@@ -49,9 +49,12 @@ func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 	}
 	failed := deliver.Verdict{Err: reason.LocalError.Because(errors.New("no disk")), Text: "t\xff", Host: "h", Addr: "192.0.2.1", Replay: true, TLS: "TLS1.3",
 		Transcript: ">>> QUIT", RetryAfter: time.Minute, Relayed: true,
-		Forward: &deliver.Forward{From: mail.Address{Local: "joe-owner-", Domain: "mx.test-@[]"}, To: []mail.Address{{Local: "a"}, {Local: "b", Domain: "c.test"}}}}
+		Forward: &deliver.Forward{From: mail.Address{Local: "joe-owner-", Domain: "mx.test-@[]"}, To: []mail.Address{{Local: "a"}, {Local: "b", Domain: "c.test"}},
+			Standing: &deliver.Standing{File: ".qmail-a\xff", Owner: true, OwnerDefault: true, Witness: "\x00\xff"}}}
 	full(t, failed)
-	verdicts := []deliver.Verdict{failed, {Text: "mailbox/new/1"}, {}}
+	full(t, *failed.Forward)
+	full(t, *failed.Forward.Standing)
+	verdicts := []deliver.Verdict{failed, {Text: "mailbox/new/1"}, {Text: "did 0+0+0\n", Forward: &deliver.Forward{To: []mail.Address{}, Standing: &deliver.Standing{OwnerDefault: true}}}, {}}
 	if p, err = appendVerdicts(nil, verdicts); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +73,7 @@ func TestAJobAndItsVerdictsCrossWhole(t *testing.T) {
 
 func FuzzJobAndVerdicts(f *testing.F) {
 	head, _ := appendHead(nil, &deliver.Job{Recipients: []deliver.Recipient{{N: 1, Dest: "2", User: &route.User{Name: "joe"}}}, Next: &route.NextHop{Host: "a.test"}})
-	verdicts, _ := appendVerdicts(nil, []deliver.Verdict{{Text: "x", Forward: &deliver.Forward{To: []mail.Address{{Local: "a"}}}}, {Err: reason.LocalError}})
+	verdicts, _ := appendVerdicts(nil, []deliver.Verdict{{Text: "x", Forward: &deliver.Forward{To: []mail.Address{{Local: "a"}}, Standing: &deliver.Standing{File: ".qmail"}}}, {Err: reason.LocalError}})
 	f.Add(head)
 	f.Add(verdicts)
 	f.Fuzz(func(t *testing.T, p []byte) {

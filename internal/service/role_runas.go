@@ -98,6 +98,8 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 			peers[uint32(uid)] = runas.Rights{Files: true}
 		case Auth:
 			peers[uint32(uid)] = runas.Rights{Passwords: true}
+		case Queue:
+			peers[uint32(uid)] = runas.Rights{Holds: true}
 		}
 	}
 	s, err := runas.NewServer(c.RunAs, reserved...)

@@ -159,6 +159,14 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	if deps.Mailbox == nil {
 		deps.Mailbox = seam.Target{Client: p.client(Local), Method: methodLocal}
 	}
+	users, err := p.runas()
+	if err != nil {
+		return err
+	}
+	if users != nil {
+		shortcut := local.NewShortcut(deps.Mailbox, users)
+		deps.Mailbox, part.close = shortcut, append(part.close, shortcut.Close)
+	}
 	if deps.Remote == nil {
 		deps.Remote = seam.Target{Client: p.client(Remote), Method: methodRemote}
 	}

@@ -47,7 +47,7 @@ func (m *memory) get(address string) *known {
 // learn keeps what was found, or forgets the address.
 func (m *memory) learn(address string, who runas.User, found *runas.Found, p *Plan) {
 	k := &known{found: *found}
-	k.found.File = nil
+	k.found.File, k.found.Witness = nil, ""
 	first := p != nil && len(p.Instructions) > 0 && p.Instructions[0].Kind == dotqmail.Maildir
 	if first && len(found.Content) <= maxKnownContent && filepath.IsLocal(path.Clean(p.Instructions[0].Text)) {
 		k.box = place(who, p.Instructions[0].Text)

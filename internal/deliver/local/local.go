@@ -7,6 +7,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,12 @@ type Options struct {
 
 	// Environ is further variables of programs, as NAME=value: where the local socket is.
 	Environ []string `toml:"-"`
+	// Settle is how long a .qmail file and its home must not have been changed before what it says may stand
+	// (deliver.Standing); 0 means 2 s, the longest step of a file system's clock.
+	Settle time.Duration `toml:"-"`
 }
+
+func (o Options) settle() time.Duration { return cmp.Or(o.Settle, 2*time.Second) }
 
 // Validate names what is wrong and what was expected.
 func (o Options) Validate() error {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/mail"
@@ -54,7 +55,8 @@ type Plan struct {
 	Instructions []Instruction
 	Sender       string // the reverse-path of what is sent on
 
-	found dotqmail.Name
+	found    dotqmail.Name
+	standing *deliver.Standing // where the file decides; nil where it may have changed a moment ago
 }
 
 // Plan tells what a delivery to the user would do now, a step for each instruction, without doing
@@ -160,7 +162,7 @@ func (u *users) look(ctx context.Context, user *route.User, sender mail.Address,
 // search asks the runas service, once.
 func (u *users) search(ctx context.Context, user *route.User, who runas.User, names []dotqmail.Name, likely *guess) (runas.Found, *reason.Error) {
 	owner, ownerDefault := dotqmail.Owners(user.Dash, user.Ext)
-	s := runas.Search{Names: make([]string, 0, len(names)), Limit: maxDotQmail}
+	s := runas.Search{Names: make([]string, 0, len(names)), Limit: maxDotQmail, Settle: u.opts.settle()}
 	for i := range names {
 		s.Names = append(s.Names, names[i].File)
 	}
@@ -199,6 +201,9 @@ func (u *users) read(user *route.User, sender mail.Address, names []dotqmail.Nam
 	}
 	if len(found.Exist) == 2 {
 		p.Sender = dotqmail.NewSender(p.Sender, user.Local, user.Host, found.Exist[0], found.Exist[1])
+		if found.Witness != "" {
+			p.standing = &deliver.Standing{File: found.Name, Owner: found.Exist[0], OwnerDefault: found.Exist[1], Witness: found.Witness}
+		}
 	}
 	p.File = found.Name
 	content, forwardOnly := found.Content, found.Mode&ownerRuns != 0

@@ -319,6 +319,9 @@ func (d *delivery) verdict(err *reason.Error) deliver.Verdict {
 	v := deliver.Verdict{Text: d.report.String(), Replay: d.replay}
 	if len(d.to) > 0 {
 		v.Forward = &deliver.Forward{From: mail.ParseAddress(d.plan.Sender), To: d.to}
+		if d.files+d.programs == 0 && !d.plan.Default {
+			v.Forward.Standing = d.plan.standing
+		}
 	}
 	return v
 }

@@ -43,6 +43,10 @@ func (s *oneself) Files(_ context.Context, u runas.User) (ourfs.FS, error) {
 	return osfs.New(u.Home)
 }
 
+func (s *oneself) Hold(context.Context, runas.User, runas.Search) (*runas.Held, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (s *oneself) SyncAll() error {
 	if s.root != nil {
 		return s.root.SyncAll()

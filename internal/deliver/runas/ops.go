@@ -29,6 +29,7 @@ const (
 	opChtimes
 	opSpace
 	opSearch
+	opHold
 )
 
 // request is one operation. Paths are absolute; Root of a Search is the home.
@@ -47,7 +48,7 @@ type reply struct {
 	err   syscall.Errno // 0 for none
 	where string        // of opSearch: the Path of the error
 	busy  bool          // it was not tried: RunasBusy
-	file  int           // a descriptor of opOpen or opSearch; -1 for none
+	file  int           // a descriptor of opOpen, opSearch or opHold; -1 for none
 	sent  bool          // it has a descriptor, which follows the frame
 	stat  syscall.Stat_t
 	dev   uint64 // of the folder in which a name was made, or of the file that was opened
@@ -94,6 +95,8 @@ func perform(r *request) (p reply) {
 		p.err = through(r.path, 0, func(fd int) syscall.Errno { return space(fd, &p.space) })
 	case opSearch:
 		search(r, &p)
+	case opHold:
+		hold(r, &p)
 	default:
 		p.err = syscall.ENOSYS
 	}
@@ -104,7 +107,7 @@ func perform(r *request) (p reply) {
 func (r *request) check() syscall.Errno {
 	two := r.op == opRename || r.op == opLink
 	switch {
-	case r.op == opSearch:
+	case r.op == opSearch, r.op == opHold:
 	case len(r.path) >= unix.PathMax || len(r.path2) >= unix.PathMax:
 		return syscall.ENAMETOOLONG
 	case !strings.HasPrefix(r.path, "/") || two && !strings.HasPrefix(r.path2, "/"):
@@ -155,6 +158,7 @@ const maxInstructions = 16 << 20
 
 // search is Service.Search (qmail reference 9.1, 9.3).
 func search(r *request, p *reply) {
+	now := time.Now()
 	// The dot asks for the right to enter, as chdir(2) does.
 	home, err := follow(unix.AT_FDCWD, r.user.Home+"/.", unix.O_PATH, 0)
 	if err != 0 {
@@ -162,7 +166,7 @@ func search(r *request, p *reply) {
 		return
 	}
 	defer syscall.Close(home)
-	var st syscall.Stat_t
+	var st, file syscall.Stat_t
 	if p.err = errno(syscall.Fstat(home, &st)); p.err != 0 {
 		p.where = r.user.Home
 		return
@@ -175,7 +179,7 @@ func search(r *request, p *reply) {
 		if !local(name) {
 			continue
 		}
-		found, err := instructions(home, name, min(max(r.search.Limit, 0), maxInstructions), &p.found)
+		found, err := instructions(home, name, min(max(r.search.Limit, 0), maxInstructions), &p.found, &file)
 		if err != 0 {
 			p.err, p.where = err, name
 			return
@@ -196,6 +200,10 @@ func search(r *request, p *reply) {
 		}
 		p.found.Exist[i] = err == 0
 	}
+	if p.found.Name != "" && r.search.Settle > 0 && settled(now.Add(-r.search.Settle), &st, &file) {
+		w := witness(&st, &file)
+		p.found.Witness = string(w[:])
+	}
 	known, name := r.search.Known, r.search.Make
 	if p.same = known != nil && p.found.same(known); p.same && local(name) {
 		// Why it could not be made is told when it is tried again.
@@ -203,8 +211,8 @@ func search(r *request, p *reply) {
 	}
 }
 
-// instructions reads a file into f when it is a regular one.
-func instructions(home int, name string, limit int64, f *Found) (bool, syscall.Errno) {
+// instructions reads a file into f when it is a regular one; st is how it was before.
+func instructions(home int, name string, limit int64, f *Found, st *syscall.Stat_t) (bool, syscall.Errno) {
 	fd, err := follow(home, name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	switch {
 	case absent(err), err == syscall.ENXIO, err == syscall.ENODEV: // sockets and devices cannot be opened
@@ -213,8 +221,7 @@ func instructions(home int, name string, limit int64, f *Found) (bool, syscall.E
 		return false, err
 	}
 	defer syscall.Close(fd)
-	var st syscall.Stat_t
-	if e := syscall.Fstat(fd, &st); e != nil {
+	if e := syscall.Fstat(fd, st); e != nil {
 		return false, errno(e)
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {

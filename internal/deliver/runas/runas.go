@@ -33,6 +33,9 @@ type Service interface {
 	Run(ctx context.Context, u User, c Command) (Result, error)
 	// Search looks for a delivery's instructions in one call.
 	Search(ctx context.Context, u User, s Search) (Found, error)
+	// Hold keeps an eye on the file of instructions that a Search found: the last of s.Names, where no other of
+	// them and none of s.Exist is a link. The error says that it cannot be watched, or not now.
+	Hold(ctx context.Context, u User, s Search) (*Held, error)
 	// SyncAll is that of fs.FS for the files of all users: it makes everything durable that was
 	// written before in any tree that Files gave.
 	SyncAll() error
@@ -44,6 +47,9 @@ type Search struct {
 	Names []string // tried in order: the first that can be opened and is a regular file counts
 	Exist []string // files whose existence is asked
 	Limit int64    // most bytes to read of the file found
+	// Settle is how long neither the home nor the file found must have been changed for a Found.Witness; 0
+	// asks for none. Below two seconds a change may go unnoticed on some file systems.
+	Settle time.Duration
 
 	// Known is what the same Search found before. Where it finds that again, byte for byte, and only
 	// then, it makes the file Make too, for writing, which must be new: what a delivery does next, without a call of its own.
@@ -62,6 +68,7 @@ type Found struct {
 	Size    int64  // larger than len(Content) where Limit cut it
 	Content []byte // of the file
 	Exist   []bool // one for each of Search.Exist
+	Witness string // how the home and the file are, see Held; "" for none
 
 	// File is the open file Search.Make, the caller's to close; nil where it was not made.
 	File fs.File

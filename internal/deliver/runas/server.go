@@ -20,6 +20,7 @@ import (
 // Rights are what a peer may ask for.
 type Rights struct {
 	Files     bool // and searches
+	Holds     bool // Service.Hold alone
 	Programs  bool
 	Passwords bool
 }
@@ -113,9 +114,9 @@ func (s *Server) serve(ctx context.Context, c net.Conn) error {
 	c.SetReadDeadline(time.Time{})
 	u, ok := c.(*net.UnixConn)
 	switch {
-	case ok && what[0] == forFiles && rights.Files:
+	case ok && what[0] == forFiles && (rights.Files || rights.Holds):
 		defer context.AfterFunc(ctx, func() { c.Close() })()
-		s.serveFiles(u)
+		s.serveFiles(u, rights)
 	case ok && what[0] == forPrograms && rights.Programs:
 		s.servePrograms(ctx, u)
 	case ok && what[0] == forPasswords && rights.Passwords && s.Passwords != nil:
@@ -127,7 +128,7 @@ func (s *Server) serve(ctx context.Context, c net.Conn) error {
 }
 
 // serveFiles does operations on the goroutine of the connection, which ends with it.
-func (s *Server) serveFiles(u *net.UnixConn) {
+func (s *Server) serveFiles(u *net.UnixConn, rights Rights) {
 	c, err := newRaw(u)
 	if err != nil {
 		return
@@ -141,6 +142,10 @@ func (s *Server) serveFiles(u *net.UnixConn) {
 			return
 		}
 		if list, err = (&reader{b: frame}).requests(list[:0]); err != nil {
+			return
+		}
+		if !rights.Files && slices.ContainsFunc(list, func(r request) bool { return r.op != opHold }) {
+			s.Log.Warn("a caller asked for what its uid may not")
 			return
 		}
 		w, ok := c.begin(), false

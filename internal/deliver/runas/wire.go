@@ -119,10 +119,14 @@ func (w *writer) request(r *request) {
 	case opChtimes:
 		w.num(r.atime.UnixNano())
 		w.num(r.mtime.UnixNano())
+	case opHold:
+		w.texts(r.search.Names)
+		w.texts(r.search.Exist)
 	case opSearch:
 		w.texts(r.search.Names)
 		w.texts(r.search.Exist)
 		w.num(r.search.Limit)
+		w.num(int64(r.search.Settle))
 		w.flag(r.search.Known != nil)
 		if r.search.Known != nil {
 			w.found(r.search.Known)
@@ -149,6 +153,7 @@ func (w *writer) found(f *Found) {
 	for _, e := range f.Exist {
 		w.flag(e)
 	}
+	w.text(f.Witness)
 }
 
 func (r *reader) found() (f Found) {
@@ -160,6 +165,7 @@ func (r *reader) found() (f Found) {
 			f.Exist[i] = r.num() != 0
 		}
 	}
+	f.Witness = r.text()
 	return f
 }
 
@@ -193,8 +199,10 @@ func (r *reader) request() (q request, err error) {
 		q.path2 = r.text()
 	case opChtimes:
 		q.atime, q.mtime = time.Unix(0, r.num()), time.Unix(0, r.num())
+	case opHold:
+		q.search.Names, q.search.Exist = r.texts(), r.texts()
 	case opSearch:
-		q.search.Names, q.search.Exist, q.search.Limit = r.texts(), r.texts(), r.num()
+		q.search.Names, q.search.Exist, q.search.Limit, q.search.Settle = r.texts(), r.texts(), r.num(), time.Duration(r.num())
 		if r.num() != 0 {
 			known := r.found()
 			q.search.Known, q.search.Make = &known, r.text()
@@ -219,6 +227,8 @@ func (w *writer) reply(op opcode, p *reply) {
 		for _, v := range []uint64{p.space.TotalBytes, p.space.FreeBytes, p.space.TotalInodes, p.space.FreeInodes} {
 			w.num(int64(v))
 		}
+	case opHold:
+		w.text(p.found.Witness)
 	case opSearch:
 		w.text(p.where)
 		w.flag(p.same)
@@ -241,6 +251,8 @@ func (r *reader) reply(op opcode) (p reply, err error) {
 	case opSpace:
 		p.space.TotalBytes, p.space.FreeBytes = uint64(r.num()), uint64(r.num())
 		p.space.TotalInodes, p.space.FreeInodes = uint64(r.num()), uint64(r.num())
+	case opHold:
+		p.found.Witness = r.text()
 	case opSearch:
 		p.where = r.text()
 		if p.same = r.num() != 0; !p.same {

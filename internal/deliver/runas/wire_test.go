@@ -18,7 +18,8 @@ func requests() []request {
 		{op: opRename, user: u, path: "/a", path2: "/b\x00\xff"},
 		{op: opStat, user: u, path: "/"},
 		{op: opChtimes, user: u, path: "/x", atime: time.Unix(1, 2), mtime: time.Unix(-3, 4)},
-		{op: opSearch, user: u, search: Search{Names: []string{".qmail", ""}, Exist: []string{".qmail-owner"}, Limit: 1 << 40}},
+		{op: opSearch, user: u, search: Search{Names: []string{".qmail", ""}, Exist: []string{".qmail-owner"}, Limit: 1 << 40, Settle: time.Second}},
+		{op: opHold, user: u, search: Search{Names: []string{".qmail", ".qmaildefault"}, Exist: []string{".qmail-owner"}}},
 		{op: opSearch, user: u, search: Search{Names: []string{".qmail"}, Exist: []string{}, Known: &Found{Home: 0o755, Name: ".qmail", Mode: 0o600, Size: 10, Content: []byte("./Maildir/"), Exist: []bool{false, true}},
 			Make: "Maildir/tmp/x"}},
 	}
@@ -40,7 +41,8 @@ func TestRequestsAndRepliesTravelWhole(t *testing.T) {
 		opStat:    {file: -1, stat: syscall.Stat_t{Uid: 507, Mode: 0o100600, Size: 1 << 50}},
 		opChtimes: {file: 5}, // an operation that sends a file is told apart by that
 		opSpace:   {file: -1, busy: true, space: fs.Space{TotalBytes: 1, FreeBytes: 2, TotalInodes: 3, FreeInodes: 4}},
-		opSearch:  {file: -1, where: "x", found: Found{Home: fs.FileMode(0o700), Name: ".qmail", Mode: 0o600, Size: 3, Content: []byte("abc"), Exist: []bool{true, false}}},
+		opSearch:  {file: -1, where: "x", found: Found{Home: fs.FileMode(0o700), Name: ".qmail", Mode: 0o600, Size: 3, Content: []byte("abc"), Exist: []bool{true, false}, Witness: "\x00\xff"}},
+		opHold:    {file: 9, found: Found{Witness: "how it was"}},
 	} {
 		var w writer
 		w.reply(op, &want)
@@ -74,7 +76,7 @@ func FuzzReader(f *testing.F) {
 		if diff := cmp.Diff(r, again, cmp.AllowUnexported(request{})); err != nil || diff != "" {
 			t.Errorf("%v\n%s", err, diff)
 		}
-		for op := opOpen; op <= opSearch; op++ {
+		for op := opOpen; op <= opHold; op++ {
 			(&reader{b: frame}).reply(op)
 		}
 	})

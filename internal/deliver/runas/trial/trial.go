@@ -72,6 +72,11 @@ func (s *Service) Search(ctx context.Context, u runas.User, q runas.Search) (run
 	return s.Real.Search(ctx, u, q)
 }
 
+// Hold watches what Search found.
+func (s *Service) Hold(ctx context.Context, u runas.User, q runas.Search) (*runas.Held, error) {
+	return s.Real.Hold(ctx, u, q)
+}
+
 // SyncAll makes what was delivered durable.
 func (s *Service) SyncAll() error { return s.Folder.SyncAll() }
 

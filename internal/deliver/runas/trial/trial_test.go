@@ -27,6 +27,9 @@ func (r real) Run(context.Context, runas.User, runas.Command) (runas.Result, err
 func (r real) Search(context.Context, runas.User, runas.Search) (runas.Found, error) {
 	return runas.Found{Name: ".qmail"}, nil
 }
+func (r real) Hold(context.Context, runas.User, runas.Search) (*runas.Held, error) {
+	return &runas.Held{Witness: "real"}, nil
+}
 func (r real) SyncAll() error { return nil }
 
 // service returns a trial with a home that has a Maildir, and both folders.
