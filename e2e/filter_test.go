@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postilion/postilion/internal/fs/fstest"
 	"github.com/postilion/postilion/internal/netx/nettest"
 )
 
@@ -48,7 +49,7 @@ func TestFiltersThatMisbehaveHarmTheirMessageAlone(t *testing.T) {
 	eachLayout(t, func(t *testing.T, o setup) {
 		dir := newFolder(t)
 		script := filepath.Join(dir, "filter")
-		check(t, os.WriteFile(script, []byte(strings.ReplaceAll(filterScript, "$QUEUE", tools(t))), 0o755))
+		check(t, fstest.WriteProgram(script, strings.ReplaceAll(filterScript, "$QUEUE", tools(t))))
 		o.config = map[string]string{"submit.filter": fmt.Sprintf("%q", script), "submit.filter_timeout": `"2s"`}
 		s := newServer(t, o)
 		if have, said := s.dataAs(t, "pass.test", letter("passes")); have != 250 {
@@ -171,7 +172,7 @@ func TestHostileIdentAnswersStayOutOfEverything(t *testing.T) {
 	needRoot(t)
 	dir := newFolder(t)
 	script := filepath.Join(dir, "filter")
-	check(t, os.WriteFile(script, []byte("#!/bin/sh\nenv | tr -d '\\n' >"+dir+"/env.$$\nexec "+tools(t)+" qmail-queue\n"), 0o755), os.Chmod(dir, 0o777))
+	check(t, fstest.WriteProgram(script, "#!/bin/sh\nenv | tr -d '\\n' >"+dir+"/env.$$\nexec "+tools(t)+" qmail-queue\n"), os.Chmod(dir, 0o777))
 	const lookup = 4 * time.Second
 	s := newServer(t, setup{config: map[string]string{
 		"smtp.ident": "true", "smtp.lookup_timeout": strconv.Quote(lookup.String()), "log.to": `"file"`, "submit.filter": fmt.Sprintf("%q", script),

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/internal/fs/fstest"
 )
 
 // links makes a folder with the names that programs call, as `links install` does.
@@ -232,7 +234,7 @@ func TestAFilterStandsBetweenTheNetworkAndTheQueue(t *testing.T) {
 	eachLayout(t, func(t *testing.T, o setup) {
 		dir := links(t)
 		filter := filepath.Join(dir, "filter")
-		check(t, os.WriteFile(filter, []byte("#!/bin/sh\n(echo \"X-Filtered: $TCPREMOTEIP\"; cat) | "+dir+"/qmail-queue\n"), 0o755))
+		check(t, fstest.WriteProgram(filter, "#!/bin/sh\n(echo \"X-Filtered: $TCPREMOTEIP\"; cat) | "+dir+"/qmail-queue\n"))
 		o.config = map[string]string{"submit.filter": fmt.Sprintf("%q", filter)}
 		s := newServer(t, o)
 		check(t, s.send("joe@else.example", s.account, letter("filtered")))

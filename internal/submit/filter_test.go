@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/fs/fstest"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/policy"
@@ -21,7 +22,7 @@ import (
 func script(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "filter")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+	if err := fstest.WriteProgram(path, "#!/bin/sh\n"+text+"\n"); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/internal/fs/fstest"
 )
 
 var errForm = errors.New("no form that is known")
@@ -69,7 +71,7 @@ func TestWhatIsNotKnownIsAskedOfTheHelper(t *testing.T) {
 	t.Parallel()
 	helper := filepath.Join(t.TempDir(), "helper")
 	script := "#!/bin/sh\n[ \"$1 $2\" = 'new nonull' ] || exit 99\np=$(tr '\\000' '|')\n[ \"$p\" = 'secret|' ] && exit 0\n[ \"$p\" = 'odd|' ] && exit 9\nexit 7\n"
-	if err := os.WriteFile(helper, []byte(script), 0o700); err != nil {
+	if err := fstest.WriteProgram(helper, script); err != nil {
 		t.Fatal(err)
 	}
 	p := passwords(t, file, "/no/such/helper", helper)

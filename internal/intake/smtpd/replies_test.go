@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postilion/postilion/internal/fs/fstest"
 	"github.com/postilion/postilion/internal/qmail/texts"
 	"github.com/postilion/postilion/internal/submit"
 )
@@ -96,7 +97,7 @@ done
 func TestWhatAFilterEndsWithIsAnsweredInTheFamilysWords(t *testing.T) {
 	t.Parallel()
 	script := filepath.Join(t.TempDir(), "filter")
-	if err := os.WriteFile(script, []byte(filterScript), 0o700); err != nil {
+	if err := fstest.WriteProgram(script, filterScript); err != nil {
 		t.Fatal(err)
 	}
 	x := &transcript{t: t, w: newWorld()}

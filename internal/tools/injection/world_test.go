@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postilion/postilion/internal/fs/fstest"
 	"github.com/postilion/postilion/internal/inject"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
@@ -120,7 +121,7 @@ func (w *world) write(name, text string) string {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+	if err := fstest.WriteProgram(path, text); err != nil {
 		w.t.Fatal(err)
 	}
 	return path

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postilion/postilion/internal/fs/fstest"
 	"github.com/postilion/postilion/internal/qmail/supervise"
 	"github.com/postilion/postilion/internal/tools/tooltest"
 )
@@ -147,8 +148,9 @@ func TestTheOriginalReadsOurFolderAndWeItsOwn(t *testing.T) {
 	// A service of the real supervise, stopped by our svc.
 	program := tooltest.Original(t, "supervise", "daemontools")
 	dir = t.TempDir()
-	run := "#!/bin/sh\necho up\nexec sleep 600\n"
-	if err := os.WriteFile(dir+"/run", []byte(run), 0o700); err != nil {
+	// supervise starts it before it writes that it is up.
+	run := "#!/bin/sh\nuntil " + svstat + " . | grep -q ': up '; do sleep .01; done\necho up\nexec sleep 600\n"
+	if err := fstest.WriteProgram(dir+"/run", run); err != nil {
 		t.Fatal(err)
 	}
 	c := exec.Command(program, dir)
