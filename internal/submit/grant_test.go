@@ -81,6 +81,7 @@ func TestReceivedInBothForms(t *testing.T) {
 	src := Source{Client: netip.MustParseAddr("10.1.1.1"), HELO: "Bar.test", Protocol: "ESMTP", RemoteHost: "client.test", RemoteInfo: "id [x]"}
 	same := src
 	same.HELO, same.RemoteInfo = "CLIENT.test", ""
+	odd := Source{Client: src.Client, HELO: "my_host\n" + strings.Repeat("x", 300), RemoteInfo: strings.Repeat("y", 70)}
 	for _, c := range []struct {
 		form string
 		src  Source
@@ -89,6 +90,8 @@ func TestReceivedInBothForms(t *testing.T) {
 		{"", src, "Received: from Bar.test (id?[x]@client.test [10.1.1.1])\n\tby mx.example.test with ESMTP id *\n\tfor <joe@example.test>; Sat, 21 Nov 2026 19:31:43 +0000\n"},
 		{"qmail", src, "Received: from client.test (HELO Bar.test) (id?[x]@10.1.1.1)\n  by mx.example.test with ESMTP id *; 21 Nov 2026 19:31:43 -0000\n"},
 		{"qmail", same, "Received: from client.test (10.1.1.1)\n  by mx.example.test with ESMTP id *; 21 Nov 2026 19:31:43 -0000\n"},
+		{"", odd, "Received: from my_host?" + strings.Repeat("x", 247) + " (" + strings.Repeat("y", 64) + "@[10.1.1.1])\n\tby mx.example.test id *\n\tfor <joe@example.test>; Sat, 21 Nov 2026 19:31:43 +0000\n"},
+		{"qmail", odd, "Received: from unknown (HELO my?host?" + strings.Repeat("x", 247) + ") (" + strings.Repeat("y", 64) + "@10.1.1.1)\n  by mx.example.test id *; 21 Nov 2026 19:31:43 -0000\n"},
 		{"qmail", Source{Client: src.Client}, "Received: from unknown (10.1.1.1)\n  by mx.example.test id *; 21 Nov 2026 19:31:43 -0000\n"},
 	} {
 		q := new(memory)

@@ -197,15 +197,15 @@ func (t *Transaction) receivedQmail(b []byte) []byte {
 	src := t.src
 	host := cmp.Or(src.RemoteHost, "unknown")
 	b = append(b, "Received: from "...)
-	b = appendSafe(b, host, 255)
+	b = qmail.AppendReceivedSafe(b, clip(host, 255))
 	if src.HELO != "" && !strings.EqualFold(src.HELO, host) {
-		b = append(appendSafe(append(b, " (HELO "...), src.HELO, 255), ')')
+		b = append(qmail.AppendReceivedSafe(append(b, " (HELO "...), clip(src.HELO, 255)), ')')
 	}
 	b = append(b, " ("...)
 	if src.RemoteInfo != "" {
-		b = append(appendSafe(b, src.RemoteInfo, 64), '@')
+		b = append(qmail.AppendReceivedSafe(b, clip(src.RemoteInfo, 64)), '@')
 	}
-	b = appendSafe(b, src.Client.Unmap().String(), 64)
+	b = qmail.AppendReceivedSafe(b, src.Client.Unmap().String())
 	b = append(b, ")\n  by "...)
 	b = append(b, t.s.o.Host...)
 	if t.env.Protocol != "" {
@@ -214,21 +214,22 @@ func (t *Transaction) receivedQmail(b []byte) []byte {
 	b = append(b, " id "...)
 	b = append(b, t.env.ID.String()...)
 	b = append(b, "; "...)
-	b = t.s.d.Clock.Now().UTC().AppendFormat(b, "2 Jan 2006 15:04:05 -0000") // qmail reference 3.3
+	b = qmail.AppendDate(b, t.s.d.Clock.Now())
 	return append(b, '\n')
 }
 
-// appendSafe writes what a peer said: bytes outside qmail's safe set become "?" (qmail reference 3.5).
+// appendSafe writes what a peer said, at most most bytes of it: in qmail's safe set, and with the underscores that
+// names of hosts have.
 func appendSafe(b []byte, s string, most int) []byte {
-	if len(s) > most {
-		s = s[:most]
-	}
+	s = clip(s, most)
+	b = qmail.AppendReceivedSafe(b, s)
+	written := b[len(b)-len(s):]
 	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(".@%+/=:-[]_", c) >= 0) {
-			c = '?'
+		if s[i] == '_' {
+			written[i] = '_'
 		}
-		b = append(b, c)
 	}
 	return b
 }
+
+func clip(s string, most int) string { return s[:min(len(s), most)] }
