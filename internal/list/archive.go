@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -53,7 +52,7 @@ func archived(n uint64) (file, dir string) {
 }
 
 // Message opens a message of the archive; found is false when it is not there, or not whole.
-func (f *Folder) Message(n uint64) (m io.ReadCloser, found bool, err error) {
+func (f *Folder) Message(n uint64) (m fs.File, found bool, err error) {
 	name, _ := archived(n)
 	file, err := f.fs.OpenFile(name, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,5 +150,9 @@ func (f *Folder) addToIndex(e *IndexEntry) error {
 		}
 		end += len(line)
 	}
-	return f.replaceWith(name, dir+"/indexn", 0o744, e.append(content[:end:end]))
+	kept := content[:end:end]
+	if end > 0 && kept[end-1] != '\n' {
+		kept = append(kept, '\n')
+	}
+	return f.replaceWith(name, dir+"/indexn", 0o744, e.append(kept))
 }

@@ -135,7 +135,7 @@ func (f *Folder) Text(name string, tags *Tags) (string, error) {
 			line = "   " + f.tag('A', "", tags)
 		case strings.HasPrefix(line, "!R"):
 			line = "   " + f.tag('R', "", tags)
-		case len(line) > 4 && strings.HasPrefix(line, "<=") && strings.HasSuffix(line, "=>"):
+		case len(line) >= 4 && strings.HasPrefix(line, "<=") && strings.HasSuffix(line, "=>"):
 			shown = true
 			for _, c := range []byte(line[2 : len(line)-2]) {
 				shown = shown && f.option(c)

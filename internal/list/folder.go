@@ -313,3 +313,6 @@ func (f *Folder) wait(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// Dir returns the folder's name, as Options had it.
+func (f *Folder) Dir() string { return f.dir }

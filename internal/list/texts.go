@@ -33,10 +33,12 @@ with "=" in place of its own:
 	"sub-confirm": `Somebody, probably you, asked me to add
 
 !A
+
 to the mailing list <#l#>@<#h#>. To confirm, just answer this mail. The
 answer must go to
 
 !R
+
 which most mail programs do by "Reply". The answer's text does not matter.
 
 If you did not ask, do nothing: without an answer nothing happens.
@@ -45,6 +47,7 @@ If you did not ask, do nothing: without an answer nothing happens.
 	"sub-ok": `Welcome! From now on the address
 
 !A
+
 gets what is sent to the mailing list <#l#>@<#h#>.
 
 Keep this mail: should you want to leave, send any mail to
@@ -55,6 +58,7 @@ Keep this mail: should you want to leave, send any mail to
 	"sub-nop": `The address
 
 !A
+
 is on the mailing list <#l#>@<#h#> already. Nothing has changed.
 
 `,
@@ -64,6 +68,7 @@ They last for ten days. Nothing has changed.
 To have
 
 !A
+
 added to the mailing list, answer this mail. The answer must go to
 
 !R
@@ -71,10 +76,12 @@ added to the mailing list, answer this mail. The answer must go to
 	"unsub-confirm": `Somebody, probably you, asked me to remove
 
 !A
+
 from the mailing list <#l#>@<#h#>. To confirm, just answer this mail. The
 answer must go to
 
 !R
+
 which most mail programs do by "Reply".
 
 If you did not ask, do nothing: without an answer you stay on the list.
@@ -83,6 +90,7 @@ If you did not ask, do nothing: without an answer you stay on the list.
 	"unsub-ok": `Goodbye. The address
 
 !A
+
 is no longer on the mailing list <#l#>@<#h#>.
 
 To come back, send any mail to
@@ -93,6 +101,7 @@ To come back, send any mail to
 	"unsub-nop": `The address
 
 !A
+
 is not on the mailing list <#l#>@<#h#>.
 
 Should messages of the list still reach you, you are on it by another
@@ -106,6 +115,7 @@ They last for ten days. Nothing has changed.
 To have
 
 !A
+
 removed from the mailing list, answer this mail. The answer must go to
 
 !R
@@ -114,9 +124,11 @@ removed from the mailing list, answer this mail. The answer must go to
 Shall
 
 !A
+
 be on it? If so, answer this mail. The answer must go to
 
 !R
+
 If not, do nothing.
 
 `,
@@ -124,9 +136,11 @@ If not, do nothing.
 Shall
 
 !A
+
 be removed from it? If so, answer this mail. The answer must go to
 
 !R
+
 If not, do nothing.
 
 `,
@@ -154,9 +168,11 @@ by digest-, allow- or deny- before the command:
 Shall the message below be sent to it? If so, send any mail to
 
 !A
+
 which "Reply" does. To send it back to its author, send a mail to
 
 !R
+
 What stands in it between two lines that begin with %%% is shown to the author.
 Without a decision it goes back after some days.
 
@@ -172,6 +188,7 @@ the list <#l#>@<#h#>. You are welcome to send it again.
 follows. If it is yours, send any mail to
 
 !A
+
 which "Reply" does, and it is sent to the list. If it is not, do nothing.
 
 `,

@@ -9,6 +9,7 @@ import (
 	"github.com/postilion/postilion/internal/tools/admin"
 	"github.com/postilion/postilion/internal/tools/aliasing"
 	"github.com/postilion/postilion/internal/tools/box"
+	"github.com/postilion/postilion/internal/tools/ezmlm"
 	"github.com/postilion/postilion/internal/tools/header"
 	"github.com/postilion/postilion/internal/tools/injection"
 	"github.com/postilion/postilion/internal/tools/local"
@@ -28,6 +29,7 @@ func Programs() []tool.Program {
 		admin.Programs(),
 		aliasing.Programs(injection.Send, injection.Hosts),
 		box.Programs(),
+		ezmlm.Programs(injection.Send),
 		header.Programs(),
 		injection.Programs(),
 		local.Programs(),

@@ -54,6 +54,9 @@ type Env struct {
 	// caller closes nothing.
 	FD func(n int) *os.File
 
+	// Umask sets the process's mask of file modes; nil means umask(2).
+	Umask func(mask int)
+
 	// Exec replaces the process by another program, found along PATH. It returns only when that
 	// failed. Nil means execve(2).
 	Exec func(Image) error
@@ -162,6 +165,15 @@ func (e *Env) File(n int) *os.File {
 		return nil
 	}
 	return os.NewFile(uintptr(n), fmt.Sprintf("descriptor %d", n))
+}
+
+// SetUmask sets the mask of the modes of files that the program makes.
+func (e *Env) SetUmask(mask int) {
+	if e.Umask != nil {
+		e.Umask(mask)
+		return
+	}
+	syscall.Umask(mask)
 }
 
 // Fatal writes `NAME: fatal: what` and returns the exit code. The parts of what are joined

@@ -42,7 +42,7 @@ func Run(t testing.TB, table []tool.Program, name string, c Call) Result {
 			var out, errs locked
 			e := &tool.Env{
 				Args: append([]string{name}, c.Args...), Stdin: strings.NewReader(c.In), Stdout: &out, Stderr: &errs,
-				Environ: c.Env, Dir: c.Dir, Exec: c.Exec, Zone: time.UTC,
+				Environ: c.Env, Dir: c.Dir, Exec: c.Exec, Zone: time.UTC, Umask: func(int) {},
 			}
 			if c.From != nil {
 				e.Stdin = c.From

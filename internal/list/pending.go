@@ -1,0 +1,521 @@
+package list
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/postilion/postilion/internal/fs"
+)
+
+// This file keeps posts that wait for a moderator, or for their author's word that they are theirs
+// (qmail reference 23.7). A post's file gets its name once those who decide have been asked; until
+// then it has a name with a dot before it, which nobody looks at.
+
+// Pending is a post that must not go out at once.
+type Pending struct {
+	List    *Folder
+	Content io.ReadSeeker
+	Sender  string
+	Shell   bool // there is no envelope
+	Confirm bool // ask the author, not the moderators
+	// ModeratorsOnly refuses posts of all others.
+	ModeratorsOnly bool
+	HeaderOnly     bool // show moderators the header alone
+	PID            int
+	Queue          Queue
+}
+
+// Moderated reports whether posts wait for a moderator.
+func (f *Folder) Moderated() bool { return f.Is("modpost") }
+
+var errNotModerator = refuse("I'm sorry, you are not allowed to post messages to this list (#5.7.2)")
+
+// Store keeps a post and asks for a decision.
+func (p *Pending) Store(ctx context.Context) (id string, err error) {
+	f := p.List
+	if !p.Shell && (p.Sender == "" || p.Sender == "#@[]") {
+		return "", errBounce
+	}
+	if p.Confirm {
+		if err := CheckRequester(p.Sender); err != nil {
+			return "", err
+		}
+	}
+	table, err := p.moderators()
+	if err != nil {
+		return "", err
+	}
+	moderator, isMod, err := table.Find(p.Sender)
+	switch {
+	case err != nil:
+		return "", err
+	case !isMod && p.ModeratorsOnly:
+		return "", errNotModerator
+	}
+	var to []string
+	switch {
+	case p.Confirm:
+		to = []string{p.Sender}
+	case isMod:
+		to = []string{moderator}
+	default:
+		if to, err = table.All(); err != nil {
+			return "", err
+		}
+	}
+	fields, _, err := readHeader(p.Content)
+	if err != nil {
+		return "", err
+	}
+	head, err := p.head(fields)
+	if err != nil {
+		return "", err
+	}
+	lock, err := f.Lock(ctx, "mod/lock")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	return p.ask(ctx, to, head, fields)
+}
+
+func (p *Pending) moderators() (*Table, error) {
+	name, _, err := p.List.Line("modpost")
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = "mod"
+	}
+	return p.List.Table(name)
+}
+
+// head is what goes before the message in its file; it refuses what comes from a list, or around.
+func (p *Pending) head(fields []string) (string, error) {
+	mark := "Delivered-To: moderator for " + p.List.Local + "@" + p.List.Host + "\n"
+	if p.Confirm {
+		mark = "Delivered-To: confirm to " + p.List.Local + "@" + p.List.Host + "\n"
+	}
+	for _, field := range fields {
+		name, _ := fieldName(field)
+		switch {
+		case field == mark:
+			return "", errLoop
+		case name == "mailing-list":
+			return "", errListed
+		}
+	}
+	sender := strings.NewReplacer("\n", "_", "\x00", "_").Replace(p.Sender)
+	return "Return-Path: <" + sender + ">\n" + mark, nil
+}
+
+// ask stores the post, asks, and gives the post its name.
+func (p *Pending) ask(ctx context.Context, to []string, head string, fields []string) (string, error) {
+	f := p.List
+	folder, yes, no := "mod/pending/", "accept", "reject"
+	if p.Confirm {
+		folder, yes, no = "mod/unconfirmed/", "confirm", "discard"
+	}
+	base, err := f.freeName(folder, p.PID)
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range []string{"mod", strings.TrimSuffix(folder, "/")} {
+		if err := f.mkdir(dir); err != nil {
+			return "", err
+		}
+	}
+	err = f.replace(folder+"."+base, folder+"."+base+".n", 0o700, func(w io.Writer) error {
+		if _, err := p.Content.Seek(0, io.SeekStart); err != nil {
+			return unreadable(err)
+		}
+		b := bufio.NewWriter(w)
+		b.WriteString(head) // the writer keeps its first error
+		if _, err := io.Copy(b, p.Content); err != nil {
+			return err
+		}
+		return b.Flush()
+	})
+	if err != nil {
+		return "", err
+	}
+	proof := base + "." + Cookie(f.Key, base, "", 'a')
+	address := func(what string) string { return f.Local + "-" + what + "-" + proof + "@" + f.Host }
+	l, err := p.request(head, fields, address(yes), address(no))
+	if err != nil {
+		return "", err
+	}
+	sender := f.returnSender()
+	if p.Confirm {
+		sender = address(no) // what cannot reach its author is not sent
+	}
+	id, err := p.Queue(ctx, sender, to, l.message())
+	if err != nil {
+		return "", errors.Join(err, f.remove(folder+"."+base))
+	}
+	if err := f.fs.Rename(folder+"."+base, folder+base); err != nil {
+		return "", f.failed("create", folder+base, err)
+	}
+	if err := f.fs.SyncDir(strings.TrimSuffix(folder, "/")); err != nil {
+		return "", f.failed("create", folder+base, err)
+	}
+	return id, nil
+}
+
+// freeName returns a name TIME.PID that no post has.
+func (f *Folder) freeName(folder string, pid int) (string, error) {
+	for now, n := f.Now().Unix(), int64(0); n < 1000; n++ {
+		base := strconv.FormatInt(now+n, 10) + "." + strconv.Itoa(pid)
+		if _, err := f.fs.Stat(folder + base); errors.Is(err, fs.ErrNotExist) {
+			return base, nil
+		}
+	}
+	return "", broken("unable to create unique message file name in %s", f.path(folder))
+}
+
+// request writes to those who decide.
+func (p *Pending) request(head string, fields []string, yes, no string) (*letter, error) {
+	f := p.List
+	l := f.newLetter()
+	l.dated(p.PID, 0)
+	text, subject := "mod-request", "MODERATE for "
+	if p.Confirm {
+		text, subject = "post-confirm", "Confirm post to "
+		l.field("From", f.address(f.Local, "-owner"))
+		l.field("To", quotedAddress(p.Sender))
+	} else {
+		l.field("From", quotedAddress(no))
+		l.field("To", "moderators:;")
+	}
+	l.field("Reply-To", quotedAddress(yes))
+	writeField(&l.late, "Subject", subject+f.quoted(f.Local)+"@"+f.Host)
+	tags := &Tags{Target: yes, Confirm: no, When: f.Now()}
+	for _, name := range []string{"top", text} {
+		t, err := f.Text(name, tags)
+		if err != nil {
+			return nil, err
+		}
+		l.text.WriteString(t)
+	}
+	if p.HeaderOnly {
+		l.attached = strings.NewReader(head + strings.Join(fields, ""))
+		return l, nil
+	}
+	if _, err := p.Content.Seek(0, io.SeekStart); err != nil {
+		return nil, unreadable(err)
+	}
+	l.attached = io.MultiReader(strings.NewReader(head), p.Content)
+	return l, nil
+}
+
+// Decision is a mail to one of the addresses that a request named: LOCAL-accept-TIME.PID.COOKIE and
+// its like.
+type Decision struct {
+	List    *Folder
+	Sender  string
+	Local   string // the whole local part of the address
+	Default string // what a link's "default" stands for: TIME.PID.COOKIE and what follows
+	Content io.ReadSeeker
+	PID     int
+	Queue   Queue
+}
+
+// storedPost is an open file of a post.
+type storedPost struct {
+	io.ReadSeeker
+	io.Closer
+}
+
+// These tell moderators what has become of a post.
+var (
+	errGone     = refuse("I'm sorry, I no longer have this message")
+	errAccepted = refuse("I'm sorry, I've already accepted this message")
+	errRejected = refuse("I'm sorry, I've already rejected this message")
+)
+
+// parse returns what was decided and about which post. Of the name nothing but digits and one dot
+// is let through.
+func (d *Decision) parse() (what, base string, err error) {
+	if err := CheckRequester(d.Sender); err != nil {
+		return "", "", err
+	}
+	prefix, ok := strings.CutSuffix(d.Local, "-"+d.Default)
+	if !ok {
+		return "", "", errCookie
+	}
+	what = prefix[strings.LastIndexByte(prefix, '-')+1:]
+	parts := strings.SplitN(d.Default, ".", 3)
+	if len(parts) != 3 || !isNumber(parts[0]) || !isNumber(parts[1]) || len(parts[2]) < CookieLen {
+		return "", "", errCookie
+	}
+	base = parts[0] + "." + parts[1]
+	if parts[2][:CookieLen] != Cookie(d.List.Key, base, "", 'a') {
+		return "", "", errCookie
+	}
+	return what, base, nil
+}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 20
+}
+
+// has reports whether there is such a file.
+func (f *Folder) has(name string) bool {
+	_, err := f.fs.Stat(name)
+	return err == nil
+}
+
+// openPost opens a stored post; sender is who it came from.
+func (f *Folder) openPost(name string) (post *storedPost, sender string, err error) {
+	file, err := f.fs.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", errGone
+	}
+	if err != nil {
+		return nil, "", f.failed("read", name, err)
+	}
+	line, err := bufio.NewReader(io.LimitReader(file, 4096)).ReadString('\n')
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	first, ok := strings.CutPrefix(line, "Return-Path: <")
+	sender, ok2 := strings.CutSuffix(first, ">\n")
+	if err != nil || !ok || !ok2 {
+		file.Close()
+		return nil, "", broken("%s: the first line is no Return-Path", f.path(name))
+	}
+	return &storedPost{file, file}, sender, nil
+}
+
+// Moderate carries out what a moderator decided. Send is called for an accepted post.
+func (d *Decision) Moderate(ctx context.Context, send func(post io.ReadSeeker, sender string) error) (id, note string, err error) {
+	what, base, err := d.parse()
+	if err != nil {
+		return "", "", err
+	}
+	if what != "accept" && what != "reject" {
+		return "", "", errCookie
+	}
+	f := d.List
+	lock, err := f.Lock(ctx, "mod/lock")
+	if err != nil {
+		return "", "", err
+	}
+	defer lock.Close()
+	if !f.has("mod/pending/" + base) {
+		for _, done := range []struct {
+			folder, what string
+			err          *Error
+		}{{"mod/accepted/", "accept", errAccepted}, {"mod/rejected/", "reject", errRejected}} {
+			if f.has(done.folder + base) {
+				if done.what == what {
+					return "", done.err.Text, nil
+				}
+				return "", "", done.err
+			}
+		}
+		return "", "", errGone
+	}
+	post, sender, err := f.openPost("mod/pending/" + base)
+	if err != nil {
+		return "", "", err
+	}
+	defer post.Close()
+	if what == "accept" {
+		err, note = send(post, sender), "post accepted"
+	} else {
+		id, err = d.giveBack(ctx, post, sender)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	// For moderators who answer later. Without it they hear that the post is gone.
+	stub := "mod/" + what + "ed/"
+	_ = f.mkdir(strings.TrimSuffix(stub, "/"))
+	_ = f.replaceWith(stub+base, stub+"."+base, 0o600, nil)
+	return id, note, f.remove("mod/pending/" + base)
+}
+
+// giveBack returns a rejected post to its author, with the moderator's remarks.
+func (d *Decision) giveBack(ctx context.Context, post io.Reader, sender string) (string, error) {
+	remarks, err := d.remarks()
+	if err != nil {
+		return "", err
+	}
+	return d.List.returnPost(ctx, post, sender, "mod-reject", remarks, d.PID, 0, d.Queue)
+}
+
+// returnPost sends a post back to its author below a text. One without an author goes nowhere.
+func (f *Folder) returnPost(ctx context.Context, post io.Reader, sender, text, remarks string, pid, n int, queue Queue) (string, error) {
+	l := f.newLetter()
+	l.dated(pid, n)
+	l.field("From", f.address(f.Local, "-owner"))
+	l.field("To", quotedAddress(sender))
+	writeField(&l.late, "Subject", "Returned post for "+f.quoted(f.Local)+"@"+f.Host)
+	for _, name := range []string{"top", text} {
+		t, err := f.Text(name, &Tags{Target: sender})
+		if err != nil {
+			return "", err
+		}
+		l.text.WriteString(t)
+	}
+	l.text.WriteString(remarks)
+	l.attached = post
+	var to []string
+	if CheckRequester(sender) == nil {
+		to = []string{sender}
+	}
+	return queue(ctx, f.returnSender(), to, l.message())
+}
+
+// remarks returns what the moderator wrote between two lines that begin with %%%.
+func (d *Decision) remarks() (string, error) {
+	_, body, err := readHeader(d.Content)
+	if err != nil {
+		return "", err
+	}
+	if _, err := d.Content.Seek(body, io.SeekStart); err != nil {
+		return "", unreadable(err)
+	}
+	text, err := io.ReadAll(io.LimitReader(d.Content, maxEnclosed))
+	if err != nil {
+		return "", unreadable(err)
+	}
+	var b strings.Builder
+	begun, quote := false, ""
+	for line := range strings.Lines(string(text)) {
+		i := strings.Index(line, "%%%")
+		mark := i >= 0 && i <= 5
+		switch {
+		case mark && !begun:
+			begun, quote = true, line[:i]
+		case mark:
+			return "\n>>>>> -------------------- >>>>>\n" + b.String() + "<<<<< -------------------- <<<<<\n", nil
+		case begun:
+			b.WriteString(strings.TrimRight(strings.TrimPrefix(line, quote), "\r\n") + "\n")
+		}
+	}
+	return "", nil
+}
+
+// Confirmed carries out what a post's author answered: send is called for the post.
+func (d *Decision) Confirmed(ctx context.Context, send func(post io.ReadSeeker, sender string) error) (note string, err error) {
+	what, base, err := d.parse()
+	if err != nil {
+		return "", err
+	}
+	if what != "confirm" && what != "discard" {
+		return "", errCookie
+	}
+	f, name := d.List, "mod/unconfirmed/"+base
+	lock, err := f.Lock(ctx, "mod/confirmlock")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if what == "discard" {
+		return "post rejected", f.remove(name)
+	}
+	post, sender, err := f.openPost(name)
+	if err != nil {
+		return "", err
+	}
+	defer post.Close()
+	if err := send(post, sender); err != nil {
+		return "", err
+	}
+	return "post confirmed", f.remove(name)
+}
+
+// Clean removes posts that waited too long, and what is kept of decisions. Authors get their
+// posts back, unless DIR/noreturnposts says otherwise.
+type Clean struct {
+	List   *Folder
+	Return bool
+	PID    int
+	Queue  Queue
+	Told   func(id string)
+}
+
+// Hours that a post waits (qmail reference 23.2).
+const (
+	leastWait, defaultWait, mostWait = 24, 120, 240
+)
+
+// Run does it.
+func (c *Clean) Run(ctx context.Context) error {
+	f := c.List
+	line, _, err := f.Line("modtime")
+	if err != nil {
+		return err
+	}
+	hours, _ := strconv.Atoi(line)
+	if hours == 0 {
+		hours = defaultWait
+	}
+	before := f.Now().Unix() - int64(min(max(hours, leastWait), mostWait))*60*60
+	if !f.has("mod") {
+		return nil
+	}
+	lock, err := f.Lock(ctx, "mod/lock")
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	letters := 0
+	for _, folder := range []string{"mod/pending", "mod/accepted", "mod/rejected", "mod/unconfirmed"} {
+		files, err := f.fs.ReadDir(folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return f.failed("read", folder, err)
+		}
+		for _, file := range files {
+			text, _, _ := strings.Cut(strings.TrimPrefix(file.Name(), "."), ".")
+			when, err := strconv.ParseInt(text, 10, 63)
+			if err != nil || when >= before {
+				continue
+			}
+			name := folder + "/" + file.Name()
+			if folder == "mod/pending" && c.Return && file.Name()[0] != '.' {
+				if err := c.giveBack(ctx, name, letters); err != nil {
+					return err
+				}
+				letters++
+			}
+			if err := f.remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// giveBack returns one post that nobody decided about.
+func (c *Clean) giveBack(ctx context.Context, name string, n int) error {
+	st, err := c.List.fs.Stat(name)
+	if err != nil || st.Mode()&0o100 == 0 {
+		return nil // never asked about
+	}
+	post, sender, err := c.List.openPost(name)
+	if err != nil {
+		return err
+	}
+	defer post.Close()
+	id, err := c.List.returnPost(ctx, post, sender, "mod-timeout", "", c.PID, n, c.Queue)
+	if err == nil && c.Told != nil {
+		c.Told(id)
+	}
+	return err
+}
