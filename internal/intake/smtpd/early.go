@@ -4,7 +4,40 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
+
+	"github.com/postilion/postilion/internal/serve"
 )
+
+// While no more sessions than quietSessions are open, the greeting waits for quietPause: who speaks at
+// once is found out also where the way is so short that the greeting would be there before the first
+// word. With more of them that would cost too much; over longer ways unheard tells.
+const (
+	quietSessions = 8
+	quietPause    = 2 * time.Millisecond
+)
+
+// speaksFirst reports whether the client speaks before it is greeted, after the pause that it is given
+// for that.
+func (s *session) speaksFirst() bool {
+	pause := s.srv.o.GreetingPause
+	if pause == 0 && s.srv.open.Load() <= quietSessions {
+		pause = quietPause
+	}
+	t, ok := s.raw.(*net.TCPConn)
+	if !ok || pause <= 0 {
+		return serve.Unread(s.raw)
+	}
+	s.idle.Store(true) // a stop need not wait for the pause
+	defer s.idle.Store(false)
+	t.SetReadDeadline(time.Now().Add(pause))
+	defer s.disarm()
+	if s.stopping.Load() {
+		return false
+	}
+	n, _ := t.Read(s.buf)
+	return n > 0
+}
 
 // unheard reports whether the other side has not taken in yet all that was sent to it. What it
 // sent by then it sent without having heard: its answer would have come with the receipt, since every

@@ -156,6 +156,47 @@ func TestOneWhoSpeaksBeforeTheGreetingIsDropped(t *testing.T) {
 	}
 }
 
+func TestOneWhoSpeaksWhileTheGreetingWaitsIsDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.options.GreetingPause = time.Hour
+	c := w.session(context.Background(), t, w.server(t))
+	io.WriteString(c, "GET / HTTP/1.1\r\n")
+	if b, _ := io.ReadAll(c); string(b) != "554 5.5.0 you spoke before the greeting\r\n" {
+		t.Errorf("%q", b)
+	}
+}
+
+func TestAStopDoesNotWaitForTheGreetingsPause(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.options.GreetingPause = time.Hour
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := w.session(ctx, t, w.server(t))
+	cancel()
+	if b, err := io.ReadAll(c); err != nil || !strings.Contains(string(b), "421 4.3.2 ") {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestManyConnectionsAreGreetedWithoutAPause(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s := w.server(t)
+	for quiet, want := range map[int64]bool{0: true, quietSessions: true, quietSessions + 1: false} {
+		client, server := intaketest.Loopback(t)
+		s.open.Store(quiet)
+		began := time.Now()
+		early := newSession(s, &serve.Conn{Conn: server, Client: netip.AddrPortFrom(w.client, 1)}).speaksFirst()
+		if took := time.Since(began); early || took < quietPause && want {
+			t.Errorf("with %d open: early %v after %s", quiet, early, took)
+		}
+		client.Close()
+		server.Close()
+	}
+}
+
 func TestASessionEndsWhenTheServerStops(t *testing.T) {
 	t.Parallel()
 	w := newWorld()

@@ -92,9 +92,9 @@ func (s *session) serve(ctx context.Context) {
 	s.record()
 }
 
-// greet says who we are, or why not. It waits for nothing.
+// greet says who we are, or why not. It waits for no lookup.
 func (s *session) greet() bool {
-	if s.src.TLS == "" && s.srv.o.Mode != Local && serve.Unread(s.raw) {
+	if s.src.TLS == "" && s.srv.o.Mode != Local && s.speaksFirst() {
 		s.fatal(reason.EarlyTalker)
 		return false
 	}

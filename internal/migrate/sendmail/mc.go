@@ -2,7 +2,9 @@ package sendmail
 
 import (
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/postilion/postilion/internal/migrate"
 )
@@ -251,10 +253,26 @@ func (r *reader) feature(file string, c *call) {
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "addresses are not rewritten")
 	case "relay_entire_domain", "relay_based_on_MX", "relay_local_from", "relay_mail_from", "loose_relay_check", "accept_unqualified_senders", "accept_unresolvable_domains":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "policy.relay_networks", "names that clients or senders give prove nothing: name the clients' addresses")
-	case "greet_pause", "ratecontrol", "conncontrol", "badmx", "require_rdns", "block_bad_helo", "ldap_routing", "smrsh", "local_lmtp", "msp", "lookupdotdomain", "redirect", "preserve_luser_host", "preserve_local_plus_detail":
+	case "greet_pause":
+		r.greetPause(c, file)
+	case "ratecontrol", "conncontrol", "badmx", "require_rdns", "block_bad_helo", "ldap_routing", "smrsh", "local_lmtp", "msp", "lookupdotdomain", "redirect", "preserve_luser_host", "preserve_local_plus_detail":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "has no equal")
 	case "nouucp", "no_default_msa", "nocanonify", "stickyhost", "use_ct_file", "notsticky", "tls_session_features", "authinfo", "compat_check", "dns":
 	default:
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "feature %q is not known", c.arg(0))
 	}
+}
+
+// greetPause takes FEATURE(`greet_pause', `MILLISECONDS').
+func (r *reader) greetPause(c *call, file string) {
+	const key = "smtp.greeting_pause"
+	ms, err := strconv.Atoi(strings.TrimSpace(c.arg(1)))
+	if err != nil || ms < 0 || ms > int(time.Hour/time.Millisecond) {
+		r.r.Note(file, c.line, c.text, migrate.NotCarried, key, "want a number of milliseconds")
+		return
+	}
+	if ms > 0 {
+		r.r.Set(key, (time.Duration(ms) * time.Millisecond).String(), file, c.line)
+	}
+	r.r.Taken(file, c.line, c.text, key)
 }

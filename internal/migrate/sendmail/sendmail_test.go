@@ -202,6 +202,16 @@ func TestTheCFCountsBeforeTheMC(t *testing.T) {
 	}
 }
 
+func TestAPauseBeforeTheGreetingIsTaken(t *testing.T) {
+	t.Parallel()
+	for feature, want := range map[string]string{"`greet_pause', `5000'": "5s", "`greet_pause', `0'": "", "`greet_pause'": "", "`greet_pause', `x'": ""} {
+		r := read(t, etc(t, map[string]string{"sendmail.mc": "define(`confDOMAIN_NAME', `mc.example.test')\nFEATURE(" + feature + ")\n"}))
+		if s, _ := r.Get("smtp.greeting_pause"); s.Value != want {
+			t.Errorf("%s: %q, want %q", feature, s.Value, want)
+		}
+	}
+}
+
 func FuzzSendmail(f *testing.F) {
 	f.Add("sendmail.cf", cfText, "x y\n")
 	f.Add("sendmail.mc", mcText, "192.0.2 RELAY\nTo:x RELAY\n")
