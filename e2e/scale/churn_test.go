@@ -30,10 +30,14 @@ func (x sample) String() string {
 	return fmt.Sprintf("%.1f MiB resident, %.1f MiB of queue folder, %d descriptors, %d threads", float64(x.resident)/mib, float64(x.queue)/mib, x.files, x.threads)
 }
 
+// Mail passes for long, beside much that waits: nothing grows, and what waits goes on waiting.
 func TestChurnLeavesNothingBehind(t *testing.T) {
-	lasting := full(time.Hour, 2*time.Second)
+	lasting, deferred := full(time.Hour, 2*time.Second), full(1_000_000, 1000)
 	if *churnFor > 0 {
 		lasting = *churnFor
+	}
+	if *waiting >= 0 {
+		deferred = *waiting
 	}
 	eachLayout(t, func(t *testing.T, single bool) {
 		k := newSink(t, true)
@@ -46,7 +50,13 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 				}
 			}
 		}()
-		s := newServer(t, single, "policy.relay_networks=127.0.0.0/8", "route.next_hop="+k.addr).start().ready()
+		s := newServer(t, single, "policy.relay_networks=127.0.0.0/8", "route.next_hop="+k.addr)
+		if deferred > 0 {
+			s.start().ready().stop()
+			s.deferred(deferred)
+		}
+		s.start().ready()
+		within(t, 5*patience, "all that waits is scheduled", s.loaded)
 		settle := func() sample {
 			within(t, patience, "everything is delivered", s.atRest)
 			time.Sleep(full(time.Second, 100*time.Millisecond))
@@ -86,6 +96,9 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		if last.files > first.files+100 || last.threads > first.threads+50 {
 			t.Errorf("descriptors and threads grew from %d and %d to %d and %d", first.files, first.threads, last.files, last.threads)
 		}
+		within(t, patience, fmt.Sprint("nothing waits but the ", deferred, " that did"), func() bool {
+			return s.roles()["queue"].Facts["messages"] == float64(deferred)
+		})
 	})
 }
 

@@ -33,7 +33,8 @@ var (
 	fullSize = flag.Bool("full", os.Getenv("SOAK") != "", "measure at the promised sizes; takes minutes and gigabytes")
 	churnFor = flag.Duration("churn", 0, "how long mail is accepted and delivered to see whether anything grows; 0 is 2 s, or an hour with -full")
 	pace     = flag.Int("pace", 0, "messages a second that the churn sends at most, so that the machine can do other work; 0 is as fast as it goes")
-	kept     = flag.String("deferred", "", "folder that keeps the queue of deferred messages, which takes minutes to fill, for further runs within the hour")
+	waiting  = flag.Int("deferred", -1, "messages that wait in the queue while it churns; -1 is 1,000, or a million with -full")
+	kept     = flag.String("keep", "", "folder that keeps a queue of deferred messages, which takes minutes to fill, for further runs within some hours")
 	onDisk   = flag.String("dir", "", "folder for the servers' data; empty is the system's for temporary files")
 )
 
