@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/access/session"
+	"github.com/postilion/postilion/internal/auth/sasl"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/trace"
@@ -123,7 +124,7 @@ func (s *state) cmdAuth(arg string) bool {
 	}
 	for {
 		next, login, err := x.Next(s.ctx, response)
-		if errors.Is(err, session.ErrSASL) {
+		if errors.Is(err, sasl.ErrMalformed) {
 			s.fail("", textBadResponse)
 			return true
 		}

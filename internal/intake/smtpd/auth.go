@@ -3,22 +3,17 @@ package smtpd
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/postilion/postilion/internal/auth"
+	"github.com/postilion/postilion/internal/auth/sasl"
 	"github.com/postilion/postilion/internal/reason"
 )
 
 // maxAuthLine is RFC 4954 4.
 const maxAuthLine = 12288
-
-// scramPlus is the one mechanism that binds to the channel.
-const scramPlus = "SCRAM-SHA-256-PLUS"
-
-// tlsExporter is the channel binding of RFC 9266.
-const tlsExporter = "tls-exporter"
 
 // offersAuth reports whether AUTH is offered at all, mayAuth whether it can be used now.
 func (s *session) offersAuth() bool {
@@ -35,7 +30,7 @@ func (s *session) mayAuth() bool {
 func (s *session) mechanisms() []string {
 	m := []string{"PLAIN", "LOGIN", "SCRAM-SHA-256"}
 	if s.bindings() != nil {
-		m = append(m, scramPlus)
+		m = append(m, sasl.Plus)
 	}
 	return slices.DeleteFunc(m, func(name string) bool { return !s.wants(name) })
 }
@@ -45,18 +40,13 @@ func (s *session) wants(mechanism string) bool {
 	return len(s.srv.o.Mechanisms) == 0 || slices.Contains(s.srv.o.Mechanisms, mechanism)
 }
 
-// bindings returns the connection's channel bindings; none without TLS 1.3, nor where the
-// mechanism that needs them is not wanted, as clients learn from it what was offered.
+// bindings returns the connection's channel bindings; none where the mechanism that needs them is not
+// wanted, as clients learn from it what was offered.
 func (s *session) bindings() []auth.ChannelBinding {
-	state := s.c.TLS()
-	if state == nil || !s.wants(scramPlus) {
+	if !s.wants(sasl.Plus) {
 		return nil
 	}
-	data, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
-	if err != nil {
-		return nil // TLS before 1.3 without an extended master secret
-	}
-	return []auth.ChannelBinding{{Type: tlsExporter, Data: data}}
+	return sasl.Bindings(s.c.TLS())
 }
 
 // auth is AUTH, RFC 4954.
@@ -84,24 +74,15 @@ func (s *session) auth(arg string) {
 		s.authenticated(auth.Identity{}, err)
 		return
 	}
-	mechanism, initial, has := strings.Cut(arg, " ")
-	x := exchange{s: s, initial: strings.TrimSpace(initial), hasInitial: has}
-	var who auth.Identity
-	var err error
+	mechanism, initial, hasInitial := strings.Cut(arg, " ")
 	mechanism = strings.ToUpper(mechanism)
 	if !slices.Contains(s.mechanisms(), mechanism) {
 		s.authenticated(auth.Identity{}, reason.AuthMechanism)
 		return
 	}
-	switch mechanism {
-	case "PLAIN":
-		who, err = x.plain()
-	case "LOGIN":
-		who, err = x.login()
-	default:
-		who, err = x.scram()
-	}
-	s.authenticated(who, err)
+	x := sasl.Begin(s.srv.d.Auth, s.attempt(), mechanism, s.bindings())
+	defer x.Close()
+	s.authenticated(s.exchange(x, strings.TrimSpace(initial), hasInitial))
 }
 
 // authenticated ends AUTH.
@@ -136,27 +117,33 @@ func (s *session) attempt() auth.Attempt {
 	return auth.Attempt{Session: s.c.ID, Client: s.src.Client, Protocol: s.srv.role, TLS: s.src.TLS != ""}
 }
 
-// exchange is one SASL exchange.
-type exchange struct {
-	s          *session
-	initial    string // base64, or "=" for an empty response
-	hasInitial bool
-}
-
-// first returns the client's first response: the initial one, or the answer to challenge.
-func (x *exchange) first(challenge []byte) ([]byte, error) {
-	if !x.hasInitial {
-		return x.ask(challenge)
+// exchange carries a SASL exchange to its end. initial is base64, or "=" for an empty response.
+func (s *session) exchange(x *sasl.Exchange, initial string, hasInitial bool) (who auth.Identity, err error) {
+	var response, challenge []byte
+	switch {
+	case hasInitial && initial == "=":
+		response = []byte{}
+	case hasInitial:
+		response, err = decode64([]byte(initial))
+	case x.ClientFirst():
+		response, err = s.ask(nil)
 	}
-	if x.initial == "=" {
-		return nil, nil
+	for done := false; err == nil; {
+		if challenge, done, err = x.Step(s.ctx, response); done {
+			return x.Identity(), nil
+		}
+		if err == nil {
+			response, err = s.ask(challenge)
+		}
 	}
-	return decode64([]byte(x.initial))
+	if errors.Is(err, sasl.ErrMalformed) {
+		err = reason.AuthEncoding
+	}
+	return who, err
 }
 
 // ask sends a challenge and returns the client's response.
-func (x *exchange) ask(challenge []byte) ([]byte, error) {
-	s := x.s
+func (s *session) ask(challenge []byte) ([]byte, error) {
 	b := append(s.reply(), "334 "...)
 	b = base64.StdEncoding.AppendEncode(b, challenge)
 	s.said(append(b, '\r', '\n'))
@@ -184,67 +171,4 @@ func decode64(p []byte) ([]byte, error) {
 		return nil, reason.AuthEncoding
 	}
 	return out[:n], nil
-}
-
-// plain is RFC 4616.
-func (x *exchange) plain() (who auth.Identity, err error) {
-	p, err := x.first(nil)
-	if err != nil {
-		return who, err
-	}
-	parts := bytes.Split(p, []byte{0})
-	if len(parts) != 3 {
-		return who, reason.AuthEncoding
-	}
-	if len(parts[0]) > 0 && !bytes.Equal(parts[0], parts[1]) {
-		return who, auth.Failed // nobody may act as somebody else here
-	}
-	return x.password(string(parts[1]), string(parts[2]))
-}
-
-// login is the mechanism of draft-murchison-sasl-login.
-func (x *exchange) login() (who auth.Identity, err error) {
-	user, err := x.first([]byte("Username:"))
-	if err != nil {
-		return who, err
-	}
-	password, err := x.ask([]byte("Password:"))
-	if err != nil {
-		return who, err
-	}
-	return x.password(string(user), string(password))
-}
-
-func (x *exchange) password(user, password string) (who auth.Identity, err error) {
-	if user == "" || !utf8.ValidString(user) || strings.ContainsAny(user, "\x00\r\n") || strings.ContainsRune(password, 0) {
-		return who, auth.Failed
-	}
-	return x.s.srv.d.Auth.Password(x.s.ctx, x.s.attempt(), user, password)
-}
-
-// scram is RFC 7677, and its -PLUS form: which of the two the client chose, its first message says.
-func (x *exchange) scram() (who auth.Identity, err error) {
-	s := x.s
-	conversation, err := s.srv.d.Auth.SCRAM(s.ctx, s.attempt(), s.bindings())
-	if err != nil {
-		return who, err
-	}
-	defer conversation.Close()
-	p, err := x.first(nil)
-	for err == nil {
-		var challenge []byte
-		var done bool
-		if challenge, done, err = conversation.Step(s.ctx, p); err != nil {
-			break
-		}
-		if done && len(challenge) == 0 {
-			return conversation.Identity(), nil
-		}
-		p, err = x.ask(challenge)
-		if done && err == nil {
-			// The last message of the server went as a challenge; the client answers with nothing.
-			return conversation.Identity(), nil
-		}
-	}
-	return who, err
 }

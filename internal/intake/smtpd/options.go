@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postilion/postilion/internal/auth/sasl"
 	"github.com/postilion/postilion/internal/smtp"
 )
 
@@ -57,7 +58,7 @@ type Options struct {
 }
 
 // mechanisms are those that AUTH can offer; the last binds to the channel.
-var mechanisms = []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", scramPlus}
+var mechanisms = []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", sasl.Plus}
 
 func (o *Options) fill() error {
 	if o.Host == "" {
