@@ -106,6 +106,7 @@ func (s *server) writeConfig(o setup) error {
 		"dns.timeout":                       `"200ms"`,
 		"floors.refuse_load":                "-1",
 		"process.queue_load":                "-1",
+		"queue.log":                         strconv.Itoa(16 << 20), // it comes round, and costs the disk little
 		"process.single":                    strconv.FormatBool(o.single),
 		"submission.plain_auth_on_loopback": "true",
 		"pop3.plaintext_on_loopback":        "true",

@@ -23,20 +23,24 @@ type Options struct {
 	Dir string // the folder in FS that Pebble has for itself; its parent must exist
 	Log *slog.Logger
 
+	// LogDir is the folder in FS that the log has for itself; it must exist. LogBytes is what its files may come to
+	// while the disk has room, 0 means 256 MiB, and LogAhead how many of its 16 files are written before the first commit,
+	// which makes syncs cheaper from the start.
+	LogDir   string
+	LogBytes int64
+	LogAhead int
+
 	CacheBytes int64                 // of blocks read; 0 means 8 MiB
 	Tune       func(*pebble.Options) // changes Pebble's own options at each opening; may be nil
-	// LogFiles is how many files of LogBytes each, a little more than a memtable holds, are written
-	// beforehand and kept for Pebble's log, see logs. With 0 there are none.
-	LogFiles int
-	LogBytes int64
 
 	// Settle runs on each newly opened database before anybody uses it, first says whether
-	// it is the first of this Engine. It commits with pebble.Sync what must be true.
-	Settle func(db *pebble.DB, first bool) error
-	// Lazy adds to b what may become durable later; it is called before each group
-	// of commits and soon after Nudge. synced is called when that is durable; it is not
+	// it is the first of this Engine. It adds to b what must be true. durable, if not nil, is called when it is; from then on
+	// commits of an earlier opening that failed can never be found.
+	Settle func(db *pebble.DB, first bool, b *pebble.Batch) (durable func(), err error)
+	// Lazy adds to c what may become durable later; it is called before each group
+	// of commits and soon after Nudge, by one goroutine. synced is called when that is durable; it is not
 	// called when the database froze before. May be nil.
-	Lazy func(b *pebble.Batch) (synced func())
+	Lazy func(c *Changes) (synced func())
 	// Broken is told once why a database froze, Probe is asked before it is opened again: it
 	// writes to the disk and returns nil when that works. Both may be nil.
 	Broken func(cause error)
@@ -51,17 +55,19 @@ type Options struct {
 var (
 	// ErrDown tells that there is no database at present; nothing was written.
 	ErrDown = errors.New("the database is not open")
-	// ErrInDoubt tells that the disk failed under a commit: it may or may not be found when
-	// the database is opened again. Settle then decides.
+	// ErrInDoubt tells that the disk failed under a commit. It is not found when the Engine opens the database again,
+	// but may be if the process ends before that.
 	ErrInDoubt = errors.New("the database failed during the commit")
 )
 
 // Engine is a Pebble database that outlives the failures of its disk: it freezes
 // the broken one (see gate), probes the disk, and opens it again. Commits at the
-// same time share a sync. It is safe for concurrent use.
+// same time share a sync. What they have attached lies in the log (see log) until that comes round. It is
+// safe for concurrent use.
 type Engine struct {
 	opts  Options
 	cache *pebble.Cache
+	told  atomic.Uint64 // number of the last record whose commits were acknowledged
 
 	life sync.RWMutex // held for reading by every use of a database; Close takes it
 	gen  atomic.Pointer[generation]
@@ -80,6 +86,9 @@ func Open(opts Options) (*Engine, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.LogBytes == 0 {
+		opts.LogBytes = 256 << 20
+	}
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = 8 << 20
 	}
@@ -97,8 +106,26 @@ func Open(opts Options) (*Engine, error) {
 	return e, nil
 }
 
+// The log's files: in so many the newest commits always are, and the others are spare or being freed.
+const (
+	segments      = 16
+	youngSegments = 12
+)
+
+func (e *Engine) newLog(through vfs.FS) *log {
+	size := e.opts.LogBytes / segments
+	return &log{
+		fs: through, dir: e.opts.LogDir, out: e.opts.Log, size: size,
+		spare: &spares{fs: e.opts.FS, dir: e.opts.LogDir, bytes: size, ahead: e.opts.LogAhead, most: segments, quit: make(chan struct{})},
+	}
+}
+
 // View lets f read the database. f must not call the Engine.
 func (e *Engine) View(f func(db *pebble.DB) error) error {
+	return e.view(func(g *generation) error { return f(g.db) })
+}
+
+func (e *Engine) view(f func(g *generation) error) error {
 	e.life.RLock()
 	defer e.life.RUnlock()
 	g, err := e.current()
@@ -110,7 +137,7 @@ func (e *Engine) View(f func(db *pebble.DB) error) error {
 	if g.failed() {
 		return fmt.Errorf("%w: %w", ErrDown, g.err)
 	}
-	return f(g.db)
+	return f(g)
 }
 
 // Up returns nil while the database is open, or an error that wraps ErrDown.
@@ -131,10 +158,78 @@ func (e *Engine) current() (*generation, error) {
 // Batch is a set of changes for one opening of the database.
 type Batch struct {
 	*pebble.Batch
+	// Bodies are made durable with the batch. Their memory is the Engine's until Commit returns.
+	Bodies []Attachment
 	// OnDurable, if not nil, is told on the way to Commit's caller that the batch is durable, never when
 	// Commit returns an error. All are called by one goroutine, in the order of the commits.
 	OnDurable interface{ Durable() }
+	detached  []Held
 	g         *generation
+}
+
+// Attachment is a body that is written once, beside the rows of a batch. Key names the row that it would be: no other row
+// has this key, and it is read by Engine.Attached and deleted by Detach only.
+type Attachment struct {
+	Key, Data []byte
+	place     place
+}
+
+// Held is what the log holds of a body; the zero value says that this is not known.
+type Held struct {
+	segment uint64
+	size    uint32
+}
+
+// Held tells what the log holds, once the batch is durable.
+func (a *Attachment) Held() Held { return Held{a.place.segment, a.place.size} }
+
+// Detach deletes the body attached under key.
+func (b *Batch) Detach(key []byte) error {
+	h, err := b.g.detach(b.Batch, key)
+	b.detached = append(b.detached, h)
+	return err
+}
+
+// Changes are what Lazy adds.
+type Changes struct {
+	*pebble.Batch
+	g        *generation
+	detached []Held
+}
+
+// Detach deletes the body attached under key, which the log held as h when it was made durable.
+func (c *Changes) Detach(key []byte, h Held) (err error) {
+	if h.segment > c.g.log.swept {
+		err = c.SingleDelete(placeKey(key), nil)
+	} else {
+		h, err = c.g.detach(c.Batch, key)
+	}
+	c.detached = append(c.detached, h)
+	return err
+}
+
+// Attached reads the body attached under key into the memory that room returns for its size. The error wraps
+// pebble.ErrNotFound when there is none.
+func (e *Engine) Attached(key []byte, room func(size int) []byte) error {
+	return e.view(func(g *generation) error {
+		var before place
+		for {
+			p, found, err := g.place(key)
+			if err != nil {
+				return err
+			}
+			if !found {
+				return g.copyRow(key, room)
+			}
+			if p == before {
+				return fmt.Errorf("segment %d of the log is missing", p.segment)
+			}
+			if there, err := g.log.read(p, room(int(p.size))); there {
+				return err
+			}
+			before = p // the log has come round since
+		}
+	})
 }
 
 // NewBatch returns an empty batch with room for size bytes. It ends with Commit or Close.
@@ -159,7 +254,7 @@ func (e *Engine) Commit(b Batch) error {
 	b.g.calls.Add(1)
 	defer b.g.calls.Add(-1)
 	r := requests.Get().(*request)
-	r.batch, r.onDurable = b.Batch, b.OnDurable
+	r.batch, r.bodies, r.detached, r.onDurable = b.Batch, b.Bodies, b.detached, b.OnDurable
 	select {
 	case b.g.queue <- r:
 	case <-b.g.dead:
@@ -171,6 +266,7 @@ func (e *Engine) Commit(b Batch) error {
 		return nil
 	case <-b.g.dead:
 	}
+	pass(&b.g.copying) // then nobody reads b's bodies
 	// A group may be on its way out at this moment; after it there is no other.
 	b.g.telling.Lock()
 	defer b.g.telling.Unlock()
@@ -190,19 +286,31 @@ func (e *Engine) Nudge() {
 	}
 }
 
-// Checkpoint writes a copy of the database into the folder dir of FS, which must not exist.
-func (e *Engine) Checkpoint(dir string) error {
-	return e.apart(func(db *pebble.DB) error { return db.Checkpoint(dir, pebble.WithFlushedWAL()) })
+// Checkpoint writes a copy of the database into the folder dir of FS, which must not exist, and one of what its log holds
+// into logDir, which must be empty.
+func (e *Engine) Checkpoint(dir, logDir string) error {
+	return e.apart(func(g *generation) error {
+		defer g.log.pin()()
+		var last end
+		err := g.after(&request{work: func(e end) error {
+			last = e
+			return errors.Join(g.db.Flush(), g.db.Checkpoint(dir))
+		}})
+		if err != nil {
+			return err
+		}
+		return g.log.copyTo(e.opts.FS, logDir, last)
+	})
 }
 
 // Compact compacts the keys from start to end, so that the room of deleted values comes free.
 func (e *Engine) Compact(start, end []byte) error {
-	return e.apart(func(db *pebble.DB) error { return db.Compact(context.Background(), start, end, false) })
+	return e.apart(func(g *generation) error { return g.db.Compact(context.Background(), start, end, false) })
 }
 
 // apart runs what writes on a goroutine of its own, because it does not come back from
 // a database that freezes.
-func (e *Engine) apart(f func(db *pebble.DB) error) error {
+func (e *Engine) apart(f func(g *generation) error) error {
 	e.life.RLock()
 	defer e.life.RUnlock()
 	g, err := e.current()
@@ -210,7 +318,7 @@ func (e *Engine) apart(f func(db *pebble.DB) error) error {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- f(g.db) }()
+	go func() { done <- f(g) }()
 	select {
 	case err := <-done:
 		return err

@@ -24,7 +24,7 @@ import (
 // bounds that.
 type gate struct {
 	vfs.FS
-	dir    string // only failures below it freeze: a backup's disk may be full
+	dirs   []string // only failures below them freeze: a backup's disk may be full
 	froze  func(error)
 	frozen atomic.Bool
 	// flying is held for reading by every operation under way: freeze waits for them.
@@ -96,7 +96,12 @@ func (g *gate) do(name string, op func() error) error {
 }
 
 func (g *gate) inside(name string) bool {
-	return g.dir == "" || g.dir == "." || name == g.dir || strings.HasPrefix(name, g.dir) && os.IsPathSeparator(name[len(g.dir)])
+	for _, dir := range g.dirs {
+		if dir == "" || dir == "." || name == dir || strings.HasPrefix(name, dir) && os.IsPathSeparator(name[len(dir)]) {
+			return true
+		}
+	}
+	return false
 }
 
 // park keeps the goroutine for ever. It may hold Pebble's locks: unwinding it is

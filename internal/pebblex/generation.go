@@ -3,6 +3,7 @@ package pebblex
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -17,16 +18,15 @@ const groupMax = 256
 // nudgeAfter is how soon lazy changes are applied when nobody commits.
 const nudgeAfter = 200 * time.Millisecond
 
-// generation is one opening of the database. Two goroutines carry its commits: one
-// applies all that wait, asking for a sync with the last, while the other waits for
-// the sync before. A commit that is alone is carried by the first to its end, which spares
-// handing it on. Callers never enter Pebble's commit pipeline themselves, since a failure can
-// leave its mutexes locked for ever.
+// generation is one opening of the database. Two goroutines carry its commits: one writes all that wait to
+// the log as one record, while the other applies the record before to the database and tells of it. A commit that
+// is alone is carried by the first to its end, which spares handing it on. Callers never enter
+// Pebble's commit pipeline themselves, since a failure can leave its mutexes locked for ever.
 type generation struct {
 	e    *Engine
 	db   *pebble.DB
 	gate *gate
-	logs *logs // nil without LogFiles
+	log  *log
 
 	queue chan *request
 	calls atomic.Int32  // under way: until they have been told
@@ -34,10 +34,13 @@ type generation struct {
 	tick  chan struct{} // lazy changes wait
 	timer *time.Timer   // sends to tick
 	armed chan struct{} // holds a token while timer runs
+	full  chan struct{} // holds a token when the log may have to be swept
 	quit  chan struct{}
 	ended sync.WaitGroup
+	swept sync.WaitGroup // the sweeper
 
 	views   sync.RWMutex // held for reading by View; bury waits for it
+	copying sync.Mutex   // held while bodies are copied
 	telling sync.Mutex   // held while callers are told of success: not after dead is closed
 
 	once sync.Once
@@ -46,19 +49,36 @@ type generation struct {
 	live bool          // under Engine.mu: it is or was the Engine's
 }
 
-// request is one waiting commit.
+// request is one waiting commit, or work that must be done when all commits before it have been applied.
 type request struct {
 	batch     *pebble.Batch
+	bodies    []Attachment
+	detached  []Held
 	onDurable interface{ Durable() }
-	done      chan struct{} // holds a token when the batch is durable
+	work      func(end) error
+	err       error         // of work
+	sweep     uint64        // of work: bodies of segments up to this number are moved from now on
+	done      chan struct{} // holds a token when the batch is durable or the work is done
 }
 
 var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
 
-// group is what one sync makes durable.
+// group is what one record makes durable, and the work that comes after it.
 type group struct {
 	requests []*request
-	synced   []func()
+	rows     *pebble.Batch // nil when there are none
+	bodies   []*Attachment
+	detached []Held // bodies whose rows rows delete
+	synced   func()
+	number   uint64 // of the record
+	end      end
+	work     *request
+}
+
+// end is how far the log had come.
+type end struct {
+	segment uint64
+	bytes   int64
 }
 
 // open opens the database and makes it the Engine's. Pebble is entered on a
@@ -66,13 +86,10 @@ type group struct {
 func (e *Engine) open(first bool) error {
 	g := &generation{
 		e: e, queue: make(chan *request, groupMax), dead: make(chan struct{}), quit: make(chan struct{}),
-		tick: make(chan struct{}, 1), armed: make(chan struct{}, 1),
+		tick: make(chan struct{}, 1), armed: make(chan struct{}, 1), full: make(chan struct{}, 1),
 	}
-	g.gate = &gate{FS: e.opts.FS, dir: e.opts.Dir, froze: g.fail}
-	if n := e.opts.LogFiles; n > 0 {
-		g.logs = &logs{FS: e.opts.FS, dir: e.opts.Dir, size: e.opts.LogBytes, most: n, quit: make(chan struct{})}
-		g.gate.FS = g.logs
-	}
+	g.gate = &gate{FS: e.opts.FS, dirs: []string{e.opts.Dir, e.opts.LogDir}, froze: g.fail}
+	g.log = e.newLog(g.gate)
 	g.timer = time.AfterFunc(time.Hour, func() {
 		<-g.armed
 		select {
@@ -105,7 +122,7 @@ func (e *Engine) open(first bool) error {
 
 func (g *generation) start(first bool) error {
 	o := &pebble.Options{
-		FS: g.gate, Cache: g.e.cache, FormatMajorVersion: Format, Logger: logger{g.e.opts.Log, g.fail},
+		FS: g.gate, Cache: g.e.cache, FormatMajorVersion: Format, Logger: logger{g.e.opts.Log, g.fail}, DisableWAL: true,
 		EventListener: &pebble.EventListener{
 			// Pebble tries a failed flush or compaction again at once; a frozen one does not.
 			BackgroundError: g.fail,
@@ -117,112 +134,172 @@ func (g *generation) start(first bool) error {
 	if g.e.opts.Tune != nil {
 		g.e.opts.Tune(o)
 	}
-	if err := g.logs.find(); err != nil {
-		return err
+	if err := g.log.find(); err != nil {
+		return errors.Join(err, g.log.close())
 	}
 	db, err := pebble.Open(g.e.opts.Dir, o)
 	if err != nil {
-		return err
+		return errors.Join(err, g.log.close())
 	}
 	g.db = db
-	if g.e.opts.Settle != nil {
-		if err := g.e.opts.Settle(db, first); err != nil {
-			return errors.Join(err, db.Close())
-		}
+	if err := g.settleFirst(first); err != nil {
+		return errors.Join(err, db.Close(), g.log.close())
 	}
-	g.logs.start()
+	g.log.spare.start()
 	groups := make(chan group, 2)
 	g.ended.Add(2)
-	go g.apply(groups)
+	go g.write(groups)
 	go g.finish(groups)
+	g.swept.Go(g.sweep)
 	return nil
 }
 
-// apply is the goroutine that feeds Pebble.
-func (g *generation) apply(groups chan<- group) {
+// settleFirst brings the database to where the log is, and makes durable what the Engine's owner wants true. The record
+// that does so begins a segment, which makes void what was written and never acknowledged.
+func (g *generation) settleFirst(first bool) error {
+	last := uint64(math.MaxUint64)
+	if !first {
+		last = g.e.told.Load()
+	}
+	if err := g.log.replay(g.db, last); err != nil {
+		return err
+	}
+	gr := group{rows: g.db.NewBatch()}
+	if g.e.opts.Settle != nil {
+		var err error
+		if gr.synced, err = g.e.opts.Settle(g.db, first, gr.rows); err != nil {
+			return err
+		}
+	}
+	if err := g.record(&gr); err != nil {
+		return err
+	}
+	if !g.settle(gr) {
+		return g.err
+	}
+	return nil
+}
+
+// write is the goroutine that writes the log.
+func (g *generation) write(groups chan<- group) {
 	defer g.ended.Done()
 	defer close(groups)
-	defer func() {
-		if r := recover(); r != nil {
-			g.fail(fmt.Errorf("pebble: %v\n%s", r, debug.Stack()))
-		}
-	}()
-	var synced []func()
 	for {
-		var gr group
-		select {
-		case r := <-g.queue:
-			gr.requests = append(make([]*request, 0, 8), r)
-		case <-g.tick:
-		case <-g.quit:
-			g.lazy()
-			return
-		case <-g.dead:
-			return
-		}
+		gr, more := g.gather()
 		if g.failed() { // what is lazy belongs to the next generation
 			return
 		}
-	more:
-		for len(gr.requests) < groupMax {
-			select {
-			case r := <-g.queue:
-				gr.requests = append(gr.requests, r)
-			default:
-				break more
-			}
+		if err := g.build(&gr); err != nil {
+			g.fail(err)
+			return
 		}
-		if f := g.lazy(); f != nil {
-			synced = append(synced, f)
-		}
-		if len(gr.requests) == 0 {
-			continue
-		}
-		gr.synced, synced = synced, nil
-		last := len(gr.requests) - 1
-		for i, r := range gr.requests {
-			var err error
-			if i < last {
-				err = g.db.Apply(r.batch, pebble.NoSync)
-			} else {
-				err = g.db.ApplyNoSyncWait(r.batch, pebble.Sync)
-			}
-			if err != nil {
+		if gr.rows != nil {
+			if err := g.record(&gr); err != nil {
 				g.fail(err)
 				return
 			}
 		}
-		// Who is alone in calling is alone in waiting: nothing can be applied beside its sync.
-		if g.calls.Load() == 1 && g.later.Load() == 0 {
+		gr.end = end{g.log.now.number, g.log.end}
+		// Who is alone in calling is alone in waiting: there is nothing to write meanwhile.
+		if g.calls.Load() <= 1 && g.later.Load() == 0 {
 			if !g.settle(gr) {
 				return
 			}
-			continue
+		} else {
+			g.later.Add(1)
+			groups <- gr
 		}
-		g.later.Add(1)
-		groups <- gr
+		if !more {
+			return
+		}
 	}
 }
 
-// lazy applies the lazy changes.
-func (g *generation) lazy() (synced func()) {
-	if g.e.opts.Lazy == nil {
-		return nil
+// gather waits for the next commit and takes all that wait with it. It reports false when there will be no others.
+func (g *generation) gather() (gr group, more bool) {
+	select {
+	case r := <-g.queue:
+		if gr.take(r) {
+			return gr, true
+		}
+	case <-g.tick:
+	case <-g.quit:
+		return gr, false
+	case <-g.dead:
+		return gr, false
 	}
-	b := g.db.NewBatch()
-	synced = g.e.opts.Lazy(b)
-	if !b.Empty() {
-		if err := g.db.Apply(b, pebble.NoSync); err != nil {
-			g.fail(err)
-			return nil
+	for size := 0; len(gr.requests) < groupMax && size < recordRoom; {
+		select {
+		case r := <-g.queue:
+			if gr.take(r) {
+				return gr, true
+			}
+			for i := range r.bodies {
+				size += len(r.bodies[i].Data)
+			}
+		default:
+			return gr, true
 		}
 	}
-	b.Close()
-	return synced
+	return gr, true
 }
 
-// finish is the goroutine that waits for the syncs. The log is written in order: the sync
-// of a group's last batch covers all before it.
+// take adds a request. It reports whether it is the group's last.
+func (gr *group) take(r *request) bool {
+	if r.work != nil {
+		gr.work = r
+		return true
+	}
+	if gr.requests == nil {
+		gr.requests = make([]*request, 0, 8)
+	}
+	gr.requests = append(gr.requests, r)
+	return false
+}
+
+// build puts the group's changes together. What is lazy joins them.
+func (g *generation) build(gr *group) error {
+	if gr.work != nil && gr.work.sweep > g.log.swept {
+		g.log.swept = gr.work.sweep
+	}
+	rows := g.db.NewBatch()
+	for _, r := range gr.requests {
+		if err := rows.Apply(r.batch, nil); err != nil {
+			return err
+		}
+		for i := range r.bodies {
+			gr.bodies = append(gr.bodies, &r.bodies[i])
+		}
+		gr.detached = append(gr.detached, r.detached...)
+	}
+	if g.e.opts.Lazy != nil {
+		lazy := Changes{Batch: rows, g: g, detached: gr.detached}
+		gr.synced = g.e.opts.Lazy(&lazy)
+		gr.detached = lazy.detached
+	}
+	if rows.Empty() {
+		return rows.Close()
+	}
+	gr.rows = rows
+	return nil
+}
+
+// record makes the group durable.
+func (g *generation) record(gr *group) error {
+	if err := g.log.write(gr.rows, gr.bodies, &g.copying, g.failed); err != nil {
+		return err
+	}
+	gr.number = g.log.number
+	if g.log.end == int64(len(g.log.buf)) { // a segment has begun
+		select {
+		case g.full <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// finish is the goroutine that applies and tells.
 func (g *generation) finish(groups <-chan group) {
 	defer g.ended.Done()
 	for gr := range groups {
@@ -233,12 +310,26 @@ func (g *generation) finish(groups <-chan group) {
 	}
 }
 
-// settle waits for a group's sync and tells of it, unless the generation has failed.
+// settle applies a durable group and tells of it, and does the work that comes after it, unless the generation has failed.
 func (g *generation) settle(gr group) bool {
-	if err := gr.requests[len(gr.requests)-1].batch.SyncWait(); err != nil {
-		g.fail(err)
+	defer func() {
+		if r := recover(); r != nil {
+			g.fail(fmt.Errorf("pebble: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	if gr.rows != nil {
+		if err := g.db.Apply(gr.rows, pebble.NoSync); err != nil {
+			g.fail(err)
+		}
 	}
-	return g.tell(gr)
+	if !g.tell(gr) {
+		return false
+	}
+	if gr.work != nil {
+		gr.work.err = gr.work.work(gr.end)
+		gr.work.done <- struct{}{}
+	}
+	return true
 }
 
 // tell reports the success of a group, unless the generation has failed.
@@ -248,16 +339,21 @@ func (g *generation) tell(gr group) bool {
 	if g.failed() {
 		return false
 	}
+	if gr.rows != nil {
+		g.e.told.Store(gr.number)
+		gr.rows.Close()
+	}
+	g.log.detached(gr.detached)
 	for _, r := range gr.requests {
 		r.batch.Close()
 		if r.onDurable != nil {
 			r.onDurable.Durable()
 		}
-		r.batch, r.onDurable = nil, nil
+		r.batch, r.bodies, r.detached, r.onDurable = nil, nil, nil, nil
 		r.done <- struct{}{}
 	}
-	for _, f := range gr.synced {
-		f()
+	if gr.synced != nil {
+		gr.synced()
 	}
 	return true
 }
@@ -294,11 +390,13 @@ func (g *generation) fail(err error) {
 func (g *generation) close() error {
 	g.timer.Stop()
 	close(g.quit)
-	g.logs.stop()
+	g.log.spare.stop()
 	done := make(chan error, 1)
 	go func() {
+		g.swept.Wait()
 		g.ended.Wait()
-		done <- g.db.Close()
+		// Then the next opening has nothing to apply.
+		done <- errors.Join(g.db.Flush(), g.db.Close(), g.log.close())
 	}()
 	select {
 	case err := <-done:

@@ -52,7 +52,7 @@ func (e *Engine) broken(g *generation) {
 
 // bury ends the generation's hold on the disk.
 func (g *generation) bury() {
-	g.logs.stop()
+	g.log.spare.stop()
 	g.gate.freeze()
 	pass(&g.views) // whoever reads has read
 	g.gate.bury()

@@ -42,8 +42,11 @@ func (w *watched) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	return w.FS.Create(name, c)
 }
 
+// Remove notes a marker's only: Pebble removes old files at any time, on a goroutine of its own.
 func (w *watched) Remove(name string) error {
-	w.changed(name)
+	if strings.HasPrefix(filepath.Base(name), "marker.") {
+		w.changed(name)
+	}
 	return w.FS.Remove(name)
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/postilion/postilion/internal/queue"
 )
 
-// Backup implements queue.Store: a checkpoint of the database, and copies of the
+// Backup implements queue.Store: a checkpoint of the database, and copies of its log and of the
 // spool files its rows may name. Files are copied and not linked, since theirs are
 // used again. The file "restored" in the copy counts one generation more than here,
 // and every message whose row is of an earlier one is held.
@@ -28,7 +28,11 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	}
 	s.spool.pin()
 	defer s.spool.unpin()
-	if err := s.eng.Checkpoint(s.vfs.PathJoin(dir, dbDir)); err != nil {
+	log := s.vfs.PathJoin(dir, logDir)
+	if err := s.vfs.MkdirAll(log, 0o700); err != nil {
+		return fmt.Errorf("queue backup: %w", err)
+	}
+	if err := s.eng.Checkpoint(s.vfs.PathJoin(dir, dbDir), log); err != nil {
 		return fmt.Errorf("queue backup: %w", err)
 	}
 	numbers, err := s.spool.used()

@@ -13,15 +13,16 @@ import (
 
 // commit is one atomic change on its way to the disk: new messages, states of a message,
 // or both. Until it is durable nobody is told of it; if the disk fails under it,
-// it is undone when the database is open again, so that a failure reported is a failure.
+// it is not there when the database is open again, so that a failure reported is a failure.
 type commit struct {
 	s      *Store
 	drafts []*draft
-	before []row // what rows were before; nil values did not exist
-	after  []row // of an update: what they become
-	hot    *hot  // whose states change
-	finals []int // recipients of hot that become final
+	bodies []pebblex.Attachment // of drafts with a small body, in order
+	after  []row                // of an update: what rows become
+	hot    *hot                 // whose states change
+	finals []int                // recipients of hot that become final
 	one    [1]*draft
+	body   [1]pebblex.Attachment
 	next   *commit // of another message, committed with this one; its drafts are none
 }
 
@@ -30,7 +31,7 @@ type row struct{ key, value []byte }
 // run commits b, which holds c's changes.
 func (c *commit) run(b pebblex.Batch) error {
 	s := c.s
-	b.OnDurable = c
+	b.Bodies, b.OnDurable = c.bodies, c
 	s.mu.Lock()
 	s.pending[c] = struct{}{}
 	for _, d := range c.drafts {
@@ -55,9 +56,14 @@ func (c *commit) Durable() {
 	nudge := false
 	s.mu.Lock()
 	delete(s.pending, c)
+	bodies := c.bodies
 	for _, d := range c.drafts {
 		delete(s.hidden, d.id)
-		s.arrived(d)
+		var held pebblex.Held
+		if d.attaches() {
+			held, bodies = bodies[0].Held(), bodies[1:]
+		}
+		s.arrived(d, held)
 	}
 	for c := c; c != nil; c = c.next {
 		for _, n := range c.finals {
@@ -77,11 +83,11 @@ func (c *commit) Durable() {
 }
 
 // arrived hands a durable message to dispatch. s.mu is held.
-func (s *Store) arrived(d *draft) {
+func (s *Store) arrived(d *draft, held pebblex.Held) {
 	if d.file != nil {
 		s.spool.committed(d.file.number)
 	}
-	h := &hot{id: d.id, head: d.head, left: d.head.count, state: make([]uint8, d.head.count), body: d.buf}
+	h := &hot{id: d.id, head: d.head, left: d.head.count, state: make([]uint8, d.head.count), body: d.buf, held: held}
 	d.buf = nil
 	for n := range d.states() {
 		h.state[n] = stateWritten
@@ -118,7 +124,7 @@ func (s *Store) remove(h *hot) bool {
 
 // lazy deletes the rows of finished messages; their spool files become free when
 // that is durable.
-func (s *Store) lazy(b *pebble.Batch) (synced func()) {
+func (s *Store) lazy(c *pebblex.Changes) (synced func()) {
 	s.mu.Lock()
 	list := s.removals
 	s.removals = nil
@@ -127,7 +133,10 @@ func (s *Store) lazy(b *pebble.Batch) (synced func()) {
 		return nil
 	}
 	for _, h := range list {
-		deleteRows(b, h)
+		deleteRows(c.Batch, h)
+		if h.attached() {
+			c.Detach(idKey(bodyPrefix, h.id), h.held)
+		}
 	}
 	return func() {
 		s.mu.Lock()
@@ -159,21 +168,18 @@ func (s *Store) shrink() {
 	s.deleted, s.shrinks = 0, false
 }
 
-// deleteRows deletes all rows of a message. A row written once is deleted with a
+// deleteRows deletes all rows of a message but its body's. A row written once is deleted with a
 // SingleDelete, which meets its Set in the memtable or in the next compaction and vanishes with it: what
 // passes through the queue leaves no tombstones for scans to step over.
 func deleteRows(b *pebble.Batch, h *hot) {
 	del := func(key []byte, once bool) {
-		if once && !h.again {
+		if once {
 			b.SingleDelete(key, nil)
 		} else {
 			b.Delete(key, nil)
 		}
 	}
 	del(idKey(envelopePrefix, h.id), !h.head.twice)
-	if h.head.spool == 0 {
-		del(idKey(bodyPrefix, h.id), true)
-	}
 	for n, f := range h.state {
 		if f&stateWritten != 0 {
 			del(stateKey(h.id, n), f&stateTwice == 0)
@@ -181,34 +187,7 @@ func deleteRows(b *pebble.Batch, h *hot) {
 	}
 }
 
-// undo adds to b what takes c back.
-func (c *commit) undo(b *pebble.Batch) error {
-	for _, d := range c.drafts {
-		if err := errors.Join(b.Delete(idKey(envelopePrefix, d.id), nil), b.Delete(idKey(bodyPrefix, d.id), nil)); err != nil {
-			return err
-		}
-		for n := range d.states() {
-			if err := b.Delete(stateKey(d.id, n), nil); err != nil {
-				return err
-			}
-		}
-	}
-	for ; c != nil; c = c.next {
-		for _, r := range c.before {
-			// A Delete below the Set lets a later SingleDelete meet one Set only.
-			err := b.Delete(r.key, nil)
-			if err == nil && r.value != nil {
-				err = b.Set(r.key, r.value, nil)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// dropped forgets a commit that failed and has been undone. s.mu is held.
+// dropped forgets a commit that failed and can never be found. s.mu is held.
 func (s *Store) dropped(c *commit) {
 	delete(s.pending, c)
 	for _, d := range c.drafts {
@@ -219,8 +198,7 @@ func (s *Store) dropped(c *commit) {
 	}
 	for ; c != nil; c = c.next {
 		if c.hot != nil {
-			c.hot.again = true // its rows may have been written and deleted
-			s.hot.drop(c.hot.id)
+			s.hot.drop(c.hot.id) // it may say what the database does not
 		}
 	}
 }
@@ -239,8 +217,8 @@ func (d *draft) states() iter.Seq[int] {
 	}
 }
 
-// addTo adds a message's rows to b.
-func (d *draft) addTo(b pebblex.Batch) error {
+// addTo adds a message to what c writes.
+func (d *draft) addTo(b pebblex.Batch, c *commit) error {
 	d.scratch = appendRow(d.scratch[:0], &d.head, d.env)
 	if err := b.Set(idKey(envelopePrefix, d.id), d.scratch, nil); err != nil {
 		return err
@@ -251,12 +229,11 @@ func (d *draft) addTo(b pebblex.Batch) error {
 			return err
 		}
 	}
-	if d.file != nil {
-		return nil
+	if d.attaches() {
+		c.bodies = append(c.bodies, pebblex.Attachment{Key: idKey(bodyPrefix, d.id), Data: d.buf.data})
 	}
-	op := b.SetDeferred(idKeyLen, len(d.buf.data))
-	op.Key[0], op.Key[1] = bodyPrefix, '/'
-	copy(op.Key[2:], d.id[:])
-	copy(op.Value, d.buf.data)
-	return op.Finish()
+	return nil
 }
+
+// attaches reports whether the body lies beside the message's rows, and not in a file.
+func (d *draft) attaches() bool { return d.file == nil && d.size > 0 }

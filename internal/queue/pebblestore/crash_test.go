@@ -40,9 +40,9 @@ const (
 
 const crashSpoolAbove = 6 << 10
 
-// crashOptions make everything happen early: flushes, reuse of logs, spooling.
+// crashOptions make everything happen early: flushes, the log's coming round, spooling.
 func crashOptions(fsys fs.FS) pebblestore.Options {
-	return pebblestore.Options{FS: fsys, SpoolAbove: crashSpoolAbove, ReserveBytes: -1, MemTable: 64 << 10, FreeFiles: 2, BlockCache: 1 << 20}
+	return pebblestore.Options{FS: fsys, SpoolAbove: crashSpoolAbove, ReserveBytes: -1, MemTable: 64 << 10, LogBytes: 128 << 10, FreeFiles: 2, BlockCache: 1 << 20}
 }
 
 // crashEnvelope makes a message that says in its envelope what its body is.
@@ -301,7 +301,7 @@ func TestACrashDuringRecoveryLosesNothing(t *testing.T) {
 func TestPlantedBugsAreFound(t *testing.T) {
 	t.Parallel()
 	spool := func(name string) bool { return strings.HasPrefix(name, "spool") || name == "." }
-	log := func(name string) bool { return strings.HasSuffix(name, ".log") }
+	log := func(name string) bool { return strings.HasPrefix(name, "log/log.") }
 	for name, wrap := range map[string]func(fs.FS) fs.FS{
 		"bodies are not synced":        func(f fs.FS) fs.FS { return plant.WrapWhere(f, plant.NoFileSync|plant.NoSyncAll, spool) },
 		"names of bodies not synced":   func(f fs.FS) fs.FS { return plant.WrapWhere(f, plant.NoDirSync|plant.NoSyncAll, spool) },

@@ -168,7 +168,7 @@ func (d *draft) Commit(ctx context.Context) error {
 	if err == nil {
 		d.commit.s = d.s
 		d.commit.one[0] = d
-		d.commit.drafts = d.commit.one[:]
+		d.commit.drafts, d.commit.bodies = d.commit.one[:], d.commit.body[:0]
 		err = d.s.enqueue(&d.commit)
 	}
 	d.end(err)
@@ -192,9 +192,6 @@ func (c *commit) size() int {
 	n := 64
 	for _, d := range c.drafts {
 		n += 512 + 64*len(d.env.Recipients)
-		if d.file == nil {
-			n += len(d.buf.data)
-		}
 	}
 	return n
 }
@@ -202,7 +199,7 @@ func (c *commit) size() int {
 // add puts the new messages' rows into b.
 func (c *commit) add(b pebblex.Batch) error {
 	for _, d := range c.drafts {
-		if err := d.addTo(b); err != nil {
+		if err := d.addTo(b, c); err != nil {
 			return err
 		}
 	}

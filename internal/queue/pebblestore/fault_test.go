@@ -195,7 +195,7 @@ func TestABrokenDiskIsWaitedFor(t *testing.T) {
 	for _, fault := range []crashfs.Fault{
 		{Times: -1},
 		{Times: -1, Kinds: crashfs.OpSync},
-		{Times: -1, Match: func(c crashfs.Call) bool { return strings.HasPrefix(c.Name, "db/") }},
+		{Times: -1, Match: func(c crashfs.Call) bool { return strings.HasPrefix(c.Name, "log/") }},
 	} {
 		heal := fsys.Inject(fault)
 		for i := range 20 {

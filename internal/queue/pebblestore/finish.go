@@ -127,15 +127,6 @@ func (c *commit) addStates(b pebblex.Batch, states []queue.RecipientState) error
 			h.state[st.N] |= stateTwice
 		}
 		c.s.mu.Unlock()
-		before := row{key: key}
-		if had&stateWritten != 0 {
-			value, err := c.s.get(key)
-			if err != nil && !errors.Is(err, pebble.ErrNotFound) {
-				return err
-			}
-			before.value = value
-		}
-		c.before = append(c.before, before)
 		scratch = appendStateRow(scratch[:0], had&stateWritten != 0, st)
 		if err := b.Set(key, scratch, nil); err != nil {
 			return err
@@ -145,19 +136,6 @@ func (c *commit) addStates(b pebblex.Batch, states []queue.RecipientState) error
 		}
 	}
 	return nil
-}
-
-// get returns a copy of a row.
-func (s *Store) get(key []byte) (value []byte, err error) {
-	err = s.eng.View(func(db *pebble.DB) error {
-		v, closer, err := db.Get(key)
-		if err != nil {
-			return err
-		}
-		value = append([]byte{}, v...)
-		return closer.Close()
-	})
-	return value, err
 }
 
 // use returns what memory knows of a message, read back if need be, and keeps it

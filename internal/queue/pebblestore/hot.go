@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/pebblex"
 )
 
 // hot is what memory knows of a message that is being worked on: which
@@ -14,7 +15,7 @@ type hot struct {
 	left  int     // recipients that are not final
 	state []uint8 // by recipient: the flags below
 	body  *buffer // nil when only the disk has it
-	again bool    // its rows' deletion was in doubt
+	held  pebblex.Held // of a new message's body
 
 	users      int // Finishes under way: it stays
 	prev, next *hot
@@ -57,6 +58,9 @@ func (l *hotList) add(h *hot) {
 		old = next
 	}
 }
+
+// attached reports whether the body lies beside the rows, and not in a file.
+func (h *hot) attached() bool { return h.head.spool == 0 && h.head.size > 0 }
 
 func (h *hot) room() int64 {
 	if h.body == nil {

@@ -48,17 +48,18 @@ func (s *Store) bodyFromDisk(message id.ID) (queue.Body, error) {
 		}
 		return b, nil
 	}
+	if h.head.size == 0 {
+		return s.newMemBody(s.buffers.get(0)), nil
+	}
 	var buf *buffer
-	err = s.eng.View(func(db *pebble.DB) error {
-		value, closer, err := db.Get(idKey(bodyPrefix, message))
-		if err != nil {
-			return err
-		}
-		buf = s.buffers.get(len(value))
-		buf.data = append(buf.data, value...)
-		return closer.Close()
-	})
-	if err != nil {
+	room := func(size int) []byte {
+		s.buffers.release(buf)
+		buf = s.buffers.get(size)
+		buf.data = buf.data[:size]
+		return buf.data
+	}
+	if err := s.eng.Attached(idKey(bodyPrefix, message), room); err != nil {
+		s.buffers.release(buf)
 		return nil, err
 	}
 	defer s.buffers.release(buf)
@@ -237,6 +238,12 @@ func (s *Store) commitRevised(changed *commit, dropped []*hot) error {
 	}
 	for _, h := range dropped {
 		deleteRows(b.Batch, h)
+		if h.attached() {
+			if err := b.Detach(idKey(bodyPrefix, h.id)); err != nil {
+				b.Close()
+				return err
+			}
+		}
 	}
 	if changed != nil {
 		err = changed.run(b)
@@ -257,7 +264,6 @@ func (s *Store) commitRevised(changed *commit, dropped []*hot) error {
 // revise lets change have m and keeps in c what it made of it.
 func (c *commit) revise(m *queue.Message, change func(*queue.Message) queue.Revision) (queue.Revision, error) {
 	h := c.hot
-	was := appendRow(nil, &h.head, m.Envelope)
 	old := make([][]byte, len(m.States))
 	for n := range m.States {
 		old[n] = appendStateRow(nil, h.state[n]&stateTwice != 0, &m.States[n])
@@ -273,7 +279,7 @@ func (c *commit) revise(m *queue.Message, change func(*queue.Message) queue.Revi
 		h.head.held, h.head.released = m.Held, c.s.restored
 	}
 	h.head.twice = true
-	c.set(idKey(envelopePrefix, h.id), was, appendRow(nil, &h.head, m.Envelope))
+	c.set(idKey(envelopePrefix, h.id), appendRow(nil, &h.head, m.Envelope))
 	for n := range m.States {
 		st := &m.States[n]
 		st.N = n
@@ -284,18 +290,13 @@ func (c *commit) revise(m *queue.Message, change func(*queue.Message) queue.Revi
 		if bytes.Equal(old[n][1:], queue.AppendState(nil, st)) {
 			continue
 		}
-		if !written {
-			old[n] = nil
-		} else {
+		if written {
 			h.state[n] |= stateTwice
 		}
 		h.state[n] |= stateWritten
-		c.set(stateKey(h.id, n), old[n], appendStateRow(nil, written, st))
+		c.set(stateKey(h.id, n), appendStateRow(nil, written, st))
 	}
 	return queue.Change, nil
 }
 
-func (c *commit) set(key, before, after []byte) {
-	c.before = append(c.before, row{key, before})
-	c.after = append(c.after, row{key, after})
-}
+func (c *commit) set(key, value []byte) { c.after = append(c.after, row{key, value}) }

@@ -3,7 +3,8 @@
 //
 // The folder holds
 //
-//	db/        Pebble: e/<id> envelope, r/<id><n> recipient with state, b/<id> small body
+//	log/       what was committed last, with small bodies: a ring of files, see package pebblex
+//	db/        Pebble: e/<id> envelope, r/<id><n> recipient with state, b/<id> small body that the log has not any more
 //	spool/<n>  larger bodies; recycled, not unlinked
 //	reserve.n  room given up when the disk is full, so that mail can still leave
 //	lock       held by the process that has the queue open
@@ -41,8 +42,9 @@ type Options struct {
 	ReserveBytes int64 `toml:"reserve" default:"67108864" unit:"bytes" min:"-1" doc:"room kept back so that mail can leave when the disk is full; -1 keeps none" example:"134217728"`
 	CacheBytes   int64 `toml:"cache" default:"33554432" unit:"bytes" doc:"bodies of new messages kept in memory for their first delivery" example:"134217728"`
 	BlockCache   int64 `toml:"block_cache" default:"8388608" unit:"bytes" doc:"cache of the queue's database for messages read back" example:"33554432"`
-	MemTable     int64 `toml:"memtable" default:"16777216" unit:"bytes" doc:"size after which the database writes its memory to disk and recycles a log file; up to seven are kept" example:"4194304"`
-	LogFiles     int   `toml:"log_files" default:"6" min:"-1" doc:"log files of a memtable's size that are written beforehand, so that syncs are cheap from the start; -1 writes none" example:"3"`
+	MemTable     int64 `toml:"memtable" default:"16777216" unit:"bytes" doc:"size after which the database writes its memory to disk" example:"4194304"`
+	LogBytes     int64 `toml:"log" default:"268435456" unit:"bytes" min:"1048576" doc:"room of the queue's log, in 16 files, and more while old messages fill it: what is delivered soon is written once" example:"67108864"`
+	LogFiles     int   `toml:"log_files" default:"12" min:"-1" doc:"files of the log that are written beforehand, so that syncs are cheap from the start; -1 writes none" example:"4"`
 	FreeFiles    int   `toml:"free_files" default:"64" doc:"spool files kept for reuse" example:"256"`
 	FreeBytes    int64 `toml:"free_bytes" default:"67108864" unit:"bytes" doc:"room that spool files kept for reuse may hold" example:"268435456"`
 
@@ -64,7 +66,8 @@ func (o *Options) defaults() {
 	orElse(&o.CacheBytes, 32<<20)
 	orElse(&o.BlockCache, 8<<20)
 	orElse(&o.MemTable, 16<<20)
-	orElse(&o.LogFiles, 6)
+	orElse(&o.LogBytes, 256<<20)
+	orElse(&o.LogFiles, 12)
 	orElse(&o.FreeFiles, 64)
 	orElse(&o.RetryMin, 100*time.Millisecond)
 	orElse(&o.RetryMax, 30*time.Second)
@@ -77,15 +80,12 @@ func orElse[T int | int64 | time.Duration](p *T, value T) {
 	}
 }
 
-// tune sets Pebble up for short-lived rows. Memtables are as large as it takes for most messages to be
-// delivered before theirs is flushed, so that their bodies are never written again; Pebble begins with small
-// ones and comes to this size under load. They are not larger, so that log files are recycled
-// early: syncing blocks written before costs a fraction of a sync into new ones.
+// tune sets Pebble up for short-lived rows: most messages are delivered before their memtable is flushed.
 // Bodies are separated from the keys, so that compactions move only handles; on a full disk
 // they never copy bodies, which would need the room that is missing.
 func (s *Store) tune(p *pebble.Options) {
 	p.MemTableSize = uint64(s.opts.MemTable)
-	p.MemTableStopWritesThreshold = 6 // also bounds the log files kept for reuse: one more than this
+	p.MemTableStopWritesThreshold = 6
 	p.L0CompactionThreshold = 4
 	p.L0StopWritesThreshold = 32
 	p.MaxOpenFiles = 256

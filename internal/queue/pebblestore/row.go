@@ -27,7 +27,7 @@ var (
 var bodiesFrom, bodiesTo = []byte{bodyPrefix}, []byte{bodyPrefix + 1}
 
 // format is the version of the rows in the database.
-const format = 1
+const format = 2
 
 const (
 	idKeyLen    = 2 + len(id.ID{})

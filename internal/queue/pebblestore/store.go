@@ -55,6 +55,7 @@ var _ queue.Store = (*Store)(nil)
 
 const (
 	dbDir        = "db"
+	logDir       = "log"
 	spoolDir     = "spool"
 	lockFile     = "lock"
 	restoredFile = "restored"
@@ -87,7 +88,7 @@ func Open(_ context.Context, opts Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	for _, dir := range []string{dbDir, spoolDir} {
+	for _, dir := range []string{dbDir, logDir, spoolDir} {
 		if err := s.opts.FS.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -109,7 +110,7 @@ func (s *Store) open() error {
 	open := func() error {
 		s.eng, err = pebblex.Open(pebblex.Options{
 			FS: s.vfs, Dir: s.vfs.PathJoin(s.dir, dbDir), Log: s.opts.Log, CacheBytes: s.opts.BlockCache, Tune: s.tune,
-			LogFiles: max(s.opts.LogFiles, 0), LogBytes: s.opts.MemTable + s.opts.MemTable/32,
+			LogDir: s.vfs.PathJoin(s.dir, logDir), LogBytes: s.opts.LogBytes, LogAhead: max(s.opts.LogFiles, 0),
 			Settle: s.settle, Lazy: s.lazy, Broken: s.broken, Probe: s.probe,
 			RetryMin: s.opts.RetryMin, RetryMax: s.opts.RetryMax,
 		})
@@ -142,40 +143,30 @@ func (s *Store) Close() error {
 }
 
 // settle makes a newly opened database ready: the first of this process is checked and
-// counted; in later ones every commit whose fate was in doubt is undone.
-func (s *Store) settle(db *pebble.DB, first bool) error {
+// counted; in later ones every commit whose fate was in doubt is forgotten.
+func (s *Store) settle(db *pebble.DB, first bool, b *pebble.Batch) (durable func(), err error) {
 	if first {
-		return s.first(db)
+		return nil, s.first(db, b)
 	}
 	if s.reserve.gone.Load() {
 		if err := db.Compact(context.Background(), bodiesFrom, bodiesTo, false); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := db.NewBatch()
-	defer b.Close()
-	for c := range s.pending {
-		if err := c.undo(b); err != nil {
-			return err
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for c := range s.pending {
+			s.dropped(c)
 		}
-	}
-	if err := db.Apply(b, pebble.Sync); err != nil {
-		return err
-	}
-	for c := range s.pending {
-		s.dropped(c)
-	}
-	s.removals = s.removals[:0]
-	for _, h := range s.removing {
-		h.again = true
-		s.removals = append(s.removals, h)
-	}
-	return nil
+		s.removals = s.removals[:0]
+		for _, h := range s.removing {
+			s.removals = append(s.removals, h)
+		}
+	}, nil
 }
 
-func (s *Store) first(db *pebble.DB) error {
+func (s *Store) first(db *pebble.DB, b *pebble.Batch) error {
 	v, found, err := readNumber(db, formatKey)
 	if err != nil {
 		return err
@@ -188,11 +179,10 @@ func (s *Store) first(db *pebble.DB) error {
 		return err
 	}
 	s.opens = opens + 1
-	b := db.NewBatch()
-	defer b.Close()
-	b.Set(formatKey, binary.AppendUvarint(nil, format), nil)
-	b.Set(opensKey, binary.AppendUvarint(nil, s.opens), nil)
-	return db.Apply(b, pebble.Sync)
+	return errors.Join(
+		b.Set(formatKey, binary.AppendUvarint(nil, format), nil),
+		b.Set(opensKey, binary.AppendUvarint(nil, s.opens), nil),
+	)
 }
 
 func readNumber(db *pebble.DB, key []byte) (v uint64, found bool, err error) {

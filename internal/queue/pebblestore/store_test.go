@@ -29,8 +29,8 @@ func tryOpen(t testing.TB, dir string) (*pebblestore.Store, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// With small memtables a short test sees what a long run does: flushes, and log files used again.
-	o := pebblestore.Options{FS: fsys, VFS: pebblex.System(), Path: dir, ReserveBytes: 1 << 20, MemTable: 4 << 20}
+	// With little room a short test sees what a long run does: flushes, and a log that comes round.
+	o := pebblestore.Options{FS: fsys, VFS: pebblex.System(), Path: dir, ReserveBytes: 1 << 20, MemTable: 4 << 20, LogBytes: 4 << 20}
 	return pebblestore.Open(context.Background(), o)
 }
 

@@ -64,7 +64,7 @@ func (h *house) open() (err error) {
 		return err
 	}
 	h.store, err = pebblestore.Open(context.Background(), pebblestore.Options{
-		FS: dir, Clock: h.clock, ReserveBytes: -1, MemTable: 64 << 10, BlockCache: 1 << 20, LogFiles: -1,
+		FS: dir, Clock: h.clock, ReserveBytes: -1, MemTable: 64 << 10, LogBytes: 256 << 10, BlockCache: 1 << 20, LogFiles: -1,
 		RetryMin: time.Millisecond, RetryMax: 5 * time.Millisecond,
 	})
 	if err != nil {
@@ -388,7 +388,7 @@ func left(files fs.FS) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	store, err := pebblestore.Open(context.Background(), pebblestore.Options{FS: dir, ReserveBytes: -1, MemTable: 64 << 10, BlockCache: 1 << 20, LogFiles: -1})
+	store, err := pebblestore.Open(context.Background(), pebblestore.Options{FS: dir, ReserveBytes: -1, MemTable: 64 << 10, LogBytes: 256 << 10, BlockCache: 1 << 20, LogFiles: -1})
 	if err != nil {
 		return 0, err
 	}
