@@ -190,11 +190,8 @@ func (s *starters) one(p start, traced *bool) (pid int, err error) {
 	if err := unix.Access(p.args[0], unix.F_OK); err == unix.ENOENT || err == unix.ENOTDIR {
 		return 0, err
 	}
-	args := append([]string{shell, "-c", script(list), "sh"}, p.args...)
-	if pid, err = syscall.ForkExec(shell, args, attr); err == nil {
-		s.adjust(pid, p.user)
-	}
-	return pid, err
+	args := append([]string{shell, "-c", script(list, s.oom), "sh"}, p.args...)
+	return syscall.ForkExec(shell, args, attr)
 }
 
 // release lays its limits on a traced program and lets it go.
@@ -277,9 +274,12 @@ func (l limits) list() (list []limit, err error) {
 const shell = "/bin/sh"
 
 // script is what a shell does to have the limits and become the program that its arguments
-// name. Shells call the limit of processes -p or -u.
-func script(list []limit) string {
+// name. Shells call the limit of processes -p or -u. That it be ended early is a wish, see adjust.
+func script(list []limit, oom int) string {
 	var b strings.Builder
+	if oom > 0 {
+		fmt.Fprintf(&b, "{ echo %d >/proc/self/oom_score_adj; } 2>/dev/null; ", oom)
+	}
 	for _, l := range list {
 		soft, hard := strconv.FormatUint(l.to.Cur/l.unit, 10), strconv.FormatUint(l.to.Max/l.unit, 10)
 		if l.which == unix.RLIMIT_NPROC {
@@ -291,7 +291,7 @@ func script(list []limit) string {
 	return b.String() + `exec "$@"`
 }
 
-// adjust tells the kernel to end this program before others when memory runs out (proc(5)). The
+// adjust tells the kernel to end this traced program before others when memory runs out (proc(5)). The
 // file belongs to the user. What the system refuses is let be: it is a wish.
 func (s *starters) adjust(pid int, u User) {
 	if s.oom <= 0 {
