@@ -71,6 +71,25 @@ func TestVector52ContentRulesAnswerAtTheEndOfTheMessage(t *testing.T) {
 	}
 }
 
+func TestHitsThatAreNotToldAreCounted(t *testing.T) {
+	t.Parallel()
+	s, _, events := withRules(t, headers.Options{}, "Subject: /hello/ WARN seen\n")
+	events.events = nil
+	src := outside
+	if _, err := hand(t, s, &src, strings.Repeat("Subject: hello\n", 100)+"\n", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, e := range events.events {
+		if e.Kind == trace.Matched {
+			told += max(1, int(e.Count))
+		}
+	}
+	if n := len(events.events); told != 100 || n == 0 || events.events[n-1].Text != "further hits of rules are not told" {
+		t.Errorf("%d of 100 hits in %d events", told, n)
+	}
+}
+
 // rulesPath finds the file of the rules in an event's cause.
 func (s *Submitter) rulesPath() string {
 	c := s.d.Content.Begin(headers.Network)

@@ -187,3 +187,43 @@ func TestLocalMailPassesNoFilterAndTellsWhoRanIt(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// As in qmail, where bin/qmail-queue is below /var/qmail.
+func TestARelativeFilterIsBelowTheFolderOfTheHost(t *testing.T) {
+	t.Parallel()
+	path := script(t, "exit 31")
+	s, _ := filterSubmitter(t, "bin/"+filepath.Base(path), 10*time.Second)
+	s.d.Filters.Dir = filepath.Join(t.TempDir(), "qmail")
+	if err := os.MkdirAll(s.d.Filters.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Dir(path), filepath.Join(s.d.Filters.Dir, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	src := outside
+	if _, err := hand(t, s, &src, "a: b\n", 100); reason.As(err) == nil || reason.As(err).Code != 554 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestALateSourceHasItsOwnBoundOfRecipients(t *testing.T) {
+	t.Parallel()
+	s, _ := newSubmitter(t, new(memory), policy.Options{MaxRecipients: 1})
+	ctx := context.Background()
+	for _, c := range []struct {
+		src  Source
+		want int
+	}{{Source{Local: true}, 1}, {Source{Local: true, Late: true}, 1}, {Source{Local: true, Late: true, MaxRecipients: 3}, 3}, {Source{Local: true, MaxRecipients: 3}, 1}} {
+		tx, err := s.Begin(ctx, &c.src, smtp.Mail{Size: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			err = tx.Rcpt(ctx, smtp.Rcpt{To: joe.Address})
+		}
+		if tx.Recipients() != c.want || reason.As(err).Reason != reason.TooManyRecipients.Reason {
+			t.Errorf("%+v: %d recipients, then %v", c.src, tx.Recipients(), err)
+		}
+		tx.Abort()
+	}
+}
