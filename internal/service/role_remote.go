@@ -2,7 +2,11 @@ package service
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"reflect"
+	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/postilion/postilion/internal/config"
@@ -21,7 +25,7 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	deps := remote.Deps{Resolver: resolver, Record: book, Dialogue: dialogue(part.watch, p.clock)}
+	deps := remote.Deps{Resolver: resolver, Own: comesBack(p.cfg, new(netx.OwnAddrs)), Record: book, Dialogue: dialogue(part.watch, p.clock)}
 	target := new(swapRemote)
 	part.prepare = func(c *config.Config) (func(), error) { return target.prepare(c.Remote, deps) }
 	if err := prepareNow(part, p.cfg); err != nil {
@@ -32,6 +36,32 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 	part.seam = seam.Handlers(seam.TargetHandlers(methodRemote, p.here.remote), seam.HostsHandlers(target), watchHandlers(part.watch))
 	part.admin = seam.Handlers(part.admin, seam.HostsHandlers(target))
 	return nil
+}
+
+// comesBack returns what tells whether mail that is sent to an address would come back to this host: at
+// port 25, whoever listens there, or at a port of ours for mail from other hosts.
+func comesBack(c *config.Config, own *netx.OwnAddrs) func(netip.AddrPort) bool {
+	var ours []netip.AddrPort
+	for _, listen := range c.SMTP.Listen {
+		host, port, err := net.SplitHostPort(c.Trial.Address(listen))
+		n, bad := strconv.ParseUint(port, 10, 16)
+		if err != nil || bad != nil || n == 0 {
+			continue // a port that only the system knows
+		}
+		a, err := netip.ParseAddr(host)
+		if err != nil {
+			a = netip.IPv6Unspecified()
+		}
+		ours = append(ours, netip.AddrPortFrom(a.Unmap().WithZone(""), uint16(n)))
+	}
+	return func(to netip.AddrPort) bool {
+		if !own.Contains(to.Addr()) {
+			return false
+		}
+		return to.Port() == 25 || slices.ContainsFunc(ours, func(l netip.AddrPort) bool {
+			return l.Port() == to.Port() && (l.Addr().IsUnspecified() || l.Addr() == to.Addr().Unmap().WithZone(""))
+		})
+	}
 }
 
 // swapRemote is a remote.Target that a reload replaces. Deliveries keep the one that they began
