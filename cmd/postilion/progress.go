@@ -22,16 +22,21 @@ func (a *app) progress(what string, total int) (step func(n int), finish func())
 	began := time.Now()
 	var bars *mpb.Progress
 	var bar *mpb.Bar
-	done := 0
+	done, count := 0, decor.CurrentNoUnit("%d")
+	if total > 0 {
+		count = decor.CountersNoUnit("%d of %d")
+	}
 	step = func(n int) {
-		done += n
+		if done += n; total > 0 {
+			done = min(done, total-1) // more may have come; the bar ends with the work
+		}
 		switch {
 		case bar != nil:
 			bar.SetCurrent(int64(done))
 		case time.Since(began) > time.Second:
 			bars = mpb.New(mpb.WithOutput(f))
 			bar = bars.AddBar(int64(total), mpb.BarRemoveOnComplete(),
-				mpb.PrependDecorators(decor.Name(what+" "), decor.CurrentNoUnit("%d")),
+				mpb.PrependDecorators(decor.Name(what+" "), count),
 				mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_GO)))
 			bar.SetCurrent(int64(done))
 		}

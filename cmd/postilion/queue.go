@@ -319,14 +319,14 @@ func (a *app) act(ctx context.Context, b bulk) error {
 				return err
 			}
 		}
-		finish = a.busy(fmt.Sprintf("%s: %d messages", b.what, messages))
+		step, finish := a.progress(b.what+": messages", messages*len(b.actions))
 		defer finish()
 		n := 0
 		for _, action := range b.actions {
 			if messages == 0 {
 				break // and the queue is not looked through again
 			}
-			if n, err = q.Act(ctx, b.filter, action); err != nil {
+			if n, err = q.Act(ctx, b.filter, action, step); err != nil {
 				return err
 			}
 		}
@@ -432,7 +432,7 @@ func (a *app) queueImport() *cobra.Command {
 	return &cobra.Command{
 		Use: "import FILE", Short: "Put messages of a tar file that export wrote into the queue, with their age", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			in := a.in
+			in, size := a.in, 0
 			if args[0] != "-" {
 				file, err := os.Open(args[0])
 				if err != nil {
@@ -440,9 +440,12 @@ func (a *app) queueImport() *cobra.Command {
 				}
 				defer file.Close()
 				in = file
+				if st, err := file.Stat(); err == nil && st.Mode().IsRegular() {
+					size = int((st.Size() + 1023) / 1024)
+				}
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				step, finish := a.progress("KiB", 0)
+				step, finish := a.progress("KiB", size)
 				imported, err := q.Import(c.Context(), bufio.NewReaderSize(countedReader{in, step}, 64<<10))
 				finish()
 				if err != nil {

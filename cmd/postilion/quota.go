@@ -138,11 +138,15 @@ func (a *app) copyQuota(ctx context.Context, prototype string, names []string, y
 				return err
 			}
 		}
+		step, finish := a.progress("accounts", len(change))
+		defer finish()
 		for i := range change {
+			step(1)
 			if err := s.Directory.PutAccount(ctx, &change[i], false); err != nil {
 				return fmt.Errorf("%s: %w; %d of %d accounts have their new quota", change[i].Address, err, i, len(change))
 			}
 		}
+		finish()
 		if len(accounts) == 0 {
 			return errors.New("there are no such accounts")
 		}

@@ -48,6 +48,26 @@ var (
 // queue in batches, each of which is one commit, and stops at the first error of the store: what was
 // changed until then stays changed. A message that changed meanwhile is judged as it is now.
 func (d *Dispatcher) Act(ctx context.Context, f Filter, a Action) (n int, err error) {
+	done, err := d.ActOn(ctx, f, a, 0, "")
+	return done.Changed, err
+}
+
+// Acted is how far an action has come.
+type Acted struct {
+	Changed int    `json:"changed"` // messages
+	Matched int    `json:"matched"` // messages that were looked at
+	Next    string `json:"next"`    // the cursor of what follows; "" at the end
+}
+
+// ActOn is Act for the messages after the cursor, "" for the first, until at least limit of them were looked at: so
+// that whoever waits sees how far it is. 0 is no limit.
+func (d *Dispatcher) ActOn(ctx context.Context, f Filter, a Action, limit int, cursor string) (done Acted, err error) {
+	var after id.ID
+	if cursor != "" {
+		if after, err = id.Parse(cursor); err != nil {
+			return done, err
+		}
+	}
 	var do func(ctx context.Context, f *Filter, a Action, batch []match) ([]id.ID, error)
 	switch a.Verb {
 	case Retry, Bounce:
@@ -55,18 +75,22 @@ func (d *Dispatcher) Act(ctx context.Context, f Filter, a Action) (n int, err er
 	case Hold, Release, Delete, Priority, Group:
 		do = d.revise
 	default:
-		return 0, fmt.Errorf("action %q: want retry, hold, release, bounce, delete, priority or group", a.Verb)
+		return done, fmt.Errorf("action %q: want retry, hold, release, bounce, delete, priority or group", a.Verb)
 	}
-	err = d.each(ctx, f, id.ID{}, func(batch []match) (bool, error) {
+	err = d.each(ctx, f, after, func(batch []match) (bool, error) {
 		changed, err := do(ctx, &f, a, batch)
-		n += len(changed)
+		done.Changed += len(changed)
+		done.Matched += len(batch)
 		now := d.deps.Clock.Now().UTC()
 		for _, v := range changed {
 			d.deps.Recorder.Record(trace.Event{Time: now, Kind: trace.Operator, Role: "queue", Message: v, Account: f.By, Text: string(a.Verb)})
 		}
-		return true, err
+		if done.Next = ""; limit > 0 && done.Matched >= limit {
+			done.Next = batch[len(batch)-1].id.String()
+		}
+		return done.Next == "", err
 	})
-	return n, err
+	return done, err
 }
 
 // hurry makes the matching recipients of a batch due now, or fail now. Only memory changes.

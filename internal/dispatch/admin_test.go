@@ -380,6 +380,24 @@ func TestAnActionGoesThroughAQueueOfManyBatches(t *testing.T) {
 				}
 			}
 		}
+		pages, sum, cursor := 0, Acted{}, ""
+		for { // page by page it is the same, and each page tells how far it is
+			done, err := h.ActOn(t.Context(), Filter{Domain: "far1.test"}, Action{Verb: Priority, Priority: 3}, 100, cursor)
+			if err != nil || done.Changed != done.Matched || done.Next != "" && done.Matched < 100 {
+				t.Fatalf("%+v, %v", done, err)
+			}
+			sum.Changed, sum.Matched = sum.Changed+done.Changed, sum.Matched+done.Matched
+			pages++
+			if cursor = done.Next; cursor == "" {
+				break
+			}
+		}
+		if sum.Changed != (n+1)/3 || pages < 2 {
+			t.Errorf("%+v in %d pages", sum, pages)
+		}
+		if _, err := h.ActOn(t.Context(), Filter{}, Action{Verb: Retry}, 1, "nonsense"); err == nil {
+			t.Error("a cursor that is none is taken")
+		}
 		open.Store(true)
 		h.Flush()
 		synctest.Wait()

@@ -114,26 +114,67 @@ func (a *ArchiveWriter) Close() error {
 // before the damage has been added.
 func Import(ctx context.Context, s Store, r io.Reader) (n int, err error) {
 	t := tar.NewReader(r)
-	for {
+	for seen := 0; ; seen++ {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return n, fmt.Errorf("%w: the archive was cut off after %d messages", ErrFormat, n)
-		}
-		if err != nil {
-			return n, fmt.Errorf("%w: %w", ErrFormat, err)
-		}
-		if h.Name == endEntry {
+		switch {
+		case err == nil && h.Name == endEntry:
 			return n, nil
+		case err == nil:
+			var added bool
+			if added, err = importOne(ctx, s, t, h); err == nil {
+				if added {
+					n++
+				}
+				continue
+			}
 		}
-		added, err := importOne(ctx, s, t, h)
-		if err != nil {
-			return n, fmt.Errorf("import, at %q: %w", h.Name, err)
-		}
-		if added {
-			n++
-		}
+		return n, archiveError{seen, n, err}
 	}
 }
+
+// archiveError tells where an archive could not be read on, and what of it is in the queue.
+type archiveError struct {
+	seen, added int
+	cause       error
+}
+
+// Error says it to who has the file.
+func (e archiveError) Error() string {
+	what := "the archive is damaged"
+	var damage tarError
+	switch {
+	case e.cut() && e.seen == 0:
+		return "this is no archive of queue export, or it was cut off within its first message"
+	case e.cut():
+		what = "the archive was cut off"
+	case e.seen == 0 && (errors.Is(e.cause, tar.ErrHeader) || errors.As(e.cause, &damage)):
+		return "this is no archive of queue export"
+	case !errors.Is(e.cause, ErrFormat) && !errors.Is(e.cause, tar.ErrHeader):
+		what = "a message could not be put into the queue (" + e.cause.Error() + ")"
+	}
+	return fmt.Sprintf("%s: after %d whole messages, %d of which are new in the queue; the rest is not", what, e.seen, e.added)
+}
+
+func (e archiveError) cut() bool {
+	return errors.Is(e.cause, io.EOF) || errors.Is(e.cause, io.ErrUnexpectedEOF)
+}
+
+// Unwrap returns the cause, and ErrFormat where the archive is to blame.
+func (e archiveError) Unwrap() []error {
+	if e.cut() || errors.Is(e.cause, tar.ErrHeader) {
+		return []error{ErrFormat, e.cause}
+	}
+	return []error{e.cause}
+}
+
+// tarError is an entry that no archive of ours has.
+type tarError struct{ text string }
+
+// Error implements error.
+func (e tarError) Error() string { return ErrFormat.Error() + ": " + e.text }
+
+// Is makes it an ErrFormat.
+func (e tarError) Is(target error) bool { return target == ErrFormat }
 
 func importOne(ctx context.Context, s Store, t *tar.Reader, first *tar.Header) (added bool, err error) {
 	data, err := readEntry(t, first, envelopeEntry, first.Name)
@@ -150,7 +191,7 @@ func importOne(ctx context.Context, s Store, t *tar.Reader, first *tar.Header) (
 			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		if want := e.ID.String() + entry; h.Name != want {
-			return nil, fmt.Errorf("%w: entry %q, want %q", ErrFormat, h.Name, want)
+			return nil, tarError{fmt.Sprintf("entry %q, want %q", h.Name, want)}
 		}
 		return h, nil
 	}
@@ -176,7 +217,7 @@ func importOne(ctx context.Context, s Store, t *tar.Reader, first *tar.Header) (
 
 func readEntry(t *tar.Reader, h *tar.Header, entry, want string) ([]byte, error) {
 	if len(h.Name) != id.TextLen+len(entry) || h.Name != want || h.Name[id.TextLen:] != entry || h.Size > envelopeMax {
-		return nil, fmt.Errorf("%w: entry %q of %d bytes", ErrFormat, h.Name, h.Size)
+		return nil, tarError{fmt.Sprintf("entry %q of %d bytes", h.Name, h.Size)}
 	}
 	data, err := io.ReadAll(io.LimitReader(t, envelopeMax))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,4 +86,24 @@ func FuzzImport(f *testing.F) {
 			t.Fatal(n, err)
 		}
 	})
+}
+
+func TestWhyAnArchiveIsNotTakenIsTold(t *testing.T) {
+	t.Parallel()
+	_, data := archive(t, 100, 200)
+	for _, tt := range []struct {
+		name, in, want string
+	}{
+		{"nothing", "", "this is no archive of queue export, or it was cut off within its first message"},
+		{"text", strings.Repeat("hello\n", 1000), "this is no archive of queue export"},
+		{"another tar file", strings.Replace(string(data), "/envelope", "/passport", 1), "this is no archive of queue export"},
+		{"half a message", string(data[:1000]), "this is no archive of queue export, or it was cut off within its first message"},
+		{"a message and a half", string(data[:len(data)-4000]), "the archive was cut off: after 1 whole messages, 1 of which are new in the queue; the rest is not"},
+		{"no end", string(data[:len(data)-1536]), "the archive was cut off: after 2 whole messages, 2 of which are new in the queue; the rest is not"},
+	} {
+		_, err := queue.Import(bg, memstore.New(memstore.Options{}), strings.NewReader(tt.in))
+		if err == nil || err.Error() != tt.want || !errors.Is(err, queue.ErrFormat) {
+			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+		}
+	}
 }

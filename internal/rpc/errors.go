@@ -12,8 +12,16 @@ import (
 // not read to its end, so that the connection is closed.
 var errMidStream = errors.New("the request's stream was not read to its end")
 
-// MidStream marks a handler's error as one that left the caller's stream unread.
-func MidStream(err error) error { return fmt.Errorf("%w (%w)", err, errMidStream) }
+// MidStream marks a handler's error as one that left the caller's stream unread. What it says stays the same.
+func MidStream(err error) error { return midStream{err} }
+
+type midStream struct{ error }
+
+// Unwrap returns what went wrong.
+func (e midStream) Unwrap() error { return e.error }
+
+// Is implements what errors.Is asks.
+func (e midStream) Is(target error) bool { return target == errMidStream }
 
 // wireError is a failure on the wire.
 type wireError struct {

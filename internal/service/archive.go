@@ -110,13 +110,40 @@ func (q *QueueAdmin) Export(ctx context.Context, f dispatch.Filter, w io.Writer)
 // Import puts the messages of an archive into the queue, with their ids, ages and states, and
 // returns how many. Those that are there already are left out.
 func (q *QueueAdmin) Import(ctx context.Context, r io.Reader) (int, error) {
+	in := &noting{r: r}
 	return q.stream(ctx, methodImport, nil, func(s *rpc.Stream) error {
-		if _, err := io.Copy(streamWriter{s.Conn}, r); err != nil {
+		_, err := io.Copy(streamWriter{s.Conn}, in)
+		if in.err != nil { // the server waits for the rest, and has nothing to tell
+			s.Close()
+			return unreadable{in.err}
+		}
+		if err != nil {
 			return err
 		}
 		return s.CloseSend()
 	})
 }
+
+// noting remembers why a reader ended early.
+type noting struct {
+	r   io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (n *noting) Read(p []byte) (int, error) {
+	c, err := n.r.Read(p)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return c, err
+}
+
+// unreadable is a file of the caller's that could not be read.
+type unreadable struct{ error }
+
+// Unwrap returns why.
+func (e unreadable) Unwrap() error { return e.error }
 
 // stream makes a call whose reply is a number.
 func (q *QueueAdmin) stream(ctx context.Context, method string, request []byte, talk func(*rpc.Stream) error) (int, error) {
@@ -128,6 +155,9 @@ func (q *QueueAdmin) stream(ctx context.Context, method string, request []byte, 
 	if err := talk(s); err != nil {
 		if _, ok := errors.AsType[*rpc.Error](err); ok {
 			return 0, err // the stream's end said why
+		}
+		if _, ok := errors.AsType[unreadable](err); ok {
+			return 0, err
 		}
 		// A stream that breaks off may be followed by the reason.
 		if _, told := s.Reply(); told != nil {

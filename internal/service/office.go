@@ -92,12 +92,12 @@ func officeQueue(d *dispatch.Dispatcher) map[string]rpc.Handler {
 			reply.List, reply.Next, err = d.List(ctx, r.Filter, min(max(r.Limit, 1), maxListed), r.Cursor)
 			return fitFrame(reply), err
 		}),
-		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (int, error) {
+		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (done dispatch.Acted, err error) {
 			if err := errors.Join(bounded(r.Filter), mayAct(r.Action.Verb)); err != nil {
-				return 0, err
+				return done, err
 			}
 			awaitLoaded(ctx, d)
-			return d.Act(ctx, r.Filter, r.Action)
+			return d.ActOn(ctx, r.Filter, r.Action, r.Limit, r.Cursor)
 		}),
 	}
 }

@@ -187,9 +187,22 @@ func (q *QueueAdmin) Show(ctx context.Context, message id.ID) (dispatch.Info, er
 	return rpc.Do[id.ID, dispatch.Info](ctx, q.client, methodShow, message)
 }
 
-// Act does a verb to what f matches and returns how many messages changed.
-func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action) (int, error) {
-	return rpc.Do[actRequest, int](ctx, q.client, methodAct, actRequest{f, a})
+// actPage is how many messages a verb looks at before it tells how far it is: some commits.
+const actPage = 2000
+
+// Act does a verb to what f matches and returns how many messages changed. step is told of those that were looked
+// at, as it goes on.
+func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action, step func(n int)) (changed int, err error) {
+	r := actRequest{Filter: f, Action: a, Limit: actPage}
+	for {
+		done, err := rpc.Do[actRequest, dispatch.Acted](ctx, q.client, methodAct, r)
+		changed += done.Changed
+		if err != nil || done.Next == "" {
+			return changed, err
+		}
+		step(done.Matched)
+		r.Cursor = done.Next
+	}
 }
 
 // Edit gives recipient n of a message another address.

@@ -182,14 +182,14 @@ func (a *actor) show(ctx context.Context, message id.ID) (dispatch.Info, error) 
 }
 
 // act changes messages; the queue tells of each of them.
-func (a *actor) act(ctx context.Context, r actRequest) (int, error) {
+func (a *actor) act(ctx context.Context, r actRequest) (dispatch.Acted, error) {
 	err := a.bound(ctx, &r.Filter)
 	if err == nil {
 		err = mayAct(r.Action.Verb)
 	}
 	if err != nil {
 		a.journal.Tell(a.Actor, authority.ChangeQueue+authority.Right(" "+r.Action.Verb), "", err)
-		return 0, err
+		return dispatch.Acted{}, err
 	}
-	return rpc.Do[actRequest, int](ctx, a.queue, methodAct, r)
+	return rpc.Do[actRequest, dispatch.Acted](ctx, a.queue, methodAct, r)
 }

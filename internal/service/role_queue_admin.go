@@ -59,6 +59,8 @@ type (
 	actRequest struct {
 		Filter dispatch.Filter
 		Action dispatch.Action
+		Limit  int    // messages that one call looks at; 0 is no limit
+		Cursor string // of what is left
 	}
 	editRequest struct {
 		Message id.ID
@@ -102,10 +104,10 @@ func queueHandlers(store queue.Store, d *dispatch.Dispatcher, router route.Route
 			m, err := d.Show(ctx, message)
 			return fitInfo(m), err
 		}),
-		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (int, error) {
+		methodAct: rpc.Handle(func(ctx context.Context, r actRequest) (dispatch.Acted, error) {
 			awaitLoaded(ctx, d)
 			r.Filter.By = cmp.Or(r.Filter.By, "owner")
-			return d.Act(ctx, r.Filter, r.Action)
+			return d.ActOn(ctx, r.Filter, r.Action, r.Limit, r.Cursor)
 		}),
 		methodEdit: rpc.Handle(func(ctx context.Context, r editRequest) (none, error) {
 			return none{}, d.Edit(ctx, r.Message, r.N, r.To)
