@@ -330,7 +330,12 @@ func TestSendmailAsksTheServer(t *testing.T) {
 	}{
 		{[]string{"-bv", "root", "a@b.c"}, "", "root@mx.test... deliverable\n", 0, "root@mx.test... deliverable\n", "verify\nroot@mx.test\na@b.c\n"},
 		{[]string{"-bv", "no"}, "", "no@mx.test... User unknown\n", 67, "no@mx.test... User unknown\n", "verify\nno@mx.test\n"},
-		{[]string{"-bt"}, "3,0 joe@a.b\n", "yes\n", 0, "ADDRESS TEST MODE: one address a line, or ruleset and addresses as sendmail has them\n> yes\n> \n", "test\njoe@a.b\n"},
+		{[]string{"-bt"}, "3,0 joe@a.b\n", "yes\n", 0, testHead + "> yes\n> \n", "test\njoe@a.b\n"},
+		{[]string{"-bt"}, "parse joe@a.b\n", "yes\n", 0, testHead + "> yes\n> \n", "test\njoe@a.b\n"},
+		{[]string{"-bt"}, "/try esmtp joe@a.b\n", "yes\n", 0, testHead + "> yes\n> \n", "test\njoe@a.b\n"},
+		{[]string{"-bt"}, "0\n", "", 0, testHead + "> No address!\n> \n", ""},
+		{[]string{"-bt"}, "check_sircam Multipart message\n", "", 0, testHead + "> Undefined ruleset check_sircam\n> \n", ""},
+		{[]string{"-bt"}, "$=w\n/mx a.b\n", "", 0, testHead + "> Unknown \"$\" command =w\n> Unknown \"/\" command mx\n> \n", ""},
 		{[]string{"-q", "-v"}, "", "", 0, "the server tries what waits: 4\n", ""},
 		{[]string{"-bs"}, "QUIT\r\n", "", 0, "220 hello\r\n", ""},
 	} {
@@ -487,6 +492,8 @@ func TestDeliveriesSendOnOrAnswer(t *testing.T) {
 		})
 	}
 }
+
+const testHead = "ADDRESS TEST MODE (ruleset 3 NOT automatically invoked)\nEnter <ruleset> <address>\n"
 
 func TestReceiptsAreSentWhereTheyAreAskedFor(t *testing.T) {
 	t.Parallel()

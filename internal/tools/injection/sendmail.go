@@ -313,7 +313,7 @@ func (m *mailer) ask(ctx context.Context, how string, list []string) (code int, 
 
 // testMode is -bt: addresses are read line by line (qmail reference 25.3).
 func (m *mailer) testMode(ctx context.Context) int {
-	fmt.Fprint(m.e.Out(), "ADDRESS TEST MODE: one address a line, or ruleset and addresses as sendmail has them\n> ")
+	fmt.Fprint(m.e.Out(), "ADDRESS TEST MODE (ruleset 3 NOT automatically invoked)\nEnter <ruleset> <address>\n> ")
 	in, _ := m.e.Filter()
 	for {
 		line, err := in.ReadString('\n')
@@ -328,25 +328,49 @@ func (m *mailer) testMode(ctx context.Context) int {
 	}
 }
 
+// addressRulesets are the rulesets of sendmail's that are given an address. What they would say of
+// it is not known apart here: each shows the whole way of the address.
+var addressRulesets = map[string]bool{"canonify": true, "parse": true, "localaddr": true, "final": true, "check_rcpt": true, "check_mail": true, "check_compat": true}
+
+// undefined returns the first ruleset of a list that gets no address, "" when each does.
+func undefined(rulesets string) string {
+	for name := range strings.SplitSeq(rulesets, ",") {
+		if name == "" || strings.Trim(name, "0123456789") != "" && !addressRulesets[strings.ToLower(name)] {
+			return name
+		}
+	}
+	return ""
+}
+
 // testLine answers one line of -bt; false ends it.
 func (m *mailer) testLine(ctx context.Context, line string) bool {
 	words := strings.Fields(line)
 	first := words[0]
+	say := func(text string) bool {
+		fmt.Fprintln(m.e.Out(), text)
+		return true
+	}
 	switch {
 	case first == "?":
-		fmt.Fprintln(m.e.Out(), "ADDRESS, RULESET ADDRESS (rulesets are not known here; the address is), /parse ADDRESS")
-		return true
+		return say("RULESET ADDRESS, ADDRESS, /parse ADDRESS, /try MAILER ADDRESS: the way of the address; `postilion address test` tells more")
 	case first == "/parse":
 		words = words[1:]
+	case first == "/try":
+		words = words[min(2, len(words)):]
 	case first[0] == '/':
-		fmt.Fprintln(m.e.Out(), "Unknown \"/\" command "+tool.Printable(first[1:]))
-		return true
-	case len(words) > 1 && strings.Trim(first, "0123456789,") == "":
+		return say("Unknown \"/\" command " + tool.Printable(first[1:]))
+	case strings.IndexByte("=$.-", first[0]) >= 0:
+		return say("Unknown \"" + first[:1] + "\" command " + tool.Printable(first[1:]))
+	case strings.Trim(first, "0123456789,") == "":
 		words = words[1:] // 3,0 joe@example.test
+	case len(words) > 1 && !strings.ContainsAny(first, "@<\"\\%!(") && first[len(first)-1] != ',':
+		if name := undefined(first); name != "" {
+			return say("Undefined ruleset " + tool.Printable(name))
+		}
+		words = words[1:]
 	}
 	if len(words) == 0 {
-		fmt.Fprintln(m.e.Out(), "No address!")
-		return true
+		return say("No address!")
 	}
 	_, failed := m.ask(ctx, "test", []string{strings.Join(words, " ")})
 	return !failed
