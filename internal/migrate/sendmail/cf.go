@@ -39,6 +39,8 @@ type hook struct {
 func (r *reader) cf(file, text string, first int) {
 	n := first - 1
 	var at *ruleset
+	var mailers []mailer
+	inMailer := false
 	for raw := range strings.Lines(text) {
 		n++
 		line := strings.TrimRight(raw, "\r\n")
@@ -46,6 +48,14 @@ func (r *reader) cf(file, text string, first int) {
 			continue
 		}
 		rest := line[1:]
+		if inMailer && (line[0] == ' ' || line[0] == '\t') {
+			mailers[len(mailers)-1].text += "," + rest
+			continue
+		}
+		if inMailer = line[0] == 'M'; inMailer {
+			mailers = append(mailers, mailer{n, line})
+			continue
+		}
 		switch line[0] {
 		case 'D':
 			r.macro(rest, file, n, line)
@@ -63,15 +73,16 @@ func (r *reader) cf(file, text string, first int) {
 			at = r.startRuleset(rest, n)
 		case 'R':
 			r.rule(at, rest, file, n, line)
-		case 'M', 'P', 'T', 'V', 'E', 'L', ' ', '\t', 'Q', 'X':
+		case 'P', 'T', 'V', 'E', 'L', ' ', '\t', 'Q', 'X':
 			if line[0] == 'X' {
 				r.r.Note(file, n, line, migrate.NotCarried, "", "mail filters (milters) are not spoken to; submit.filter runs a program for each message")
 			}
-			// Mailers, precedences and the like are built in; continued lines belong to those before.
+			// Precedences and the like are built in; continued lines belong to those before.
 		default:
 			r.r.Note(file, n, line, migrate.NotCarried, "", "no line of sendmail.cf begins so")
 		}
 	}
+	r.mailers(mailers, file)
 }
 
 func (r *reader) startRuleset(s string, n int) *ruleset {

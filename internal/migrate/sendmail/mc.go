@@ -188,6 +188,10 @@ func (r *reader) define(file string, c *call) {
 		r.option(defines[name], value, file, c.line, c.text)
 	case name == "MAIL_HUB" || name == "LOCAL_RELAY" || name == "LUSER_RELAY":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "a relay for users here, or for unknown ones, has no equal: a .qmail-default of alias can forward")
+	case name == "LOCAL_MAILER_MAX" || name == "PROCMAIL_MAILER_MAX" || name == "SMTP_MAILER_MAX":
+		r.mailerLimit(strings.ToLower(strings.TrimSuffix(name, "_MAILER_MAX")), value, file, c.line, c.text)
+	case name == "LOCAL_MAILER_PATH":
+		r.localMailer(value, file, c.line, c.text)
 	case name == "PROCMAIL_MAILER_PATH" || name == "STATUS_FILE" || name == "UUCP_MAILER_MAX" || strings.HasPrefix(name, "_"):
 	case strings.HasPrefix(name, "conf"):
 		if !builtIn[strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "conf"), "_", ""))] {

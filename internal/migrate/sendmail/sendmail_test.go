@@ -95,7 +95,7 @@ SLocal_check_mail
 R$*	$: $1
 Scanonify=3
 R$@	$@ <@>
-Mlocal,		P=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9,
+Mlocal,		P=/usr/libexec/mail.local, F=lsDFMAw5:/|@qSPfhn9,
 		T=DNS/RFC822/X-Unix
 `
 
@@ -117,6 +117,35 @@ func TestSendmailsSettingsAreTaken(t *testing.T) {
 		o := etc(t, files)
 		if diff := cmp.Diff(both(), settings(read(t, o), o.Root)); diff != "" {
 			t.Errorf("%s (-want +have):\n%s", name, diff)
+		}
+	}
+}
+
+// The program that delivers users' mail and a limit of its messages stand in mailers alone.
+func TestMailersTellHowUsersMailIsDelivered(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, text, delivery, notes string }{
+		{"sendmail.cf", "V10\nMlocal,\t\tP=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9, S=EnvFromL/HdrFromL,\n\t\tT=DNS/RFC822/X-Unix, M=5024000,\n\t\tA=procmail -Y -a $h -d $u\n",
+			"procmail", "sendmail.cf:2: not carried: Mlocal: M=5024000 -> policy.max_size; sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write \"5024000\" there if that is meant\n" +
+				"sendmail.cf:2: taken: Mlocal: P=/usr/bin/procmail -> local.default_delivery\n"},
+		{"sendmail.cf", "V10\nMlocal, P=/usr/sbin/sensible-mda, F=lsDF,\n\tA=sensible-mda $g\nMesmtp, P=[IPC], M=10000000, A=TCP $h\n",
+			"spool", "sendmail.cf:2: not carried: Mlocal: P=/usr/sbin/sensible-mda -> local.default_delivery; users' mail goes into their mailboxes in /var/mail; a line such as |preline /usr/sbin/sensible-mda there has a program deliver it\n" +
+				"sendmail.cf:4: not carried: Mesmtp: M=10000000; one mailer's largest message has no equal: policy.max_size and policy.max_send_size are for all mail\n"},
+		{"sendmail.mc", "define(`LOCAL_MAILER_MAX', `5024000')dnl\nFEATURE(`local_procmail')dnl\n",
+			"procmail", "sendmail.mc:1: not carried: define(`LOCAL_MAILER_MAX', `5024000') -> policy.max_size; sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write \"5024000\" there if that is meant\n" +
+				"sendmail.mc:2: taken: FEATURE(`local_procmail') -> local.default_delivery\n"},
+	} {
+		o := etc(t, map[string]string{tt.name: tt.text})
+		r := read(t, o)
+		if s, _ := r.Get("local.default_delivery"); s.Value != tt.delivery {
+			t.Errorf("%s: %+v, want %s", tt.name, s, tt.delivery)
+		}
+		var b strings.Builder
+		r.WriteNotes(&b, func(s string) string { return s })
+		for want := range strings.Lines(tt.notes) {
+			if !strings.Contains(b.String(), "/"+want) {
+				t.Errorf("%s: want %q in\n%s", tt.name, want, b.String())
+			}
 		}
 	}
 }
