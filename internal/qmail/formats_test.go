@@ -5,7 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,4 +93,30 @@ func FuzzNetstring(f *testing.F) {
 			t.Fatalf("%q: wrote and read %q, %v", got, again, err)
 		}
 	})
+}
+
+// Every text stands in a program of the family, which is linked with its whole table.
+func TestErrorsHaveTheFamilysWords(t *testing.T) {
+	t.Parallel()
+	for e, want := range map[syscall.Errno]string{syscall.EACCES: "access denied", syscall.EPERM: "permission denied", syscall.EDQUOT: "disk quota exceeded"} {
+		if got, ok := qmail.ErrorText(e); !ok || got != want {
+			t.Errorf("%v: %q, want %q", e, got, want)
+		}
+	}
+	path, err := exec.LookPath("svstat")
+	if err != nil {
+		t.Skip("daemontools is not installed")
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(program, []byte("\x7fELF")) {
+		t.Skip("svstat is not the original")
+	}
+	for e := range syscall.Errno(200) {
+		if text, ok := qmail.ErrorText(e); ok && !bytes.Contains(program, append(append([]byte{0}, text...), 0)) {
+			t.Errorf("%q (%v) is not the family's", text, e)
+		}
+	}
 }

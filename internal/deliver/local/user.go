@@ -18,6 +18,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/mailbox/mbox"
+	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/qmail/dotqmail"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
@@ -329,7 +330,7 @@ func (d *delivery) verdict(err *reason.Error) deliver.Verdict {
 // errnoText words a system's error as qmail does: "access denied", without names.
 func errnoText(err error) string {
 	if e, ok := errors.AsType[syscall.Errno](err); ok {
-		if s, ok := qmailErrors[e]; ok {
+		if s, ok := qmail.ErrorText(e); ok {
 			return s
 		}
 		return e.Error()
@@ -338,15 +339,4 @@ func errnoText(err error) string {
 		return e.Err.Error()
 	}
 	return err.Error()
-}
-
-// qmailErrors are error_str.c's words where the system's are others.
-var qmailErrors = map[syscall.Errno]string{
-	syscall.ENOENT: "file does not exist", syscall.EACCES: "access denied", syscall.EPERM: "permission denied",
-	syscall.EISDIR: "is a directory", syscall.ENOTDIR: "not a directory", syscall.EIO: "input/output error",
-	syscall.ENOSPC: "out of disk space", syscall.EDQUOT: "out of disk quota", syscall.EROFS: "read-only file system",
-	syscall.ENAMETOOLONG: "file name too long", syscall.ELOOP: "symbolic link loop", syscall.EFBIG: "file too big",
-	syscall.ESTALE: "stale NFS file handle", syscall.ETXTBSY: "text busy", syscall.EMFILE: "process cannot open more files",
-	syscall.ENFILE: "system cannot open more files", syscall.ENOMEM: "out of memory", syscall.EEXIST: "file already exists",
-	syscall.ENXIO: "device not configured",
 }

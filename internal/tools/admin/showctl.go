@@ -69,20 +69,20 @@ func (s *show) run(home string) int {
 	}
 	for _, d := range entries {
 		if !known[d.Name()] {
-			s.out.WriteString("\n" + printable(d.Name()) + ": I have no idea what this file does.\n")
+			s.out.WriteString("\n" + tool.Masked(d.Name(), '?') + ": I have no idea what this file does.\n")
 		}
 	}
 	return tool.OK
 }
 
 func (s *show) oops(text string) int {
-	s.out.WriteString("Oops! " + printable(text) + "\n")
+	s.out.WriteString("Oops! " + tool.Masked(text, '?') + "\n")
 	return tool.Temporary
 }
 
 // build prints what qmail fixes when it is built; this server keeps to its defaults.
 func (s *show) build(home string) {
-	s.out.WriteString("qmail home directory: " + printable(home) + ".\n" +
+	s.out.WriteString("qmail home directory: " + tool.Masked(home, '?') + ".\n" +
 		"user-ext delimiter: -.\n" +
 		"paternalism (in decimal): 2.\n" +
 		"silent concurrency limit: " + strconv.Itoa(control.MaxConcurrency) + ".\n" +
@@ -149,7 +149,7 @@ func (s *show) value(f control.File, value, from string, isDefault bool) {
 	if f.Convention {
 		pre = f.Meaning + ": "
 	}
-	s.out.WriteString(pre + printable(value) + f.ShowEnd + "." + s.origin(from) + "\n")
+	s.out.WriteString(pre + tool.Masked(value, '?') + f.ShowEnd + "." + s.origin(from) + "\n")
 }
 
 // origin is what -o adds to a line.
@@ -167,7 +167,7 @@ func (s *show) list(f control.File, b []byte, there bool) {
 	}
 	s.out.WriteString("\n")
 	for _, l := range control.List(b) {
-		s.out.WriteString(f.Show + printable(l.Text) + f.ShowEnd + s.origin("control/"+f.Name+":"+strconv.Itoa(l.Line)) + "\n")
+		s.out.WriteString(f.Show + tool.Masked(l.Text, '?') + f.ShowEnd + s.origin("control/"+f.Name+":"+strconv.Itoa(l.Line)) + "\n")
 	}
 }
 
@@ -195,15 +195,4 @@ func (s *show) rcpthosts(f control.File) {
 	default:
 		s.out.WriteString("Modified recently enough; hopefully up to date.\n")
 	}
-}
-
-// printable returns s with each byte that is not printable ASCII as "?".
-func printable(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c < 32 || c > 126 {
-			b[i] = '?'
-		}
-	}
-	return string(b)
 }

@@ -118,20 +118,9 @@ func (s *summary) add(text []byte) {
 
 // write shows the message; control bytes never reach the terminal.
 func (s *summary) write(out *bufio.Writer) {
-	out.WriteString("FROM " + masked(s.sender, '?') + " TO <" + masked(s.recipient, '?') + ">\n")
+	out.WriteString("FROM " + tool.Masked(s.sender, '?') + " TO <" + tool.Masked(s.recipient, '?') + ">\n")
 	if s.from != "" {
-		out.WriteString("\x1b[1m" + masked(s.from, '/') + "\x1b[0m\n")
+		out.WriteString("\x1b[1m" + tool.Masked(s.from, '/') + "\x1b[0m\n")
 	}
-	out.WriteString(masked(string(s.text), '/') + "\n\n")
-}
-
-// masked returns s with each byte that is not printable ASCII replaced.
-func masked(s string, by byte) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c < 32 || c > 126 {
-			b[i] = by
-		}
-	}
-	return string(b)
+	out.WriteString(tool.Masked(string(s.text), '/') + "\n\n")
 }

@@ -115,7 +115,7 @@ func qbiff(_ context.Context, e *tool.Env) int {
 	if !ok || !ok2 || !ok3 || len(user) > utmpUserLen {
 		return tool.OK
 	}
-	text := "\r\n\a" + masked("*** TO <"+local+"> FROM <"+sender+">", '_') + "\r\n" + masked(excerpt(e.In()), '/') + "\r\n"
+	text := "\r\n\a" + tool.Masked("*** TO <"+local+"> FROM <"+sender+">", '_') + "\r\n" + tool.Masked(excerpt(e.In()), '/') + "\r\n"
 	root := e.Getenv("POSTILION_ROOT")
 	db, err := tool.ReadAtMost(root+"/var/run/utmp", 16<<20)
 	if err != nil {
@@ -154,16 +154,6 @@ func excerpt(message io.Reader) string {
 		}
 	}
 	return text[:min(len(text), limit)]
-}
-
-func masked(s string, by byte) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c < 32 || c > 126 {
-			b[i] = by
-		}
-	}
-	return string(b)
 }
 
 // An entry of utmp(5) on 64-bit Linux.

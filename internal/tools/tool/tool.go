@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/postilion/postilion/internal/qmail"
 )
 
 // Exit codes of the family (qmail reference A.4).
@@ -212,6 +214,17 @@ func (e *Env) UsageError(arguments string) int {
 	return Permanent
 }
 
+// Masked returns s with each byte that is not printable ASCII replaced.
+func Masked(s string, by byte) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c < 32 || c > 126 {
+			b[i] = by
+		}
+	}
+	return string(b)
+}
+
 // Printable returns text with control bytes replaced by "?", for a terminal or a log.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -222,31 +235,13 @@ func Printable(text string) string {
 	}, text)
 }
 
-// errTexts holds what the family calls the system's errors (error_str of its libraries).
-var errTexts = map[syscall.Errno]string{
-	syscall.ENOENT: "file does not exist", syscall.EACCES: "permission denied", syscall.EPERM: "permission denied",
-	syscall.EEXIST: "file already exists", syscall.ENOTDIR: "not a directory", syscall.EISDIR: "is a directory",
-	syscall.EINTR: "interrupted system call", syscall.ENOMEM: "out of memory", syscall.ETXTBSY: "text busy",
-	syscall.EIO: "input/output error", syscall.ETIMEDOUT: "timed out", syscall.EINPROGRESS: "operation in progress",
-	syscall.EAGAIN: "temporary failure", syscall.EPIPE: "broken pipe", syscall.ECONNREFUSED: "connection refused",
-	syscall.ENXIO: "device not configured", syscall.ENOEXEC: "exec format error", syscall.EBADF: "file descriptor not open",
-	syscall.ECHILD: "no child processes", syscall.EXDEV: "cross-device link", syscall.EBUSY: "device busy",
-	syscall.EINVAL: "invalid argument", syscall.ENFILE: "system cannot open more files",
-	syscall.EMFILE: "process cannot open more files", syscall.EFBIG: "file too big", syscall.ENOSPC: "out of disk space",
-	syscall.EROFS: "read-only file system", syscall.EMLINK: "too many links", syscall.ELOOP: "symbolic link loop",
-	syscall.ENAMETOOLONG: "file name too long", syscall.EADDRINUSE: "address already used",
-	syscall.EADDRNOTAVAIL: "address not available", syscall.ENETUNREACH: "network unreachable",
-	syscall.EHOSTUNREACH: "host unreachable", syscall.ECONNRESET: "connection reset", syscall.EDQUOT: "over quota",
-	syscall.ESRCH: "no such process", syscall.ENOTEMPTY: "directory not empty", syscall.EDEADLK: "operation would cause deadlock",
-}
-
 // ErrText returns an error as the family words it, without the names of calls and files that the
 // system's packages put before it: its callers name the file themselves. What other packages
 // say stays as it is.
 func ErrText(err error) string {
 	switch x := err.(type) {
 	case syscall.Errno:
-		if t, ok := errTexts[x]; ok {
+		if t, ok := qmail.ErrorText(x); ok {
 			return t
 		}
 		return x.Error()
