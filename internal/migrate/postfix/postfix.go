@@ -5,6 +5,7 @@
 package postfix
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -150,6 +151,30 @@ func (r *reader) expand(s string, depth int) string {
 			b.WriteString(r.expand(value, depth+1))
 		} else {
 			b.WriteString(r.expand(r.usual(name), depth+1))
+		}
+		i += length
+	}
+	return b.String()
+}
+
+// environment are the variables that Postfix's local gives to commands under other names than .qmail programs have.
+var environment = map[string]string{"EXTENSION": "EXT", "DOMAIN": "HOST", "ORIGINAL_RECIPIENT": "RECIPIENT"}
+
+// command resolves the parameters in a command line. Names in capitals are variables of the shell's, which stay.
+func (r *reader) command(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		name, length := "", 1
+		if s[i] == '$' {
+			name, length = reference(s[i:])
+		}
+		switch {
+		case name == "":
+			b.WriteString(s[i : i+length])
+		case strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") == "":
+			b.WriteString("${" + cmp.Or(environment[name], name) + "}")
+		default:
+			b.WriteString(r.expand(s[i:i+length], 1))
 		}
 		i += length
 	}

@@ -133,6 +133,22 @@ func TestParametersReferToEachOther(t *testing.T) {
 	}
 }
 
+// mailbox_command comes before home_mailbox wherever they stand, and its variables are the shell's.
+func TestACommandDeliversWithItsVariables(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"mailbox_command = procmail -a \"$EXTENSION\"\nhome_mailbox = Maildir/\n":            "|preline procmail -a \"${EXT}\"",
+		"home_mailbox =\nmailbox_command = $lib/deliver -d ${USER} -r $(DOMAIN)\nlib=/opt\n": "|preline /opt/deliver -d ${USER} -r ${HOST}",
+		"mailbox_command =\nhome_mailbox = Mailbox\n":                                        "./Mailbox",
+	} {
+		o := etc(t, map[string]string{"main.cf": "myhostname = mx.example.test\n" + text})
+		s, _ := read(t, o).Get("local.default_delivery")
+		if got := strings.TrimPrefix(s.Value, "|dot-forward .forward\n"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzMainCF(f *testing.F) {
 	f.Add(mainCF, "a b\n c\n")
 	f.Add("mydestination = ${", "x")

@@ -157,12 +157,20 @@ var simple = map[string]func(*reader, parameter, string){
 		}
 	},
 	"smtp_tls_security_level": (*reader).clientTLS,
-	"home_mailbox":            func(r *reader, p parameter, v string) { r.set(p, "local.default_delivery", "./"+v) },
+	"home_mailbox": func(r *reader, p parameter, v string) {
+		switch {
+		case v == "":
+		case r.value("mailbox_command") != "":
+			r.not(p, "local.default_delivery", "mailbox_command comes first")
+		default:
+			r.set(p, "local.default_delivery", "./"+v)
+		}
+	},
 	"mailbox_command": func(r *reader, p parameter, v string) {
 		if v == "" {
 			return
 		}
-		r.r.Set("local.default_delivery", "|preline "+v, r.file, p.line)
+		r.r.Set("local.default_delivery", "|preline "+r.command(p.value), r.file, p.line)
 		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "local.default_delivery", "the variables of its environment are those of .qmail programs")
 	},
 	"mail_spool_directory": func(r *reader, p parameter, v string) {
