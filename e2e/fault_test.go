@@ -235,15 +235,14 @@ func dribble(addr string, i int, done <-chan struct{}, connected, broken *atomic
 	<-done
 }
 
-func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
-	t.Parallel()
-	k := newSink(t)
-	_, port, _ := net.SplitHostPort(k.addr)
+// nameServer answers while it is asked to, that every domain has one exchanger, on this host. It returns
+// its address.
+func nameServer(t testing.TB, answers func() bool) string {
+	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	check(t, err)
-	var answers atomic.Bool
 	server := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		if !answers.Load() {
+		if !answers() {
 			return
 		}
 		m := new(dns.Msg).SetReply(q)
@@ -258,10 +257,33 @@ func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
 	})}
 	go server.ActivateAndServe()
 	t.Cleanup(func() { server.Shutdown() })
+	return pc.LocalAddr().String()
+}
 
+func TestMailThatWouldComeBackIsReturnedAtOnce(t *testing.T) {
+	t.Parallel()
+	dns := nameServer(t, func() bool { return true })
+	eachLayout(t, func(t *testing.T, o setup) {
+		smtp := freeAddr(t)
+		_, port, _ := net.SplitHostPort(smtp)
+		o.config = map[string]string{"dns.server": strconv.Quote(dns), "remote.port": port, "smtp.listen": fmt.Sprintf("[%q]", smtp)}
+		s := newServer(t, o)
+		check(t, s.submit("joe@far.example", letter("round")))
+		bounce := string(s.arrived(s.account, s.password, 1)[0])
+		if !strings.Contains(bounce, "best-preference MX") || strings.Count(bounce, "\nReceived:") != 1 {
+			t.Errorf("the bounce:\n%s", bounce)
+		}
+	})
+}
+
+func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
+	t.Parallel()
+	k := newSink(t)
+	_, port, _ := net.SplitHostPort(k.addr)
+	var answers atomic.Bool
 	s := newServer(t, setup{config: map[string]string{
 		"policy.relay_networks": `["127.0.0.0/8"]`,
-		"dns.server":            fmt.Sprintf("%q", pc.LocalAddr()),
+		"dns.server":            strconv.Quote(nameServer(t, answers.Load)),
 		"remote.port":           port,
 	}})
 	for i := range 20 {

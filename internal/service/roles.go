@@ -62,7 +62,7 @@ func (r Role) number() int {
 var roleGroups = map[Role][]string{
 	Auth:    {"auth", "runas"},
 	Local:   {"local", "runas", "inject"},
-	Remote:  {"remote", "dns"},
+	Remote:  {"remote", "dns", "smtp"}, // smtp: where mail would come back
 	Queue:   {"queue", "dispatch", "archive", "bounce", "route"},
 	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "content_rules", "archive", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
 	Access:  {"pop3", "pop3s", "local", "tls", "dns", "runas"},
