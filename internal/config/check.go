@@ -275,18 +275,13 @@ func (c *Config) fill() {
 	for _, s := range []*SMTP{&c.SMTP, &c.Submission, &c.Submissions, &c.LMTP} {
 		s.Host = c.Host
 	}
-	c.Submission.Mode, c.Submissions.Mode, c.LMTP.Mode = smtpd.Submission, smtpd.Submission, smtpd.LMTP
-	orHost := func(s *string) {
+	for _, s := range []*string{&c.POP3.Host, &c.POP3S.Host, &c.Local.Maildir.Host, &c.Bounce.Host, &c.Bounce.DoubleHost} {
 		*s = cmp.Or(*s, c.Host)
 	}
+	c.Submission.Mode, c.Submissions.Mode, c.LMTP.Mode = smtpd.Submission, smtpd.Submission, smtpd.LMTP
 	c.Auth.DefaultDomain = cmp.Or(c.Auth.DefaultDomain, c.Route.DefaultDomain)
 	c.RunAs.Enabled = c.RunAs.Enabled || c.Route.SystemUsers
-	orHost(&c.POP3.Host)
-	orHost(&c.POP3S.Host)
-	orHost(&c.Local.Maildir.Host)
 	c.Auth.Path = filepath.Join(c.Data, "auth", "secrets.db")
-	orHost(&c.Bounce.Host)
-	orHost(&c.Bounce.DoubleHost)
 	for i := range c.Routes {
 		line, _ := c.Routes[i].line() // checked
 		c.Route.Routes = append(c.Route.Routes, line)
