@@ -6,6 +6,7 @@ package runas
 // one whose home hangs holds up nobody else.
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
@@ -60,11 +61,12 @@ func (l *lanes) do(r *request, exchange func([]*asked)) (reply, error) {
 		exchange([]*asked{a})
 		return a.reply, a.err
 	}
-	calls := l.enter(a)
-	if calls == nil {
-		if calls = <-a.turn; calls == nil {
-			return a.reply, a.err
-		}
+	var calls []*asked
+	if l.enter(a) {
+		runtime.Gosched() // those about to call, as after a sync that they shared, do so first
+		calls = l.load(a)
+	} else if calls = <-a.turn; calls == nil {
+		return a.reply, a.err
 	}
 	exchange(calls)
 	l.leave(r.user.identity())
@@ -76,8 +78,8 @@ func (l *lanes) do(r *request, exchange func([]*asked)) (reply, error) {
 	return a.reply, a.err
 }
 
-// enter returns the calls that a's caller is to make, its own among them, or nil where it waits.
-func (l *lanes) enter(a *asked) []*asked {
+// enter reports whether a frame leaves with a; else a waits.
+func (l *lanes) enter(a *asked) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	user := l.users[a.request.user.identity()]
@@ -88,15 +90,22 @@ func (l *lanes) enter(a *asked) []*asked {
 	if user.frames >= freeFrames && a.since.Sub(user.last) < longPause {
 		a.turn = make(chan []*asked, 1)
 		user.waiting = append(user.waiting, a)
-		return nil
+		return false
 	}
-	return append(user.next(a.since, maxTogether-1), a)
+	user.frames++
+	user.last = a.since
+	return true
 }
 
-// next takes calls that wait, for a frame that leaves now.
-func (u *lane) next(now time.Time, most int) []*asked {
-	u.frames++
-	u.last = now
+// load returns the calls that leave with a: those that wait, and a.
+func (l *lanes) load(a *asked) []*asked {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append(l.users[a.request.user.identity()].take(maxTogether-1), a)
+}
+
+// take takes calls that wait.
+func (u *lane) take(most int) []*asked {
 	n := min(len(u.waiting), most)
 	calls := u.waiting[:n:n]
 	u.waiting = u.waiting[n:]
@@ -118,7 +127,9 @@ func (l *lanes) leave(who identity) {
 	}
 	switch {
 	case len(user.waiting) > 0:
-		calls := user.next(now, maxTogether)
+		user.frames++
+		user.last = now
+		calls := user.take(maxTogether)
 		calls[0].turn <- calls
 	case user.frames == 0:
 		delete(l.users, who)
