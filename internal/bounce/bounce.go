@@ -116,7 +116,7 @@ func (b *Builder) Envelope(n *Notice, notice id.ID, now time.Time) *mail.Envelop
 	env.Recipients = []mail.Recipient{{To: to}}
 	// Only the header asks for SMTPUTF8; UTF-8 in the parts needs no more than 8BITMIME.
 	env.UTF8 = !to.IsASCII()
-	if env.UTF8 || b.speaksUTF8(n, to) || eight(n) || b.returned(n.Of) == whole && n.Of.Eight {
+	if env.UTF8 || b.speaksUTF8(n, to) || eight(n) || b.returned(n) == whole && n.Of.Eight {
 		env.Body = mail.Body8Bit
 	}
 	return env
@@ -180,9 +180,10 @@ const (
 	whole
 )
 
-// returned decides how much of the message comes back (RFC 3461 4.3, 6.2; RFC 8689 5: what requires TLS
-// comes back as its header alone, since its bounce may pass without).
-func (b *Builder) returned(env *mail.Envelope) part {
+// returned decides how much of the message comes back (RFC 3461 4.3, 6.2): all of it only with a
+// failure, and not of what requires TLS, since its bounce may pass without (RFC 8689 5).
+func (b *Builder) returned(n *Notice) part {
+	env := n.Of
 	most, full := b.MaxReturn, b.MaxFull
 	if most <= 0 {
 		most = 64 << 10
@@ -191,7 +192,7 @@ func (b *Builder) returned(env *mail.Envelope) part {
 		full = 10 << 20
 	}
 	switch {
-	case env.Ret == mail.RetHeaders, env.TLSOnly:
+	case n.Kind != Failure, env.Ret == mail.RetHeaders, env.TLSOnly:
 		return header
 	case env.Ret == mail.RetFull && env.Size <= full, env.Ret == mail.RetDefault && env.Size <= most:
 		return whole

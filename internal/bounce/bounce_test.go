@@ -152,11 +152,16 @@ func TestReturnFollowsSizeAndWish(t *testing.T) {
 		{mail.RetFull, 1 << 20, whole},
 		{mail.RetFull, 11 << 20, header},
 	} {
-		if got := builder.returned(&mail.Envelope{Ret: c.ret, Size: c.size}); got != c.want {
+		if got := builder.returned(&Notice{Of: &mail.Envelope{Ret: c.ret, Size: c.size}}); got != c.want {
 			t.Errorf("RET %d of %d bytes: %d, want %d", c.ret, c.size, got, c.want)
 		}
-		if got := builder.returned(&mail.Envelope{Ret: c.ret, Size: c.size, TLSOnly: true}); got != header {
+		if got := builder.returned(&Notice{Of: &mail.Envelope{Ret: c.ret, Size: c.size, TLSOnly: true}}); got != header {
 			t.Errorf("RET %d of %d bytes that require TLS: %d", c.ret, c.size, got)
+		}
+		for _, kind := range []Kind{Delay, Success} {
+			if got := builder.returned(&Notice{Kind: kind, Of: &mail.Envelope{Ret: c.ret, Size: c.size}}); got != header {
+				t.Errorf("RET %d of %d bytes with a %s: %d", c.ret, c.size, kind, got)
+			}
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (w *writer) printf(format string, args ...any) { fmt.Fprintf(w.Writer, form
 func (b *Builder) Write(ctx context.Context, to io.Writer, env *mail.Envelope, n *Notice) error {
 	w := &writer{
 		Writer: bufio.NewWriterSize(to, 8<<10), b: b, n: n, env: env,
-		boundary: "postilion-" + env.ID.String(), global: global(n), returned: b.returned(n.Of),
+		boundary: "postilion-" + env.ID.String(), global: global(n), returned: b.returned(n),
 		lang: b.languageFor(env.Recipients[0].To),
 	}
 	w.header()
