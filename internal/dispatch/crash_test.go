@@ -52,6 +52,10 @@ type tree struct {
 func (s tree) Files(context.Context, runas.User) (fs.FS, error) { return s.files.Sub("home") }
 func (s tree) SyncAll() error                                   { return s.files.SyncAll() }
 
+func (tree) Hold(context.Context, runas.User, runas.Search) (*runas.Held, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (s tree) Search(_ context.Context, _ runas.User, q runas.Search) (runas.Found, error) {
 	return runas.Found{
 		Home: fs.FileMode(0o700), Name: q.Names[0], Mode: 0o600, Content: []byte("./Maildir/\n./Mailbox\n|program\n&a@far.test\n"), Size: 1, Exist: []bool{false, false},

@@ -281,6 +281,10 @@ var joesFiles = map[string]string{
 func (j joe) Files(context.Context, runas.User) (fs.FS, error) { return j.files.Sub("home") }
 func (j joe) SyncAll() error                                   { return j.files.SyncAll() }
 
+func (joe) Hold(context.Context, runas.User, runas.Search) (*runas.Held, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (joe) Search(_ context.Context, _ runas.User, q runas.Search) (runas.Found, error) {
 	f := runas.Found{Home: fs.FileMode(0o700), Mode: 0o600, Exist: make([]bool, len(q.Exist))}
 	for _, name := range q.Names {
