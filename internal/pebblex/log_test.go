@@ -1,0 +1,214 @@
+package pebblex_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	crashfs "github.com/postilion/postilion/internal/fs/crash"
+	"github.com/postilion/postilion/internal/pebblex"
+)
+
+const smallSegment = 4 << 10
+
+// withSmallLog is an engine whose log comes round every few commits.
+func withSmallLog(disk *crashfs.FS) pebblex.Options {
+	o := engineOptions(disk)
+	o.LogBytes = 16 * smallSegment
+	return o
+}
+
+func bodyKey(i int) []byte { return fmt.Appendf(nil, "b%04d", i) }
+
+func bodyOf(i int) []byte { return bytes.Repeat(fmt.Append(nil, i, "."), 100+i%200) }
+
+func attach(t *testing.T, e *pebblex.Engine, i int) {
+	t.Helper()
+	b, err := e.NewBatch(0)
+	check(t, err, b.Set(fmt.Appendf(nil, "e%04d", i), nil, nil))
+	b.Bodies = []pebblex.Attachment{{Key: bodyKey(i), Data: bodyOf(i)}}
+	check(t, e.Commit(b))
+}
+
+func detach(t *testing.T, e *pebblex.Engine, i int) {
+	t.Helper()
+	b, err := e.NewBatch(0)
+	check(t, err, b.Detach(bodyKey(i)), e.Commit(b))
+}
+
+func attached(e *pebblex.Engine, i int) (body []byte, err error) {
+	err = e.Attached(bodyKey(i), func(size int) []byte {
+		body = make([]byte, size)
+		return body
+	})
+	return body, err
+}
+
+// holds holds the engine against the bodies that must be there, of the first n.
+func holds(t *testing.T, e *pebblex.Engine, n int, there func(i int) bool) {
+	t.Helper()
+	for i := range n {
+		body, err := attached(e, i)
+		switch {
+		case !there(i) && !errors.Is(err, pebble.ErrNotFound):
+			t.Fatalf("body %d was deleted and has %d bytes, %v", i, len(body), err)
+		case there(i) && (err != nil || !bytes.Equal(body, bodyOf(i))):
+			t.Fatalf("body %d has %d bytes, want %d, or others: %v", i, len(body), len(bodyOf(i)), err)
+		}
+	}
+}
+
+func TestBodiesAreFoundWhereverTheyAre(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	few := func(i int) bool { return i%10 == 0 } // so that what lives is moved
+	e := mustEngine(t, withSmallLog(disk))
+	const bodies = 400
+	for i := range bodies {
+		attach(t, e, i)
+		if !few(i) {
+			detach(t, e, i)
+		}
+		if i%50 == 0 {
+			holds(t, e, i, few)
+		}
+	}
+	holds(t, e, bodies, few)
+	untilSegments(t, disk, 20)
+	check(t, e.Close())
+	e = mustEngine(t, withSmallLog(disk))
+	defer e.Close()
+	holds(t, e, bodies, few)
+	for i := range bodies {
+		if few(i) {
+			detach(t, e, i)
+		}
+	}
+	holds(t, e, bodies, func(int) bool { return false })
+}
+
+// untilSegments waits until the log has no more than most files in use.
+func untilSegments(t *testing.T, disk *crashfs.FS, most int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		n := len(databaseFiles(t, disk, isLog))
+		if n <= most {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the log has %d files in use, want %d at most", n, most)
+		}
+	}
+}
+
+// What nobody deletes stays where it is, within bounds, and is moved beyond them.
+func TestALogOfLivingBodiesIsKeptWithinBounds(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	e := mustEngine(t, withSmallLog(disk))
+	all := func(int) bool { return true }
+	const bodies = 700 // of some 800 bytes: 160 segments
+	for i := range bodies {
+		attach(t, e, i)
+	}
+	if n := len(databaseFiles(t, disk, isLog)); n < 40 {
+		t.Errorf("%d files of the log are in use although all that they hold lives", n)
+	}
+	untilSegments(t, disk, 80)
+	holds(t, e, bodies, all)
+	check(t, e.Close())
+	e = mustEngine(t, withSmallLog(disk))
+	defer e.Close()
+	holds(t, e, bodies, all)
+	// An earlier run's segments are counted and freed as well.
+	for i := range bodies {
+		detach(t, e, i)
+	}
+	for i := range 60 {
+		attach(t, e, bodies+i)
+	}
+	untilSegments(t, disk, 40)
+}
+
+// openKilled opens the database of an engine that was left as a kill leaves it.
+func openKilled(t *testing.T, disk *crashfs.FS) (e *pebblex.Engine, said *bytes.Buffer) {
+	t.Helper()
+	said = new(bytes.Buffer)
+	o := withSmallLog(disk)
+	o.Log = slog.New(slog.NewTextHandler(said, nil))
+	e = mustEngine(t, o)
+	t.Cleanup(func() { e.Close() })
+	return e, said
+}
+
+func TestWhatIsTornAtTheEndIsNothing(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	killed := mustEngine(t, withSmallLog(disk))
+	defer killed.Close()
+	for i := range 3 {
+		attach(t, killed, i)
+	}
+	f, err := disk.OpenFile("log/log.0000000000000001", os.O_RDWR, 0)
+	check(t, err)
+	info, err := f.Stat()
+	check(t, err)
+	_, err = f.WriteAt([]byte("half a record"), info.Size()-20) // of the third
+	check(t, err, f.Close())
+	e, said := openKilled(t, disk)
+	holds(t, e, 3, func(i int) bool { return i < 2 })
+	if said.Len() > 0 {
+		t.Errorf("the log says: %s", said)
+	}
+}
+
+func TestDamageOfWhatWasAcknowledgedIsTold(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	killed := mustEngine(t, withSmallLog(disk))
+	defer killed.Close()
+	for i := range 30 {
+		attach(t, killed, i)
+	}
+	f, err := disk.OpenFile("log/log.0000000000000003", os.O_RDWR, 0)
+	check(t, err)
+	_, err = f.WriteAt([]byte("damage"), smallSegment/2)
+	check(t, err, f.Close())
+	e, said := openKilled(t, disk)
+	if !strings.Contains(said.String(), "changes that were acknowledged are lost") {
+		t.Errorf("the log says: %s", said)
+	}
+	lost := 0
+	for i := range 30 {
+		if _, err := attached(e, i); err != nil {
+			lost++
+		}
+	}
+	if lost == 0 || lost > 5 {
+		t.Errorf("%d of 30 bodies are lost with one record of a segment", lost)
+	}
+}
+
+func TestADamagedBodyIsNotHandedOut(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	e := mustEngine(t, withSmallLog(disk))
+	defer e.Close()
+	attach(t, e, 1)
+	f, err := disk.OpenFile("log/log.0000000000000001", os.O_RDWR, 0)
+	check(t, err)
+	info, err := f.Stat()
+	check(t, err)
+	_, err = f.WriteAt([]byte("x"), info.Size()/2)
+	check(t, err, f.Close())
+	if body, err := attached(e, 1); err == nil || !strings.Contains(err.Error(), "is damaged at byte") {
+		t.Errorf("a damaged body: %q, %v", body, err)
+	}
+}
