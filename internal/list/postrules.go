@@ -57,7 +57,7 @@ func (f *Folder) postRules() (r postRules, err error) {
 		r.add = strings.Split(text, "\n")
 	}
 	for _, line := range r.add {
-		if name, _, ok := strings.Cut(line, ":"); !ok || strings.ContainsAny(name, " \t") {
+		if name, _, ok := strings.Cut(line, ":"); !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			return r, broken("%s: %q is no header field", f.path("headeradd"), line)
 		}
 	}

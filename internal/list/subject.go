@@ -106,7 +106,7 @@ func parseSubject(value, prefix string) (s subject) {
 		if word, rest, ok := strings.Cut(text, " "); ok && isReplyMark(word) {
 			text, s.reply, more = rest, true, true
 		}
-		if rest, ok := cutPrefix(text, prefix); ok {
+		if rest, ok := cutPrefix(text, prefix); ok && len(rest) < len(text) {
 			text, s.prefixed, more = rest, true, true
 		}
 	}
