@@ -13,11 +13,11 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/serve"
 )
 
 // Manage is the gate's socket.
@@ -89,10 +89,7 @@ type Gate struct {
 	// login checks who somebody is and returns what it can call.
 	login func(ctx context.Context, uid uint32, l Login) (LoggedIn, map[string]rpc.Handler, error)
 	log   *slog.Logger
-
-	mu    sync.Mutex
-	here  int
-	users map[uint32]int
+	conns serve.Shares
 }
 
 // NewGate returns a Gate. login is called with the peer's uid, as the kernel tells it; its error ends the connection.
@@ -100,29 +97,14 @@ func NewGate(o GateOptions, log *slog.Logger, login func(ctx context.Context, ui
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	return &Gate{o: o, login: login, log: log, users: map[uint32]int{}}, nil
+	return &Gate{o: o, login: login, log: log}, nil
 }
 
 // Serve accepts connections until ctx ends, then closes l and the connections, and returns nil once their
 // calls have ended.
 func (g *Gate) Serve(ctx context.Context, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	var calls sync.WaitGroup
-	defer calls.Wait()
-	for {
-		nc, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				nc.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		case err != nil: // out of descriptors: others will be closed
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
+	return serve.Each(ctx, l, func(nc net.Conn) {
+		defer nc.Close()
 		uid, err := rpc.PeerUID(nc)
 		if err == nil {
 			err = g.enter(uid)
@@ -130,38 +112,22 @@ func (g *Gate) Serve(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			nc.SetWriteDeadline(time.Now().Add(time.Second))
 			rpc.Refuse(nc, err) // a peer that does not read it sees the end
-			nc.Close()
-			continue
+			return
 		}
-		calls.Go(func() {
-			defer g.leave(uid)
-			g.serve(ctx, nc, uid)
-		})
-	}
+		defer g.conns.Give(uid, 1)
+		g.serve(ctx, nc, uid)
+	})
 }
 
 // enter counts a connection in.
 func (g *Gate) enter(uid uint32) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.here >= g.o.MaxConnections:
+	switch g.conns.Take(uid, 1, int64(g.o.MaxConnections), int64(g.o.MaxPerUser)) {
+	case serve.ErrSpent:
 		return reason.AdminBusy
-	case uid != 0 && g.users[uid] >= g.o.MaxPerUser:
+	case serve.ErrUserSpent:
 		return reason.AdminUserBusy
 	}
-	g.here++
-	g.users[uid]++
 	return nil
-}
-
-func (g *Gate) leave(uid uint32) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.here--
-	if g.users[uid]--; g.users[uid] == 0 {
-		delete(g.users, uid)
-	}
 }
 
 // serve serves one connection: its first call is the login.

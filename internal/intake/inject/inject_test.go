@@ -347,8 +347,10 @@ func TestUsersAreBounded(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
 		// The limits of a user do not hold for root, so they are asked for another.
-		s := &Server{users: map[uint32]int{7: 2}, recent: map[uint32]int{}}
+		s := new(Server)
 		set := &setup{o: Options{MaxConnections: 10, MaxPerUser: 2}}
+		s.enter(set, 7)
+		s.enter(set, 7)
 		if e := s.enter(set, 7); e != reason.InjectUserBusy {
 			t.Errorf("%v", e)
 		}
@@ -364,7 +366,7 @@ func TestUsersAreBounded(t *testing.T) {
 	}
 	defer c.Close()
 	c.Write(wire.CallFrame(wire.VerbSend, &wire.Envelope{}))
-	for w.server.busy() == 0 {
+	for w.server.conns.Taken() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	if a := w.send(&wire.Envelope{To: to("joe@example.test")}, "x\n"); a.Code != 451 || a.Reason != "inject-user-busy" {
@@ -372,16 +374,9 @@ func TestUsersAreBounded(t *testing.T) {
 	}
 }
 
-// busy returns how many connections there are.
-func (s *Server) busy() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.here
-}
-
 func TestMemoryForRecipientsIsBounded(t *testing.T) {
 	t.Parallel()
-	s := &Server{held: map[uint32]int64{}}
+	s := new(Server)
 	if e := s.hold(7, maxHeldUser); e != nil {
 		t.Fatal(e)
 	}
@@ -394,10 +389,10 @@ func TestMemoryForRecipientsIsBounded(t *testing.T) {
 	if e := s.hold(0, maxHeld); e != reason.InjectBusy {
 		t.Errorf("%v", e)
 	}
-	s.release(7, maxHeldUser)
-	s.release(8, 1)
-	if s.all != 0 || len(s.held) != 0 {
-		t.Errorf("%d bytes are left, %v", s.all, s.held)
+	s.held.Give(7, maxHeldUser)
+	s.held.Give(8, 1)
+	if n := s.held.Taken(); n != 0 {
+		t.Errorf("%d bytes are left", n)
 	}
 }
 
@@ -412,8 +407,8 @@ func TestManyRecipientsAreTaken(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	w.stop()
-	if w.server.all != 0 {
-		t.Errorf("%d bytes are left", w.server.all)
+	if w.server.held.Taken() != 0 {
+		t.Errorf("%d bytes are left", w.server.held.Taken())
 	}
 }
 
@@ -459,7 +454,7 @@ func TestTheServerStopsThoughAProgramIsSilent(t *testing.T) {
 	}
 	defer c.Close()
 	c.Write(wire.CallFrame(wire.VerbSend, &wire.Envelope{}))
-	for w.server.busy() == 0 {
+	for w.server.conns.Taken() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	w.stop()

@@ -39,7 +39,7 @@ func (c *session) send(f wire.Fields) {
 	l := &letter{c: c, unwatch: func() {}}
 	defer func() {
 		l.unwatch()
-		c.s.release(c.uid, l.held)
+		c.s.held.Give(c.uid, l.held)
 	}()
 	l.intent = f[wire.FieldIntent] != ""
 	l.err = l.prepare(f)

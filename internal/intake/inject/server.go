@@ -59,12 +59,11 @@ type Queue interface {
 type Server struct {
 	current atomic.Pointer[setup]
 
+	conns serve.Shares
+	held  serve.Shares // bytes of recipients that are on their way in
+
 	mu     sync.Mutex
-	here   int
-	users  map[uint32]int
-	held   map[uint32]int64 // bytes of recipients that are on their way in, by user
-	all    int64            // their sum
-	recent map[uint32]int   // messages in the running minute
+	recent map[uint32]int // messages in the running minute
 	minute int64
 }
 
@@ -76,7 +75,7 @@ type setup struct {
 
 // New returns a Server. The error names every wrong option.
 func New(o Options, d Deps) (*Server, error) {
-	s := &Server{users: map[uint32]int{}, held: map[uint32]int64{}, recent: map[uint32]int{}}
+	s := &Server{recent: map[uint32]int{}}
 	set, err := s.Prepare(o, d)
 	if err != nil {
 		return nil, err
@@ -109,28 +108,10 @@ func (s *Server) Prepare(o Options, d Deps) (func(), error) {
 // Serve accepts connections until ctx ends, then closes l and returns nil once the calls at hand
 // have ended; those that wait for their client end at once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	var calls sync.WaitGroup
-	defer calls.Wait()
-	for {
-		nc, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				nc.Close()
-			}
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		case err != nil: // out of descriptors: others will be closed
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		calls.Go(func() {
-			defer nc.Close()
-			s.serve(ctx, nc)
-		})
-	}
+	return serve.Each(ctx, l, func(nc net.Conn) {
+		defer nc.Close()
+		s.serve(ctx, nc)
+	})
 }
 
 // serve carries out one call.
@@ -154,32 +135,24 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		c.refuse(e)
 		return
 	}
-	defer s.leave(uid)
+	defer s.conns.Give(uid, 1)
 	c.call()
 }
 
 // enter counts a connection in.
 func (s *Server) enter(set *setup, uid uint32) *reason.Error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.here >= set.o.MaxConnections:
-		return reason.InjectBusy
-	case uid != 0 && s.users[uid] >= set.o.MaxPerUser:
-		return reason.InjectUserBusy
-	}
-	s.here++
-	s.users[uid]++
-	return nil
+	return busy(s.conns.Take(uid, 1, int64(set.o.MaxConnections), int64(set.o.MaxPerUser)))
 }
 
-func (s *Server) leave(uid uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.here--
-	if s.users[uid]--; s.users[uid] == 0 {
-		delete(s.users, uid)
+// busy words an error of serve.Shares.
+func busy(err error) *reason.Error {
+	switch err {
+	case serve.ErrSpent:
+		return reason.InjectBusy
+	case serve.ErrUserSpent:
+		return reason.InjectUserBusy
 	}
+	return nil
 }
 
 // Bounds of the memory for recipients that are on their way in, in bytes: of all programs, and of those
@@ -190,29 +163,9 @@ const (
 	recipientCost = 200
 )
 
-// hold takes n bytes of that memory, for a user who is not over it yet.
+// hold takes n bytes of that memory, which held.Give gives back.
 func (s *Server) hold(uid uint32, n int64) *reason.Error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.all+n > maxHeld:
-		return reason.InjectBusy
-	case uid != 0 && s.held[uid]+n > maxHeldUser:
-		return reason.InjectUserBusy
-	}
-	s.all += n
-	s.held[uid] += n
-	return nil
-}
-
-// release gives it back.
-func (s *Server) release(uid uint32, n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all -= n
-	if s.held[uid] -= n; s.held[uid] == 0 {
-		delete(s.held, uid)
-	}
+	return busy(s.held.Take(uid, n, maxHeld, maxHeldUser))
 }
 
 // pace counts a message, and refuses one over the rate.
