@@ -227,6 +227,21 @@ func (u *users) read(user *route.User, sender mail.Address, names []dotqmail.Nam
 	for i := range list {
 		p.Instructions[i].Instruction = list[i]
 	}
+	return p.checked()
+}
+
+// checked refuses a plan with a forward to what is no address, before any of its lines is carried out.
+func (p *Plan) checked() (*Plan, *reason.Error) {
+	for i := range p.Instructions {
+		x := &p.Instructions[i]
+		switch {
+		case x.Kind != dotqmail.Forward:
+		case strings.ContainsFunc(x.Text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return nil, reason.DotQmailBadForward.With(x.Where())
+		case len(x.Text) > maxForward:
+			return nil, reason.DotQmailLongForward.With(x.Where(), strconv.Itoa(maxForward))
+		}
+	}
 	return p, nil
 }
 
@@ -271,7 +286,7 @@ func aliasPlan(user *route.User, sender mail.Address) (*Plan, *reason.Error) {
 		}
 		p.Instructions = append(p.Instructions, i)
 	}
-	return p, nil
+	return p.checked()
 }
 
 // parsePlace reads FILE:LINE.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,8 @@ import (
 const (
 	standLife   = time.Second // from a look to the next
 	standRetry  = time.Minute // before a file that could not be held is tried again
-	maxStanding = 256         // addresses at once, with a descriptor each; others go the long way
-	maxStandTo  = 100         // addresses that a standing file sends on to
+	maxStanding = 256         // addresses at once, with a descriptor each
+	maxStandTo  = 4 << 10     // bytes of the addresses that a standing file sends on to
 )
 
 // Shortcut is a deliver.Target before another one, for the part that cannot reach users' files itself.
@@ -140,22 +141,29 @@ func (s *Shortcut) learn(address served, v *deliver.Verdict, began time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var standing *deliver.Standing
-	if v.Err == nil && v.Forward != nil && len(v.Forward.To) <= maxStandTo {
+	if v.Err == nil && v.Forward != nil && length(v.Forward.To) <= maxStandTo {
 		standing = v.Forward.Standing
 	}
 	o := s.kept[address]
-	if standing == nil || o != nil && o.standing != *standing {
+	// A program that has the file in its memory (mmap(2)) may change it without the system's telling yet.
+	if standing == nil || o != nil && (o.standing != *standing || o.text != v.Text || !slices.Equal(o.to, v.Forward.To)) {
 		s.drop(address)
 		o = nil
 	}
 	switch {
 	case standing == nil || s.closed:
-	case o == nil && len(s.kept) < maxStanding:
+	case o == nil:
+		if len(s.kept) >= maxStanding {
+			for other := range s.kept { // any: who has many addresses shall not keep others out
+				s.drop(other)
+				break
+			}
+		}
 		s.kept[address] = &order{standing: *standing, to: v.Forward.To, text: v.Text, until: began.Add(s.life)}
 		if s.sweeps == nil {
 			s.sweeps = time.AfterFunc(s.life, s.sweep)
 		}
-	case o != nil:
+	default:
 		if until := began.Add(s.life); until.After(o.until) {
 			o.until = until
 		}
@@ -164,6 +172,15 @@ func (s *Shortcut) learn(address served, v *deliver.Verdict, began time.Time) {
 			s.holding.Go(func() { s.hold(address, o) })
 		}
 	}
+}
+
+// length is what addresses take, in bytes.
+func length(list []mail.Address) (n int) {
+	const each = 32 // what an empty one takes
+	for i := range list {
+		n += each + len(list[i].Local) + len(list[i].Domain)
+	}
+	return n
 }
 
 // search is the one that finds a file.

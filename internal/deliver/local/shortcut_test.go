@@ -215,7 +215,7 @@ func TestOnlyWhatSendsOnAndNothingElseStands(t *testing.T) {
 	t.Parallel()
 	h, s, long := standing(t, map[string]string{
 		".qmail-box": "&a@b.test\n./Mailbox\n", ".qmail-prog": "|true\n&a@b.test\n", ".qmail-none": "# nobody\n", ".qmail-empty": "",
-		".qmail-many": strings.Repeat("&a@b.test\n", 101),
+		".qmail-many": strings.Repeat("&a@b.test\n", 200),
 	})
 	if err := os.Symlink(".qmail-box", filepath.Join(h.dir, ".qmail-link")); err != nil {
 		t.Fatal(err)
@@ -321,8 +321,8 @@ func TestWhatStandsIsLookedForAgainAndGivenUp(t *testing.T) {
 	}
 	users.mu.Lock()
 	defer users.mu.Unlock()
-	if len(users.held) != 1+local.MaxStanding {
-		t.Errorf("%d files were held, want %d", len(users.held), 1+local.MaxStanding)
+	if len(users.held) != 1+2*local.MaxStanding {
+		t.Errorf("%d files were held, want %d", len(users.held), 1+2*local.MaxStanding)
 	}
 	for _, f := range users.held {
 		if f.Same() {

@@ -161,12 +161,6 @@ func (d *delivery) do(ctx context.Context, i *Instruction) (stop bool, err *reas
 		return d.program(ctx, i)
 	}
 	d.forwards++
-	if strings.ContainsFunc(i.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return false, reason.DotQmailBadForward.With(i.Where())
-	}
-	if len(i.Text) > maxForward {
-		return false, reason.DotQmailLongForward.With(i.Where(), strconv.Itoa(maxForward))
-	}
 	if i.Text != "" { // an empty address is nobody's, as in qmail
 		d.to = append(d.to, mail.ParseAddress(i.Text))
 	}

@@ -257,6 +257,8 @@ func TestInstructionsEndAsQmailLocalSays(t *testing.T) {
 		{name: "an mbox that is a folder", files: map[string]string{".qmail": "./Mail\n", "Mail/": ""}, report: "ZUnable to open ./Mail: is a directory. (#4.2.1)\n"},
 		{name: "a forward with a line end of another system", files: map[string]string{".qmail": "&a@b.test\r\n"},
 			report: "ZUh-oh: .qmail:1 forwards to an address with a control character. (#4.2.1)\n"},
+		{name: "what stands before such a forward is not carried out at each attempt", files: map[string]string{".qmail": "|touch ran\n./Mailbox\n&a@b.test\r\n"},
+			report: "ZUh-oh: .qmail:3 forwards to an address with a control character. (#4.2.1)\n"},
 		{name: "a forward that no queue takes", files: map[string]string{".qmail": "#\n\n&" + strings.Repeat("a", 2000) + "@b.test\n"},
 			report: "ZUh-oh: .qmail:3 forwards to an address of more than 1002 bytes. (#4.2.1)\n"},
 		{name: "a leading blank makes a forward", files: map[string]string{".qmail": " ./Maildir/\n"}, report: "Kdid 0+1+0\n", forward: "sender@a.test >  ./Maildir/"},
@@ -552,6 +554,14 @@ func TestAPlanTellsWhatWouldBeDoneAndDoesNothing(t *testing.T) {
 	list, _ := os.ReadDir(h.dir)
 	if len(list) != 2 {
 		t.Errorf("something was done: %v", list)
+	}
+}
+
+func TestAPlanRefusesWhatADeliveryWould(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, local.Options{}, map[string]string{".qmail": "./Maildir/\n&a@b.test\r\n"})
+	if steps, err := h.Plan(t.Context(), *h.to("", "").Recipients[0].User); err == nil || reason.As(err).Reason != reason.DotQmailBadForward.Reason {
+		t.Errorf("%v, %v", steps, err)
 	}
 }
 
