@@ -330,3 +330,31 @@ func TestWhatStandsIsLookedForAgainAndGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// The system tells of a write through a mapping when the page is first written to, not at each store.
+func TestAFileThatIsChangedInMemoryCountsWhenItIsLookedForAgain(t *testing.T) {
+	t.Parallel()
+	h, s, _ := standing(t, map[string]string{".qmail-x": "&a@b.test\n"})
+	f, err := os.OpenFile(filepath.Join(h.dir, ".qmail-x"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	page, err := syscall.Mmap(int(f.Fd()), 0, len("&a@b.test\n"), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		t.Skip("no mapping: ", err)
+	}
+	defer syscall.Munmap(page)
+	page[1] = 'a' // from now on nothing is told
+	past(t, h)
+	for range 3 {
+		through(t, s, h.to("x", letter))
+	}
+	page[1] = 'z'
+	s.Expire()
+	for range 3 {
+		if have, want := through(t, s, h.to("x", letter)), "Kdid 0+1+0\nsender@a.test [z@b.test]"; have != want {
+			t.Errorf("have %q, want %q", have, want)
+		}
+	}
+}

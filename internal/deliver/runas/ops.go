@@ -201,7 +201,7 @@ func search(r *request, p *reply) {
 		p.found.Exist[i] = err == 0
 	}
 	if p.found.Name != "" && r.search.Settle > 0 && settled(now.Add(-r.search.Settle), &st, &file) {
-		w := witness(&st, &file)
+		w := witness(markOf(&st), markOf(&file))
 		p.found.Witness = string(w[:])
 	}
 	known, name := r.search.Known, r.search.Make

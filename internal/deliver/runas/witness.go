@@ -22,18 +22,35 @@ import (
 	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
-// witnessSize is two files' ten numbers.
+// witnessSize is two marks, in bytes.
 const witnessSize = 2 * 10 * 8
 
-// witness puts down what tells of a change to a home (names that come, go or change; its mode) or to a
-// file (its bytes, its mode): st_ctim is set by each and can be set by nobody (inode(7)).
-func witness(home, file *syscall.Stat_t) (w [witnessSize]byte) {
+// mark is what tells of a change to a folder (names that come, go or change; its mode) or to a file (its
+// bytes, its mode): st_ctim is set by each and can be set by nobody (inode(7)).
+type mark [10]uint64
+
+func markOf(st *syscall.Stat_t) mark {
+	return mark{
+		uint64(st.Dev), st.Ino, uint64(st.Mode), uint64(st.Uid), uint64(st.Gid), uint64(st.Size),
+		uint64(st.Mtim.Sec), uint64(st.Mtim.Nsec), uint64(st.Ctim.Sec), uint64(st.Ctim.Nsec),
+	}
+}
+
+// markAt is markOf for a path. It waits for no file system: what a user put there that is slow to answer is not what
+// was there before.
+func markAt(path string) (mark, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &st)
+	return mark{
+		unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino, uint64(st.Mode), uint64(st.Uid), uint64(st.Gid), st.Size,
+		uint64(st.Mtime.Sec), uint64(st.Mtime.Nsec), uint64(st.Ctime.Sec), uint64(st.Ctime.Nsec),
+	}, err
+}
+
+func witness(home, file mark) (w [witnessSize]byte) {
 	b := w[:0]
-	for _, st := range [...]*syscall.Stat_t{home, file} {
-		for _, v := range [...]uint64{
-			uint64(st.Dev), st.Ino, uint64(st.Mode), uint64(st.Uid), uint64(st.Gid), uint64(st.Size),
-			uint64(st.Mtim.Sec), uint64(st.Mtim.Nsec), uint64(st.Ctim.Sec), uint64(st.Ctim.Nsec),
-		} {
+	for _, m := range [...]mark{home, file} {
+		for _, v := range m {
 			b = binary.NativeEndian.AppendUint64(b, v)
 		}
 	}
@@ -97,7 +114,7 @@ func hold(r *request, p *reply) {
 		syscall.Close(fd)
 		return
 	}
-	w := witness(&of, &st)
+	w := witness(markOf(&of), markOf(&st))
 	p.file, p.found.Witness = fd, string(w[:])
 }
 
@@ -113,18 +130,19 @@ type Held struct {
 
 // Same reports whether a Search would find now what it found. After Close it is false.
 func (h *Held) Same() bool {
-	var home, file syscall.Stat_t
-	// The home may be reached by way of another folder now, so it is looked up by its name.
-	if syscall.Stat(h.home, &home) != nil {
+	// Another folder may have the home's name now, so it is looked up by that.
+	home, err := markAt(h.home)
+	if err != nil {
 		return false
 	}
 	sys, err := h.file.SyscallConn()
 	if err != nil {
 		return false
 	}
+	var file syscall.Stat_t
 	ferr := error(syscall.EBADF)
 	err = sys.Control(func(fd uintptr) { ferr = syscall.Fstat(int(fd), &file) })
-	w := witness(&home, &file)
+	w := witness(home, markOf(&file))
 	return err == nil && ferr == nil && string(w[:]) == h.Witness
 }
 
