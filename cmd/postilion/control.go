@@ -40,14 +40,59 @@ func ask[Req, Resp any](ctx context.Context, a *app, method string, req Req) (Re
 	defer a.busy("asking the server")()
 	resp, err := rpc.Do[Req, Resp](ctx, cl, method, req)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		// Who holds the lock tells the process that hangs.
-		if lock, lockErr := control.Lock(a.data); lockErr == nil {
-			lock.Close()
-		} else {
-			err = fmt.Errorf("the server does not answer: %w; if it hangs, end that process", lockErr)
-		}
+		err = a.hung(err)
 	}
 	return resp, err
+}
+
+// hungError is a server that does not answer, or not in time.
+type hungError struct{ text string }
+
+// Error implements error.
+func (e hungError) Error() string { return e.text }
+
+// hung names the process of a server that does not answer, and tells what to do about it. A server that has gone
+// meanwhile leaves err as it is.
+func (a *app) hung(err error) error {
+	lock, lockErr := control.Lock(a.data)
+	if lockErr == nil {
+		lock.Close()
+		return err
+	}
+	p, known := control.LockHolder(a.data)
+	if !known {
+		return fmt.Errorf("the server does not answer: %w", lockErr)
+	}
+	return hungError{fmt.Sprintf("the server does not answer: %s %s. Should it answer again, it does what it was asked for", p, toWake(p))}
+}
+
+// toWake says what is wrong with a process that should have answered.
+func toWake(p control.Process) string {
+	if p.Stopped {
+		return fmt.Sprintf("was stopped by a signal; `kill -CONT %d` lets it go on", p.PID)
+	}
+	return fmt.Sprintf("hangs, or is kept busy; wait, or end it with `kill %[1]d`, and if that does not help with `kill -9 %[1]d`", p.PID)
+}
+
+// aboutRole looks behind an error that names a hung role: with the whole server hung, or all roles in one process, the
+// role cannot be restarted.
+func (a *app) aboutRole(ctx context.Context, err error) error {
+	if !service.IsHung(err) {
+		return err
+	}
+	cl := control.Client(a.data, control.Supervisor)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	s, askErr := rpc.Do[none, control.Status](ctx, cl, control.MethodStatus, none{})
+	switch {
+	case askErr != nil:
+		return a.hung(err)
+	case s.Single:
+		name, _, _ := strings.Cut(err.Error(), ":")
+		return hungError{fmt.Sprintf("%s: all roles share process %d; `postilion restart` starts them anew", name, s.PID)}
+	}
+	return err
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -127,32 +172,49 @@ func facts(m map[string]any) string {
 }
 
 func (a *app) stopCommand() *cobra.Command {
-	return &cobra.Command{
+	var most time.Duration
+	c := &cobra.Command{
 		Use: "stop [ROLE]", Short: "Stop the server, or one role until it is continued; sessions end after their command", Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
 		RunE: func(c *cobra.Command, args []string) error {
+			if most <= 0 {
+				return usageError{fmt.Errorf("--wait %v: want a duration such as 2m", most)}
+			}
 			if len(args) > 0 {
 				return a.commandRole(c.Context(), args[0], "stop", "stopped")
 			}
 			if _, err := ask[none, none](c.Context(), a, control.MethodStop, none{}); err != nil {
 				return err
 			}
-			// It is down when the lock is free.
-			finish := a.busy("deliveries under way are waited for")
-			defer finish()
-			for {
-				lock, err := control.Lock(a.data)
-				if err == nil {
-					lock.Close()
-					finish()
-					return a.done("stopped")
-				}
-				select {
-				case <-c.Context().Done():
-					return fmt.Errorf("the server is still stopping: %w", err)
-				case <-time.After(20 * time.Millisecond):
-				}
+			if err := a.awaitStopped(c.Context(), most); err != nil {
+				return err
 			}
+			return a.done("stopped")
 		},
+	}
+	c.Flags().DurationVar(&most, "wait", 2*time.Minute, "wait at most so long for it to end")
+	return c
+}
+
+// awaitStopped returns once the server is down: the lock is free.
+func (a *app) awaitStopped(ctx context.Context, most time.Duration) error {
+	defer a.busy("deliveries under way are waited for")()
+	late := time.After(most)
+	for {
+		lock, err := control.Lock(a.data)
+		if err == nil {
+			return lock.Close()
+		}
+		p, _ := control.LockHolder(a.data)
+		if p.Stopped {
+			return hungError{fmt.Sprintf("the server is still stopping: %s %s", p, toWake(p))}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server is still stopping: %w", err)
+		case <-late:
+			return hungError{fmt.Sprintf("the server is still stopping after %v: %s %s", most, p, toWake(p))}
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

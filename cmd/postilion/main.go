@@ -52,6 +52,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	err = a.aboutRole(ctx, err)
 	if errors.Is(err, fs.ErrPermission) && os.Getuid() != 0 {
 		err = fmt.Errorf("%w: try as root, or as the user who runs the server", err)
 	}
@@ -80,6 +81,7 @@ func exitCode(err error) int {
 	var usage usageError
 	var problems config.Problems
 	r, isReason := errors.AsType[*reason.Error](err)
+	_, isHung := errors.AsType[hungError](err)
 	_, isInvalid := errors.AsType[*directory.InvalidError](err)
 	switch {
 	case errors.As(err, &usage) || isInvalid:
@@ -88,7 +90,7 @@ func exitCode(err error) int {
 		return exitConfig
 	case errors.Is(err, control.ErrNotRunning):
 		return exitNotRunning
-	case isReason && r.Class == reason.Temporary:
+	case isReason && r.Class == reason.Temporary, isHung, service.IsHung(err):
 		return exitTemporary
 	}
 	return exitFailure

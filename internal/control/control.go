@@ -165,17 +165,53 @@ func Lock(data string) (io.Closer, error) {
 
 // holder names the process that holds the lock, as " by process 12 (postilion)".
 func holder(data string) string {
-	p, err := os.ReadFile(filepath.Join(data, LockFile))
-	if err != nil {
+	p, known := LockHolder(data)
+	if !known {
 		return ""
 	}
-	pid, err := strconv.ParseUint(strings.TrimSpace(string(p)), 10, 32)
-	if err != nil {
-		return ""
+	return " by " + p.String()
+}
+
+// Process is one that holds a data folder's lock.
+type Process struct {
+	PID     int
+	Name    string // "" where it cannot be found out
+	Stopped bool   // by a signal: it does nothing until SIGCONT
+}
+
+// String names it.
+func (p Process) String() string {
+	if p.Name == "" {
+		return fmt.Sprintf("process %d", p.PID)
 	}
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return fmt.Sprintf("process %d (%s)", p.PID, p.Name)
+}
+
+// LockHolder returns the process that wrote itself into the data folder's lock last. Whether the lock is held, Lock tells.
+func LockHolder(data string) (Process, bool) {
+	text, err := os.ReadFile(filepath.Join(data, LockFile))
 	if err != nil {
-		return fmt.Sprintf(" by process %d", pid)
+		return Process{}, false
 	}
-	return fmt.Sprintf(" by process %d (%s)", pid, strings.TrimSpace(string(comm)))
+	pid, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 31)
+	if err != nil {
+		return Process{}, false
+	}
+	p := Process{PID: int(pid)}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return p, true
+	}
+	p.Name, p.Stopped = parseStat(string(stat))
+	return p, true
+}
+
+// parseStat reads a process's name and state from a line of proc(5) stat: 12 (name) T ..., where a name can hold anything.
+func parseStat(line string) (name string, stopped bool) {
+	from, to := strings.IndexByte(line, '('), strings.LastIndexByte(line, ')')
+	if from < 0 || to < from {
+		return "", false
+	}
+	state := strings.TrimSpace(line[to+1:])
+	return line[from+1 : to], strings.HasPrefix(state, "T")
 }

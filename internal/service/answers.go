@@ -30,6 +30,12 @@ func (e hungError) Error() string {
 	return fmt.Sprintf("role %[1]s does not answer: `postilion status` tells how it is, `postilion restart %[1]s` starts it anew", e.role)
 }
 
+// IsHung reports whether err is of a role that does not answer.
+func IsHung(err error) bool {
+	_, hung := errors.AsType[hungError](err)
+	return hung
+}
+
 // about says which role an error is of, where it does not say so itself.
 func about(r Role, err error) error {
 	if _, named := errors.AsType[hungError](err); named {
