@@ -108,7 +108,8 @@ func Reference(w io.Writer) error {
 		"`postilion.toml` needs one key, `host`. Durations are written `\"90s\"`, `\"1h30m\"`, `\"7d\"`; sizes\n"+
 		"`\"64KiB\"`, `\"10MB\"` or a number of bytes. `postilion config check` finds every mistake at once,\n"+
 		"`config show` tells each value and its origin, `config explain KEY` prints one entry of this page,\n"+
-		"and every key outside of `[[groups]]` can be given as a flag: `--set smtp.listen=127.0.0.1:2525`.\n")
+		"and every key outside of `[[groups]]` can be given as a flag: `--set smtp.listen=127.0.0.1:2525`,\n"+
+		"the items of a list with commas between them; of a key given twice the last counts.\n")
 	for _, g := range s.groups {
 		switch {
 		case g.Name == "":
