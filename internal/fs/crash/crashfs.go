@@ -59,6 +59,8 @@ type disk struct {
 	next    ino
 	journal []op
 	faults  []*fault
+	synced  int  // the last operation that synced all
+	noAll   bool // a SyncAll has failed
 	locked  map[ino]bool
 
 	capacity int64 // bytes, 0 is no limit

@@ -19,10 +19,11 @@ type Call struct {
 	node ino // of a sync
 }
 
-// Fault makes operations fail. A write fails as a whole; a file's Sync or a SyncAll
-// that fails leaves the unsynced blocks lost, though reads still show them and the
-// next sync succeeds. With errors.ErrUnsupported nothing is lost: so SyncAll answers
-// on NFS.
+// Fault makes operations fail. A write fails as a whole; a file's Sync that fails
+// leaves the unsynced blocks lost, though reads still show them and the next sync
+// succeeds. A SyncAll that fails does so to all files; each that is open learns of it
+// at its next Sync, which fails once. With errors.ErrUnsupported nothing is lost: so SyncAll
+// answers on NFS.
 type Fault struct {
 	Kinds Kind            // 0 is OpChanging
 	Match func(Call) bool // nil matches every operation of the kinds

@@ -19,6 +19,7 @@ type handle struct {
 	full   string
 	flag   int
 	offset int64
+	told   int  // the failed SyncAll that a Sync has told of
 	locked bool // it holds the node's lock
 	closed bool
 }
@@ -40,7 +41,13 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) 
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &handle{disk: f.disk, node: n, name: name, full: full, flag: flag}, nil
+		h := &handle{disk: f.disk, node: n, name: name, full: full, flag: flag}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if n.told {
+			h.told = n.lost
+		}
+		return h, nil
 	}
 }
 
@@ -252,6 +259,11 @@ func (h *handle) sync(verb string, also ...changeKind) error {
 		o.add(change{kind: syncContent, node: h.node.id})
 		for _, kind := range also {
 			o.add(change{kind: kind, node: h.node.id})
+		}
+		h.node.synced = o.N
+		if h.node.lost > h.told { // fsync(2): each open file learns of it, since Linux 4.13
+			h.told, h.node.told = h.node.lost, true
+			return syscall.EIO
 		}
 		return nil
 	})

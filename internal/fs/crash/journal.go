@@ -143,6 +143,12 @@ func (d *disk) fail(o *op) {
 		o.add(change{kind: loseContent, node: o.node})
 	case OpSyncAll:
 		o.add(change{kind: loseAll})
+		d.noAll = true
+		for _, n := range d.nodes {
+			if n.wrote > max(n.synced, d.synced) {
+				n.lost, n.synced, n.told = o.N, o.N, false
+			}
+		}
 	}
 }
 

@@ -294,19 +294,25 @@ func TestBlocksOfOneWriteAreTorn(t *testing.T) {
 // After a failed sync Linux forgets that the pages were dirty.
 func TestAFailedSyncLosesWhatTheNextSeemsToSave(t *testing.T) {
 	t.Parallel()
-	for name, sync := range map[string]func(f *FS, file fs.File) error{
-		"Sync":    func(_ *FS, file fs.File) error { return file.Sync() },
-		"SyncAll": func(f *FS, _ fs.File) error { return f.SyncAll() },
+	for name, fail := range map[string]func(f *FS, file fs.File) error{
+		"Sync": func(_ *FS, file fs.File) error { return file.Sync() },
+		"SyncAll": func(f *FS, file fs.File) error {
+			err := f.SyncAll()
+			if told := file.Sync(); !errors.Is(told, syscall.EIO) {
+				t.Errorf("the file's own Sync does not tell: %v", told)
+			}
+			return err
+		},
 	} {
 		f := New(1)
 		a := open(t, f, "a", os.O_RDWR|os.O_CREATE)
 		write(t, a, "x")
 		remove := f.Inject(Fault{Kinds: OpSync | OpSyncAll})
-		if err := sync(f, a); !errors.Is(err, syscall.EIO) {
+		if err := fail(f, a); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("%s: the injected error is %v", name, err)
 		}
 		remove()
-		check(t, sync(f, a), f.SyncDir("."))
+		check(t, a.Sync(), f.SyncDir("."))
 		if got := fstest.Read(t, f, "a"); got != "x" {
 			t.Errorf("%s: before the cut a holds %q", name, got)
 		}
@@ -314,11 +320,39 @@ func TestAFailedSyncLosesWhatTheNextSeemsToSave(t *testing.T) {
 			t.Errorf("%s: after the cut a holds %q, want a zero", name, got)
 		}
 		write(t, a, "y") // makes the block dirty again, and so saves it
-		check(t, sync(f, a))
+		check(t, a.Sync())
 		if got := content(f.CrashAt(f.Ops(), f.NewRand(1)), "a"); got != "xy" {
 			t.Errorf("%s: written again a holds %q", name, got)
 		}
 	}
+}
+
+// What a SyncAll of one caller loses is another's too: who has the file open learns of it, and nobody learns by a SyncAll
+// again.
+func TestAFailedSyncOfAllIsToldToEachOpenFileOnce(t *testing.T) {
+	t.Parallel()
+	f := New(1)
+	saved, lost := open(t, f, "saved", os.O_RDWR|os.O_CREATE), open(t, f, "lost", os.O_RDWR|os.O_CREATE)
+	write(t, saved, "x")
+	check(t, saved.Sync())
+	write(t, lost, "x")
+	other := open(t, f, "lost", os.O_RDWR)
+	f.Inject(Fault{Kinds: OpSyncAll})
+	if err := f.SyncAll(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("the injected error is %v", err)
+	}
+	if err := f.SyncAll(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("the next SyncAll: %v", err)
+	}
+	check(t, saved.Sync())
+	unaware := open(t, f, "lost", os.O_RDWR) // nobody has been told yet
+	for _, file := range []fs.File{lost, other, unaware} {
+		if err := file.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("a file that was open does not tell: %v", err)
+		}
+		check(t, file.Sync())
+	}
+	check(t, open(t, f, "lost", os.O_RDWR).Sync())
 }
 
 func TestFaults(t *testing.T) {

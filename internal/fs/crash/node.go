@@ -52,6 +52,10 @@ type node struct {
 	size    int64
 	blocks  []block
 	names   map[string]ino
+	wrote   int  // the last operation that changed the content
+	synced  int  // the last that synced it, or lost it
+	lost    int  // the failed SyncAll that lost some of it
+	told    bool // somebody's Sync has failed for that
 	shared  bool // blocks and names are an image's: copy before a change
 }
 
@@ -135,7 +139,7 @@ func (d *disk) write(o *op, n *node, p []byte, off int64) (int, error) {
 		return 0, fs.ErrInvalid
 	}
 	n.own()
-	n.mtime = o.at
+	n.mtime, n.wrote = o.at, o.N
 	done, err := 0, error(nil)
 	for done < len(p) {
 		i, in := int((off+int64(done))/BlockSize), int((off+int64(done))%BlockSize)
@@ -171,7 +175,7 @@ func (d *disk) truncate(o *op, n *node, size int64) error {
 		return fs.ErrInvalid
 	}
 	n.own()
-	n.mtime = o.at
+	n.mtime, n.wrote = o.at, o.N
 	c := change{kind: setSize, node: n.id, size: size}
 	if size < n.size {
 		c.kind = cutSize

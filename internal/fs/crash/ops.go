@@ -248,9 +248,14 @@ func (f *FS) SyncDir(name string) error {
 	})
 }
 
-// SyncAll implements fs.FS. It speaks for the whole disk, in a Sub too.
+// SyncAll implements fs.FS. It speaks for the whole disk, in a Sub too. After one that failed it is unsupported, as in
+// fs/os: syncfs(2) tells of a failure only once.
 func (f *FS) SyncAll() error {
 	return f.one("syncfs", OpSyncAll, ".", func(o *op, _ string) error {
+		if f.noAll {
+			return errors.ErrUnsupported
+		}
+		f.synced = o.N
 		o.add(change{kind: syncAll})
 		return nil
 	})
