@@ -35,14 +35,6 @@ func (o *Options) maxPerClient() int          { return cmp.Or(o.MaxPerClient, 20
 func (o *Options) tlsTimeout() time.Duration  { return cmp.Or(o.TLSTimeout, 30*time.Second) }
 func (o *Options) stopTimeout() time.Duration { return cmp.Or(o.StopTimeout, 10*time.Second) }
 
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
 // Validate checks and prepares the options. The error joins one for each wrong key.
 func (o *Options) Validate() (err error) {
 	var errs []error
