@@ -55,27 +55,6 @@ func status(words string) string {
 	return ""
 }
 
-// Match is a text that was found, and what stood for its stars.
-type Match struct {
-	Text
-	Args []string
-}
-
-// Find returns the texts that occur in s, in the order of the table: s is a line of a
-// bounce, a reply, or a line of qmail-send's log, where blanks are "_" and line feeds "/".
-// Where one text contains another, only the longer is returned.
-func Find(s string) []Match {
-	var out []Match
-	s = Plain(s)
-	for _, t := range All() {
-		args, ok := MatchWords(s, Plain(t.Words))
-		if ok {
-			out = append(out, Match{t, args})
-		}
-	}
-	return longest(out)
-}
-
 // Plain makes the forms that a text takes in bounces and in logs alike.
 func Plain(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -85,22 +64,6 @@ func Plain(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// longest leaves out what is part of another match.
-func longest(in []Match) []Match {
-	var out []Match
-	for i, m := range in {
-		part := false
-		for j, other := range in {
-			inside := strings.Contains(Plain(other.Words), strings.Trim(Plain(m.Words), "* "))
-			part = part || j != i && inside && (len(other.Words) > len(m.Words) || other.Words == m.Words && other.Program == m.Program && j < i)
-		}
-		if !part {
-			out = append(out, m)
-		}
-	}
-	return out
 }
 
 // MatchWords looks for words with stars in s, both as Plain has them, and returns what stood for the stars. A
