@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -30,9 +31,15 @@ func TestWhatTheOtherSideHasNotTakenInIsUnheard(t *testing.T) {
 	client, server := intaketest.Loopback(t)
 	defer client.Close()
 	defer server.Close()
-	// More than both sides' buffers hold: the rest cannot have been received.
-	server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	server.Write(make([]byte, 64<<20))
+	// Far more than the other side has room for goes into this side's at once, however late this test gets its turns: the
+	// rest cannot have been received.
+	if err := client.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	for written := 0; written == 0; {
+		server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		written, _ = server.Write(make([]byte, 64<<20))
+	}
 	io.WriteString(client, "!")
 	io.ReadFull(server, make([]byte, 1))
 	if !unheard(server) {
