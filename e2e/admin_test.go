@@ -150,6 +150,30 @@ func TestAnAdministratorSeesOfTheQueueWhatIsItsDomains(t *testing.T) {
 	}
 }
 
+func TestQuotasAreSeenAndSetByWhoAdministersThem(t *testing.T) {
+	t.Parallel()
+	s, adam, eve := houses(t, setup{})
+	s.must("account", "set", "adam@own.test", "--quota", "2MiB")
+	ann := s.addAccount("ann@own.test")
+	s.must("account", "set", "ann@own.test", "--quota", "1MiB")
+	for _, verb := range []string{"show", "recount"} {
+		if out := s.told(0, "ann@own.test", "adam@own.test", adam, "quota", verb); strings.Contains(out, "secret.test") || strings.Contains(out, s.account) {
+			t.Errorf("others are told of:\n%s", out)
+		}
+		s.told(0, "ann@own.test", "adam@own.test", adam, "quota", verb, "own.test")
+		s.told(1, "postilion: secret.test is not yours to manage\n", "adam@own.test", adam, "quota", verb, "eve@secret.test")
+		s.told(1, "postilion: secret.test is not yours to manage\n", "adam@own.test", adam, "quota", verb, "secret.test")
+		s.told(0, "eve@secret.test", "eve@secret.test", eve, "quota", verb) // anybody the own one
+		if out := s.told(0, "1MiB", "ann@own.test", ann, "quota", verb, "ann@own.test"); strings.Contains(out, "adam") {
+			t.Errorf("others are told of:\n%s", out)
+		}
+		s.told(1, "account adam@own.test: ", "ann@own.test", ann, "quota", verb, "adam@own.test")
+	}
+	s.told(0, "1 accounts have got the quota of 2MiB", "adam@own.test", adam, "quota", "copy", "adam@own.test", "ann@own.test")
+	s.told(1, "secret.test is not yours to manage", "adam@own.test", adam, "quota", "copy", "adam@own.test", "eve@secret.test")
+	s.told(1, "account adam@own.test: not found", "ann@own.test", ann, "quota", "copy", "adam@own.test", "ann@own.test")
+}
+
 func TestRightsLastOverRestartsAndBackupsAndEndWithTheAccount(t *testing.T) {
 	t.Parallel()
 	s, adam, eve := houses(t, setup{})

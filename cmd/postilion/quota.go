@@ -34,7 +34,7 @@ func (a *app) quotaCommand() *cobra.Command {
 	like.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	group.AddCommand(show("show", "Show what mailboxes hold, and may hold", false),
 		show("recount", "Count mailboxes anew, whatever maildirsize says", true), like)
-	return group
+	return a.takeAs(group)
 }
 
 // namedAccounts finds accounts by addresses and domains, each once; all without a name.

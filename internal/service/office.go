@@ -23,7 +23,7 @@ var officeMethods = map[Role][]string{
 		"directory.aliases", "directory.put-alias", "directory.remove-alias", "directory.administrators", "directory.administered", "directory.set-catch-all"},
 	Auth:   {"auth.set-password", "auth.credentials", "auth.add-app", "auth.remove-app", "auth.remove"},
 	Queue:  {methodCount, methodList, methodAct},
-	Local:  {methodAside},
+	Local:  {methodAside, methodUsage},
 	Access: {MethodFree},
 }
 

@@ -45,6 +45,9 @@ func usages(ctx context.Context, t *local.Target, r usageRequest) (list []local.
 // maildirsize says.
 func (s *Stores) Usage(ctx context.Context, accounts []directory.Account, recount bool) (list []local.Usage, err error) {
 	ask := func(r usageRequest) ([]local.Usage, error) {
+		if s.as != nil {
+			return rpc.Do[usageRequest, []local.Usage](ctx, s.as.Client, methodUsage, r)
+		}
 		return askStores[usageRequest, []local.Usage](ctx, s, Local, methodUsage, r)
 	}
 	if !s.Running {

@@ -10,6 +10,7 @@ import (
 	"github.com/postilion/postilion/internal/authority"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
@@ -108,6 +109,7 @@ func (a *actor) handlers() map[string]rpc.Handler {
 		methodList:  rpc.Handle(a.list),
 		methodShow:  rpc.Handle(a.show),
 		methodAct:   rpc.Handle(a.act),
+		methodUsage: rpc.Handle(a.usage),
 	}
 	for method, verb := range map[string]string{methodEdit: "queue edit", methodExport: "queue export", methodImport: "queue import", methodBody: "queue show --content",
 		methodStats: "queue stats", methodFailing: "queue hosts", methodPauseScope: "queue pause, queue continue"} {
@@ -134,6 +136,25 @@ func (a *actor) free(ctx context.Context, account uint64) ([]session.Holder, err
 		return nil, err
 	}
 	return askStores[uint64, []session.Holder](ctx, a.stores, Access, MethodFree, account)
+}
+
+// usage tells what mailboxes hold that the actor may see. Where they are, the directory says, not who asks.
+func (a *actor) usage(ctx context.Context, r usageRequest) ([]local.Usage, error) {
+	if len(r.Accounts) > usageBatch {
+		return nil, reason.AdminNotYours.With("the accounts")
+	}
+	s, err := a.scope(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Accounts {
+		have, err := s.Target(ctx, authority.SeeAccount, r.Accounts[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		r.Accounts[i] = *have
+	}
+	return askStores[usageRequest, []local.Usage](ctx, a.stores, Local, methodUsage, r)
 }
 
 // bound holds a filter to the domains that the actor administers.
