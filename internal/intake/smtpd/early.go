@@ -3,25 +3,39 @@ package smtpd
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/postilion/postilion/internal/serve"
 )
 
-// While no more sessions than quietSessions are open, the greeting waits for quietPause: who speaks at
+// While fewer than quietConnections have come within quietTime, the greeting waits for quietPause: who speaks at
 // once is found out also where the way is so short that the greeting would be there before the first
-// word. With more of them that would cost too much; over longer ways unheard tells.
+// word. When more come that would cost too much; over longer ways unheard tells.
 const (
-	quietSessions = 8
-	quietPause    = 2 * time.Millisecond
+	quietConnections = 32
+	quietTime        = time.Second
+	quietPause       = 2 * time.Millisecond
 )
+
+// arrivals knows when the last connections came.
+type arrivals struct {
+	next  atomic.Uint32
+	times [quietConnections]atomic.Int64 // Unix nanoseconds, in turn
+}
+
+// quiet notes a connection and reports whether few have come of late.
+func (a *arrivals) quiet(now time.Time) bool {
+	before := a.times[a.next.Add(1)%quietConnections].Swap(now.UnixNano())
+	return now.UnixNano()-before > int64(quietTime)
+}
 
 // speaksFirst reports whether the client speaks before it is greeted, after the pause that it is given
 // for that.
 func (s *session) speaksFirst() bool {
 	pause := s.srv.o.GreetingPause
-	if pause == 0 && s.srv.open.Load() <= quietSessions {
+	if pause == 0 && s.srv.arrivals.quiet(time.Now()) {
 		pause = quietPause
 	}
 	t, ok := s.raw.(*net.TCPConn)

@@ -184,16 +184,28 @@ func TestManyConnectionsAreGreetedWithoutAPause(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	s := w.server(t)
-	for quiet, want := range map[int64]bool{0: true, quietSessions: true, quietSessions + 1: false} {
+	greet := func() (took time.Duration) {
 		client, server := intaketest.Loopback(t)
-		s.open.Store(quiet)
+		defer client.Close()
+		defer server.Close()
 		began := time.Now()
-		early := newSession(s, &serve.Conn{Conn: server, Client: netip.AddrPortFrom(w.client, 1)}).speaksFirst()
-		if took := time.Since(began); early || took < quietPause && want {
-			t.Errorf("with %d open: early %v after %s", quiet, early, took)
+		if newSession(s, &serve.Conn{Conn: server, Client: netip.AddrPortFrom(w.client, 1)}).speaksFirst() {
+			t.Error("who said nothing spoke first")
 		}
-		client.Close()
-		server.Close()
+		return time.Since(began)
+	}
+	if took := greet(); took < quietPause {
+		t.Errorf("a first connection is greeted after %s", took)
+	}
+	var a arrivals
+	now := time.Unix(1e9, 0)
+	for i := range 3 * quietConnections {
+		if got, want := a.quiet(now), i < quietConnections; got != want {
+			t.Errorf("connection %d at once: quiet %v", i, got)
+		}
+	}
+	if !a.quiet(now.Add(quietTime + 1)) {
+		t.Error("a connection long after the others meets no quiet")
 	}
 }
 

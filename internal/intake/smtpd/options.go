@@ -30,7 +30,7 @@ const (
 // Options are one listener's. The zero value works once Host is set.
 type Options struct {
 	Greeting      string        `toml:"greeting" doc:"text after the host name in the greeting" example:"\"ESMTP\""`
-	GreetingPause time.Duration `toml:"greeting_pause" default:"0s" min:"-1s" doc:"how long the greeting waits for clients that speak before it, which are dropped (sendmail's greet_pause); 0 is 2 ms while few connections are open, and no wait else; -1s never waits" example:"5s"`
+	GreetingPause time.Duration `toml:"greeting_pause" default:"0s" min:"-1s" doc:"how long the greeting waits for clients that speak before it, which are dropped (sendmail's greet_pause); 0 is 2 ms while few connections come, and no wait else; -1s never waits" example:"5s"`
 	MaxLine       int           `toml:"max_line" default:"2048" unit:"bytes" doc:"length of a command line" example:"4096"`
 	MaxCommands   int           `toml:"max_commands" default:"10000" doc:"commands between two messages; then the connection is closed" example:"1000"`
 	MaxIdle       int           `toml:"max_idle_commands" default:"200" doc:"commands that bring no message on (NOOP, RSET, VRFY, HELP, EHLO, ETRN) between two messages; then the connection is closed" example:"100"`

@@ -49,7 +49,7 @@ type Server struct {
 	out      sync.Pool
 	in       [len(sizes)]sync.Pool
 	buffered atomic.Int64 // bytes of in that sessions hold
-	open     atomic.Int64 // sessions
+	arrivals arrivals
 }
 
 // sizes of input buffers, of which a session at rest holds the first. Command lines find room in the
@@ -96,7 +96,5 @@ func (s *Server) Refuse(c *serve.Conn, why string) {
 
 // Serve talks with one client: serve.Handler.
 func (s *Server) Serve(ctx context.Context, c *serve.Conn) {
-	s.open.Add(1)
-	defer s.open.Add(-1)
 	newSession(s, c).serve(ctx)
 }
