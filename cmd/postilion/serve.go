@@ -164,9 +164,12 @@ func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) 
 		return
 	}
 	w := a.out
-	if q.New {
+	switch {
+	case q.New:
 		fmt.Fprintf(w, "%s is set up in %s\n\n", a.colour("bold", q.Domain), escape(q.Data))
-	} else {
+	case q.Added:
+		fmt.Fprintf(w, "%s is added to what was set up before in %s\n\n", a.colour("bold", q.Domain), escape(q.Data))
+	default:
 		fmt.Fprintf(w, "%s was set up before in %s; everything is as it was\n\n", a.colour("bold", q.Domain), escape(q.Data))
 	}
 	for _, note := range q.Notes {

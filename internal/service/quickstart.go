@@ -38,7 +38,8 @@ type QuickstartResult struct {
 	Hub                string // of a null client
 	Password           string // "" once it has been changed
 	Certificate        string
-	New                bool // made by this call
+	New                bool // the folder was made by this call
+	Added              bool // the account was
 	Notes              []string
 	Began              time.Time
 }
@@ -47,7 +48,7 @@ type QuickstartResult struct {
 const firstAccount = "hello"
 
 // passwordFile keeps the first password, readable by the folder's owner only, until it
-// is changed.
+// is changed. That of a further domain has the domain behind a dot.
 const passwordFile = "first-password"
 
 // Quickstart makes a data folder ready to serve, or finds that it is. What is there
@@ -67,6 +68,9 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 	if err != nil {
 		return nil, err
 	}
+	if !r.New && o.Host != "" && !strings.EqualFold(o.Host, f.Host) {
+		return nil, fmt.Errorf("%s says host = %q: change it there, or leave --host %s out", o.Config, f.Host, o.Host)
+	}
 	r.Host, r.Data = f.Host, f.Data
 	if o.ForTesting {
 		if err := markTesting(r.Data); err != nil {
@@ -78,7 +82,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 		r.Hub = f.Route.NextHop
 		return r, nil
 	}
-	return r, r.makeAccount(ctx)
+	return r, r.makeAccount(ctx, f.Route.DefaultDomain)
 }
 
 // name settles the domain and the host's name: those given, else those that DNS knows. What was set up before
@@ -169,8 +173,9 @@ func freePort(port int, taken map[int]bool) int {
 	return port // serving will tell what is wrong
 }
 
-// makeAccount makes domain, account and postmaster, unless they exist.
-func (r *QuickstartResult) makeAccount(ctx context.Context) error {
+// makeAccount makes domain, account and postmaster, unless they exist. first is the domain that the folder
+// was made for.
+func (r *QuickstartResult) makeAccount(ctx context.Context, first string) error {
 	address := mail.Address{Local: firstAccount, Domain: r.Domain}
 	r.Account = address.String()
 	running, err := Running(ctx, r.Data)
@@ -189,19 +194,23 @@ func (r *QuickstartResult) makeAccount(ctx context.Context) error {
 	if err != nil && !errors.Is(err, directory.ErrExists) {
 		return err
 	}
+	note := filepath.Join(r.Data, passwordFile)
+	if key, err := directory.DomainKey(first); err != nil || key != r.Domain {
+		note += "." + r.Domain
+	}
 	account := &directory.Account{Address: address}
 	err = stores.Directory.PutAccount(ctx, account, true)
 	switch {
 	case errors.Is(err, directory.ErrExists):
-		return r.findPassword()
+		return r.findPassword(note)
 	case err != nil:
 		return err
 	}
-	r.Password = NewPassword()
+	r.Password, r.Added = NewPassword(), true
 	if err := stores.Auth.SetPassword(ctx, account.ID, r.Password); err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(r.Data, passwordFile), []byte(r.Password+"\n"), 0o600); err != nil {
+	if err := replaceFile(note, []byte(r.Password+"\n"), 0o600); err != nil {
 		return err
 	}
 	return makePostmaster(ctx, stores.Directory, address)
@@ -217,8 +226,8 @@ func makePostmaster(ctx context.Context, d directory.Admin, to mail.Address) err
 }
 
 // findPassword reads the first password again, if it is still the account's.
-func (r *QuickstartResult) findPassword() error {
-	p, err := os.ReadFile(filepath.Join(r.Data, passwordFile))
+func (r *QuickstartResult) findPassword(note string) error {
+	p, err := os.ReadFile(note)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -232,7 +241,11 @@ func ForgetFirstPassword(data string, of mail.Address) error {
 	if of.Local != firstAccount {
 		return nil
 	}
-	err := os.Remove(filepath.Join(data, passwordFile))
+	note := filepath.Join(data, passwordFile)
+	err := os.Remove(note + "." + of.Domain)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.Remove(note)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

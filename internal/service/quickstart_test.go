@@ -3,6 +3,7 @@ package service
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/postilion/postilion/internal/mail"
@@ -30,5 +31,43 @@ func TestTheFirstPasswordIsForgottenWithItsAccountsOnly(t *testing.T) {
 	}
 	if _, err := os.Stat(note); err == nil {
 		t.Error("the note of a password that was changed is still there")
+	}
+}
+
+func TestEachDomainOfQuickstartKeepsItsPassword(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	run := func(domain, host string) (*QuickstartResult, error) {
+		return Quickstart(t.Context(), QuickstartOptions{Domain: domain, Host: host, Data: data, Config: filepath.Join(data, "postilion.toml")})
+	}
+	passwords := map[string]string{}
+	for _, domain := range []string{"first.test", "second.test", "third.test"} {
+		r, err := run(domain, "mail.first.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.New != (domain == "first.test") || !r.Added || r.Password == "" || r.Account != "hello@"+domain {
+			t.Errorf("%s: %+v", domain, r)
+		}
+		passwords[domain] = r.Password
+	}
+	for domain, password := range passwords {
+		if r, err := run(domain, ""); err != nil || r.New || r.Added || r.Password != password {
+			t.Errorf("%s again: %+v, %v; want the password %s", domain, r, err, password)
+		}
+	}
+	if err := ForgetFirstPassword(data, mail.Address{Local: firstAccount, Domain: "second.test"}); err != nil {
+		t.Fatal(err)
+	}
+	for domain, password := range passwords {
+		if domain == "second.test" {
+			password = ""
+		}
+		if r, err := run(domain, ""); err != nil || r.Password != password {
+			t.Errorf("%s after a change of second.test's: %q, want %q (%v)", domain, r.Password, password, err)
+		}
+	}
+	if _, err := run("first.test", "other.test"); err == nil || !strings.HasSuffix(err.Error(), `postilion.toml says host = "mail.first.test": change it there, or leave --host other.test out`) {
+		t.Errorf("another host: %v", err)
 	}
 }
