@@ -222,7 +222,7 @@ var coreTexts = map[ID][3]string{
 	ReceiveOnly.Reason:       {"this server only receives mail", "이 서버는 메일을 받기만 합니다", "このサーバーはメールの受信専用です"},
 	SendingForbidden.Reason:  {"this account may not send mail: %[1]s", "이 계정은 메일을 보낼 수 없습니다: %[1]s", "このアカウントはメールを送信できません: %[1]s"},
 	SenderNotYours.Reason:    {"this sender address does not belong to your account: %[1]s", "이 보낸 사람 주소는 귀하의 계정에 속하지 않습니다: %[1]s", "この差出人アドレスはあなたのアカウントのものではありません: %[1]s"},
-	MessageTooBig.Reason:     {"message is too large: want at most %[1]s bytes", "메시지가 너무 큽니다. 최대 %[1]s바이트입니다", "メッセージが大きすぎます。最大 %[1]s バイトです"},
+	MessageTooBig.Reason:     {"Message is too large; %[1]s bytes max", "메시지가 너무 큽니다. 최대 %[1]s바이트입니다", "メッセージが大きすぎます。最大 %[1]s バイトです"},
 	RateExceeded.Reason:      {"you have sent to %[1]s recipients within an hour, which is the most allowed; try again later", "한 시간에 보낼 수 있는 받는 사람 %[1]s명을 모두 썼습니다. 나중에 다시 시도하십시오", "1 時間に送れる宛先 %[1]s 件に達しました。後でやり直してください"},
 	TooManyRecipients.Reason: {"too many recipients: want at most %[1]s a message", "받는 사람이 너무 많습니다. 메시지당 최대 %[1]s명입니다", "宛先が多すぎます。1 通につき最大 %[1]s 件です"},
 	TooManyHops.Reason:       {"too many hops, this message is looping", "전달 횟수가 너무 많습니다. 메시지가 순환하고 있습니다", "転送回数が多すぎます。メッセージがループしています"},

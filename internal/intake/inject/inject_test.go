@@ -243,7 +243,7 @@ func TestWhatIsRefused(t *testing.T) {
 		want    wire.Answer
 	}{
 		{"too large", wire.Envelope{To: to("joe@example.test")}, strings.Repeat("0123456789\n", 50_000), func(_ *Deps, p *policy.Options) { p.MaxSendSize = 100_000 },
-			wire.Answer{Code: 552, Enhanced: "5.3.4", Reason: "message-too-big", Text: "message is too large: want at most 100000 bytes"}},
+			wire.Answer{Code: 552, Enhanced: "5.3.4", Reason: "message-too-big", Text: "Message is too large; 100000 bytes max"}},
 		{"a line end in an address", wire.Envelope{To: to("jo\ne@example.test")}, "x\n", nil,
 			wire.Answer{Code: 553, Enhanced: "5.1.3", Reason: "bad-address", Text: "this is no mail address: a line end or NUL in an address"}},
 		{"too many hops", wire.Envelope{To: to("joe@example.test")}, strings.Repeat("Received: x\n", 101), nil,
