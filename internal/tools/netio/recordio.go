@@ -44,6 +44,9 @@ func recordio(ctx context.Context, e *tool.Env) int {
 		return e.Fatal(tool.Temporary, "unable to make a pipe: ", err)
 	}
 	if err := child.Start(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			err = os.ErrNotExist // in the family's words
+		}
 		return e.Fatal(tool.Temporary, "unable to run ", e.Args[1], ": ", err)
 	}
 	l.pid = strconv.Itoa(child.Process.Pid)
@@ -85,7 +88,7 @@ func (l *lines) copy(direction byte, to io.Writer, from io.Reader) {
 			}
 		}
 		if err != nil {
-			l.line(direction, []byte("[EOF]"), ' ')
+			l.line(direction, []byte("[EOF]"), "")
 			return
 		}
 	}
@@ -93,19 +96,19 @@ func (l *lines) copy(direction byte, to io.Writer, from io.Reader) {
 
 func (l *lines) data(direction byte, p []byte) {
 	for len(p) > 0 {
-		n, mark, skip := 0, byte('+'), 0
+		n, mark, skip := 0, "+", 0
 		for n < len(p) && n < maxLine && p[n] != '\n' {
 			n++
 		}
 		if n < len(p) && p[n] == '\n' {
-			mark, skip = ' ', 1
+			mark, skip = " ", 1
 		}
 		l.line(direction, p[:n], mark)
 		p = p[n+skip:]
 	}
 }
 
-func (l *lines) line(direction byte, p []byte, mark byte) {
+func (l *lines) line(direction byte, p []byte, mark string) {
 	b := append([]byte(l.pid), ' ', direction, ' ')
 	for _, c := range p {
 		if c < ' ' && c != '\t' && c != '\r' || c >= 0x7f {
@@ -117,7 +120,7 @@ func (l *lines) line(direction byte, p []byte, mark byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, _ = l.w.Write(append(b, mark, '\n')) // what cannot be written is lost, as with the original
+	_, _ = l.w.Write(append(append(b, mark...), '\n')) // what cannot be written is lost, as with the original
 }
 
 // shared is the program's own standard error between the lines.

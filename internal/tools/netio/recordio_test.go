@@ -24,7 +24,7 @@ func TestRecordioWritesWhatPassesAndPassesIt(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSuffix(regexp.MustCompile(`(?m)^\d+ `).ReplaceAllString(errs.String(), ""), "\n"), "\n")
 	sort.Strings(lines)
-	want := []string{"< ?[2Jtwo ", "< [EOF] ", "< one ", "> ?[2Jtwo ", "> [EOF] ", "> one ", "> part+"}
+	want := []string{"< ?[2Jtwo ", "< [EOF]", "< one ", "> ?[2Jtwo ", "> [EOF]", "> one ", "> part+"}
 	if got := strings.Join(lines, "|"); got != strings.Join(want, "|") {
 		t.Errorf("%q", got)
 	}

@@ -4,10 +4,12 @@ package stamp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/postilion/postilion/internal/qmail"
@@ -41,8 +43,8 @@ func stampLines(_ context.Context, e *tool.Env) int {
 	}
 }
 
-// localLines is tai64nlocal: a label is "@" and all hexadecimal digits behind it; lines that
-// start otherwise pass.
+// localLines is tai64nlocal. Where the original makes a date of any line that begins with "@", or dies
+// of it, what is no label passes here.
 func localLines(_ context.Context, e *tool.Env) int {
 	in, out := e.Filter()
 	for {
@@ -53,6 +55,9 @@ func localLines(_ context.Context, e *tool.Env) int {
 	}
 }
 
+// labelLength is that of "@" and 24 hexadecimal digits.
+const labelLength = 25
+
 // localLine copies one line; the error is io.EOF at the end of the input.
 func localLine(e *tool.Env, in *bufio.Reader, out *bufio.Writer) error {
 	first, err := in.Peek(1)
@@ -60,13 +65,12 @@ func localLine(e *tool.Env, in *bufio.Reader, out *bufio.Writer) error {
 		return err
 	}
 	if first[0] == '@' {
-		in.Discard(1)
-		t, err := label(in)
-		if err != nil {
-			return err
+		head, _ := in.Peek(labelLength + 1) // shorter at the end of the input
+		if t, ok := label(head); ok {
+			in.Discard(labelLength)
+			t = t.In(e.Local())
+			fmt.Fprintf(out, "%s.%09d", t.Format("2006-01-02 15:04:05"), t.Nanosecond())
 		}
-		t = t.In(e.Local())
-		fmt.Fprintf(out, "%s.%09d", t.Format("2006-01-02 15:04:05"), t.Nanosecond())
 	}
 	for {
 		part, err := in.ReadSlice('\n')
@@ -77,27 +81,16 @@ func localLine(e *tool.Env, in *bufio.Reader, out *bufio.Writer) error {
 	}
 }
 
-// label reads hexadecimal digits, as many as there are: the last 8 are nanoseconds, 16 before
-// them seconds, and more overflow.
-func label(in *bufio.Reader) (time.Time, error) {
-	var secs, nanos uint64
-	for {
-		c, err := in.ReadByte()
-		if err != nil {
-			return time.Time{}, err
-		}
-		var digit byte
-		switch {
-		case c >= '0' && c <= '9':
-			digit = c - '0'
-		case c >= 'a' && c <= 'f':
-			digit = c - 'a' + 10
-		default:
-			return time.Unix(int64(secs-qmail.TAIOffset), int64(nanos)), in.UnreadByte()
-		}
-		secs = secs<<4 + nanos>>28
-		nanos = nanos&0xfffffff<<4 + uint64(digit)
+// label reads the label that a line begins with: no digit may follow, and its time has a year of four digits.
+func label(head []byte) (t time.Time, ok bool) {
+	if len(head) > labelLength && strings.IndexByte("0123456789abcdef", head[labelLength]) >= 0 {
+		return t, false
 	}
+	t, rest, err := qmail.ParseTAI64N(string(head))
+	if err != nil || len(head)-len(rest) < labelLength || bytes.ContainsAny(head[:labelLength], "ABCDEF") {
+		return t, false
+	}
+	return t, t.Year() >= 0 && t.Year() <= 9999
 }
 
 // finish flushes and returns the exit code after reading ended with err.
