@@ -25,6 +25,7 @@ type done struct {
 	joined, left string
 	number       uint64 // of a post that the queue took
 	bounced      string
+	waits        int // posts that moderators were asked about
 }
 
 func crashList(fsys fs.FS) (*Folder, error) {
@@ -35,7 +36,7 @@ func crashList(fsys fs.FS) (*Folder, error) {
 }
 
 func prepareCrashList(fsys fs.FS) error {
-	for _, dir := range []string{"subscribers", "archive", "bounce"} {
+	for _, dir := range []string{"subscribers", "archive", "bounce", "mod", "mod/pending"} {
 		if err := fsys.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
@@ -54,7 +55,7 @@ func prepareCrashList(fsys fs.FS) error {
 			return err
 		}
 	}
-	return errors.Join(fsys.SyncDir("."), fsys.SyncAll())
+	return errors.Join(fsys.SyncDir("."), fsys.SyncDir("mod"), fsys.SyncAll())
 }
 
 func crashPost(n uint64) string {
@@ -101,8 +102,19 @@ func runCrashList(fsys fs.FS, ack func(done)) error {
 			return err
 		}
 		ack(done{bounced: fmt.Sprintf("   %d\n", n)})
+		p := Pending{List: f, Content: strings.NewReader(crashPost(n)), Sender: "joe@mx.test", PID: int(n), Queue: discardQueue}
+		if _, err := p.Store(ctx); err != nil {
+			return err
+		}
+		ack(done{waits: int(n) - 98})
 	}
 	return nil
+}
+
+// discardQueue takes everything.
+func discardQueue(_ context.Context, _ string, _ []string, content io.Reader) (string, error) {
+	_, err := io.Copy(io.Discard, content)
+	return "id", err
 }
 
 func checkCrashList(fsys fs.FS, acked []done) error {
@@ -150,11 +162,45 @@ func checkCrashList(fsys fs.FS, acked []done) error {
 			return fmt.Errorf("who left is back: %v", err)
 		}
 	}
+	if err := checkWaiting(f, acked); err != nil {
+		return err
+	}
 	// Every file can be read to its end, whatever was cut.
 	if _, err := subs.All(); err != nil {
 		return err
 	}
 	return checkNext(f)
+}
+
+// checkWaiting reads the posts that moderators were asked about.
+func checkWaiting(f *Folder, acked []done) error {
+	want, have := 0, 0
+	for _, a := range acked {
+		want = max(want, a.waits)
+	}
+	files, err := f.fs.ReadDir("mod/pending")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if file.Name()[0] == '.' {
+			continue
+		}
+		post, sender, err := f.openPost("mod/pending/" + file.Name())
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(post)
+		post.Close()
+		if err != nil || sender != "joe@mx.test" || len(text) < 400*len("line of post 99\n") {
+			return fmt.Errorf("%s: %d bytes from %q: %v", file.Name(), len(text), sender, err)
+		}
+		have++
+	}
+	if have < want {
+		return fmt.Errorf("%d posts wait for a moderator, want %d", have, want)
+	}
+	return nil
 }
 
 // checkArchived reads a message that was sent.

@@ -43,14 +43,14 @@ const formats = "rmxvn"
 
 // parseGet reads an action; ok is false for what is no request for the archive.
 func parseGet(action string) (a asked, ok bool) {
-	verb, target, _ := strings.Cut(action, "-")
+	verb, _, _ := strings.Cut(action, "-")
 	verb = lowerASCII(verb)
 	for _, word := range []string{"get", "index", "thread"} {
 		rest, found := strings.CutPrefix(verb, word)
 		if !found {
 			continue
 		}
-		a = asked{word: word, format: 'm', target: Unverp(target)}
+		a = asked{word: word, format: 'm'}
 		if rest != "" && strings.IndexByte(formats, rest[0]) >= 0 {
 			a.format, rest = rest[0], rest[1:]
 		}
@@ -105,9 +105,8 @@ func (a *Archive) Answer(ctx context.Context) (id string, handled bool, err erro
 	if last == 0 {
 		return "", true, errNoMessages
 	}
-	if CheckAddress(q.target) != nil {
-		q.target = a.Sender
-	}
+	// What is sent may be long: it goes to who asks, whatever address is named.
+	q.target = a.Sender
 	l, err := a.begin(fields, &q)
 	if err != nil {
 		return "", true, err

@@ -48,7 +48,8 @@ func Programs(queue tool.Queue) []tool.Program {
 		p("ezmlm-manage", "carry out what was sent to a command's address", manageUsage, manage),
 		p("ezmlm-request", "carry out a command in the subject of a mail to LIST-request", "dir", request),
 		p("ezmlm-split", "hand requests on to the sublist of the address's domain", "[-dD] dir [ splitfile ]", split),
-		p("ezmlm-get", "send messages of the archive, its index, or a thread", getUsage, get),
+		p("ezmlm-get", "send messages of the archive, its index, a thread, or a digest", getUsage, get),
+		p("ezmlm-tstdig", "succeed if a digest is due", "[ -k kbytes ] [ -m messages ] [ -t hours ] dir", testDigest),
 	}
 }
 

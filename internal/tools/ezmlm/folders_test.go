@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // olderFolders are lists as other versions of ezmlm left them, with two subscribers, twelve messages
@@ -39,7 +40,7 @@ func TestFoldersOfOtherVersionsAreServedAsTheyAre(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			l := &listTest{t: t, dir: t.TempDir(), now: start}
-			for _, dir := range []string{"archive/0", "bounce", "text", "subscribers", "deny/subscribers", "digest/subscribers"} {
+			for _, dir := range []string{"archive/0", "bounce", "text", "subscribers", "deny/subscribers"} {
 				if err := os.MkdirAll(filepath.Join(l.dir, dir), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -86,6 +87,12 @@ func (l *listTest) checkOlder() {
 	if files, err := filepath.Glob(l.dir + "/bounce/d/*/d*"); err != nil || len(files) != 1 {
 		t.Errorf("%q, %v", files, err)
 	}
+	l.now = l.now.Add(12 * 24 * time.Hour)
+	l.want(l.run("ezmlm-warn", "", nil, l.dir), 0, "")
+	if got := l.sent(); !strings.Contains(got.Content, "\n   13\n") {
+		t.Errorf("%+v", got)
+	}
+	l.want(l.run("ezmlm-clean", "", nil, l.dir), 0, "")
 	l.want(l.run("ezmlm-unsub", "", nil, l.dir, "bad@far.test"), 0, "")
 	if got := strings.Fields(strings.ToLower(l.members())); len(got) != 2 || strings.Contains(strings.Join(got, " "), "bad@") {
 		t.Errorf("%q", got)

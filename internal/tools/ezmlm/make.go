@@ -341,7 +341,8 @@ func (m *making) instructions() map[string]string {
 		when(has("subpostonly")+" -a "+hasNot("modpost"), strings.TrimSuffix(line("ezmlm-checksub", dir+" "+known), "\n")+" && "+strings.TrimPrefix(line("ezmlm-store", dir), "|")) +
 		when(has("subpostonly")+" -a "+has("modpost")+" -a "+hasNot("confirmpost"), line("ezmlm-gate", dir+" "+known)) +
 		when(has("subpostonly")+" -a "+has("modpost")+" -a "+has("confirmpost"), line("ezmlm-store", dir)) +
-		sweep
+		sweep +
+		when(has("digested")+" && "+strings.TrimSuffix(m.programs+"ezmlm-tstdig "+dir, "\n"), ignore(line("ezmlm-get", dir)))
 	owner := m.dir + "/Mailbox\n"
 	if m.values['5'] != "" {
 		owner = "&" + m.values['5'] + "\n"

@@ -170,36 +170,6 @@ func clean(c *call) int {
 	return tool.OK
 }
 
-// get is ezmlm-get.
-const getUsage = "[-bBcCpPsSvV] dir"
-
-func get(c *call) int {
-	if code, ok := c.open("bBcCpPqQsSvVf:t:"); !ok {
-		return code
-	}
-	action, ok := c.e.Lookup("DEFAULT")
-	if !ok {
-		return c.e.Fatal(tool.Permanent, "DEFAULT not set")
-	}
-	a := list.Archive{List: c.list, Action: action, PID: pid(), Queue: c.send}
-	var err error
-	if a.Sender, err = c.needSender(); err == nil {
-		a.Content, err = c.message()
-	}
-	if err != nil {
-		return c.fail(err)
-	}
-	id, handled, err := a.Answer(c.ctx)
-	switch {
-	case err != nil:
-		return c.fail(err)
-	case !handled:
-		return tool.OK
-	}
-	c.queued(id)
-	return tool.Stop
-}
-
 // request is ezmlm-request, for LIST-request alone: it sends the mail on to the address of the
 // command in its subject.
 func request(c *call) int {

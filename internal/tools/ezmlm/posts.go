@@ -154,7 +154,10 @@ func warn(c *call) int {
 			return c.e.UsageError(c.usage)
 		}
 	}
-	kinds := []bool{false, true}
+	kinds := []bool{false}
+	if c.list.Is("digest") {
+		kinds = append(kinds, true)
+	}
 	for _, o := range c.opts {
 		if o.Name == 'd' || o.Name == 'D' {
 			kinds = []bool{o.Name == 'd'}

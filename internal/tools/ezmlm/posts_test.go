@@ -434,3 +434,57 @@ func TestTextsOfTheListsOwn(t *testing.T) {
 		}
 	}
 }
+
+func TestDigestsAreSentWhenTheyAreDue(t *testing.T) {
+	t.Parallel()
+	l := newListTest(t, "-d")
+	if text := l.file("editor"); !strings.Contains(text, "/digested' && ") || !strings.HasSuffix(text, "' || exit 0; fi\n") {
+		t.Errorf("editor: %s", text)
+	}
+	l.sub("digest", "eve@far.test")
+	l.write("digestcode", "secret\n")
+	l.want(l.run("ezmlm-get", "", nil, l.dir), 0, "no new messages to digest")
+	l.sentNothing()
+	for _, subject := range []string{"one", "two"} {
+		l.want(l.post("joe@mx.test", subject), 0, "")
+		l.sent()
+	}
+	due := func(want int, args ...string) {
+		t.Helper()
+		l.want(l.run("ezmlm-tstdig", "", nil, append(args, l.dir)...), want, "")
+	}
+	due(0) // there has been none
+	l.want(l.run("ezmlm-get", "", nil, l.dir), 0, "qp 300")
+	got := l.sent()
+	if got.From != "joe-lst-digest-return-1-@mx.test-@[]" || len(got.To) != 1 || got.To[0] != "eve@far.test" ||
+		field(got.Content, "Subject") != "joe-lst Digest 21 Nov 2026 19:54:10 -0000 Issue 1" || field(got.Content, "Precedence") != "bulk" ||
+		!strings.Contains(got.Content, "\nSubject: one\n") || !strings.Contains(got.Content, "\nSubject: two\n") || !strings.Contains(got.Content, "multipart/digest") {
+		t.Errorf("%+v", got)
+	}
+	if got := l.file("dignum") + l.file("digissue"); got != "2:0:1795290850\n1\n" {
+		t.Errorf("%q", got)
+	}
+	due(99)
+	l.want(l.post("joe@mx.test", "three"), 0, "")
+	l.sent()
+	due(99)
+	due(0, "-m", "1")
+	l.now = l.now.Add(49 * time.Hour)
+	due(0)
+	l.want(l.mail("ezmlm-get", "cron@mx.test", "dig.wrong", request), 100, "incorrect digest code (#5.7.1)")
+	l.out.Fail = "Zno room (#4.3.0)"
+	l.want(l.mail("ezmlm-get", "cron@mx.test", "dig.secretr", request), 111, "no room")
+	l.out.Fail = ""
+	l.want(l.mail("ezmlm-get", "cron@mx.test", "dig.secretr", request), 99, "qp 300")
+	if got := l.sent(); !strings.HasSuffix(field(got.Content, "Subject"), " Issue 2") || strings.Contains(got.Content, "Subject: two") || got.From != "joe-lst-digest-return-3-@mx.test-@[]" {
+		t.Errorf("%+v", got)
+	}
+	l.want(l.run("ezmlm-return", "Subject: no\n\n", []string{"SENDER=", "DEFAULT=3-eve=far.test"}, "-d", l.dir), 99, "")
+	l.now = l.now.Add(12 * 24 * time.Hour)
+	l.want(l.run("ezmlm-warn", "", nil, l.dir), 0, "")
+	if got := l.sent(); field(got.Content, "Subject") != "Warning from joe-lst-digest@mx.test" || !strings.HasPrefix(got.From, "joe-lst-digest-return-warn-") || !strings.Contains(got.Content, "\n   3\n") {
+		t.Errorf("%+v", got)
+	}
+	l.write("dignum", "x\n")
+	l.want(l.run("ezmlm-tstdig", "", nil, l.dir), 111, `/dignum: "x" is not the last message digested, the size of all and the time, with colons between`)
+}
