@@ -78,7 +78,7 @@ type blockedNet struct {
 // The pauses between two readings of the list: however fast the directory changes, where the list
 // could not be read, and where no change was told.
 const (
-	blocksSoonest = 10 * time.Millisecond
+	blocksSoonest = time.Millisecond
 	blocksAgain   = time.Second
 	blocksAnyway  = time.Minute
 )
