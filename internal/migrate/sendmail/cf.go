@@ -218,7 +218,7 @@ func (r *reader) macro(s, file string, n int, line string) {
 
 func (r *reader) masquerade(value, file string, n int, line string) {
 	r.r.Set("inject.default_host", value, file, n)
-	r.r.Note(file, n, line, migrate.Differs, "inject.default_host", "addresses without a host get it; those that name this host are not rewritten")
+	r.r.Note(file, n, line, migrate.Differs, "inject.default_host", "addresses without a host get it, in the header and the envelope of what programs of this host hand in; those that name this host are not rewritten, nor what comes over SMTP")
 }
 
 // name takes a key whose value is a host's name.

@@ -253,7 +253,11 @@ func (r *reader) feature(file string, c *call) {
 	case "local_procmail":
 		r.r.Set("local.default_delivery", "procmail", file, c.line)
 		taken("local.default_delivery")
-	case "always_add_domain", "masquerade_envelope", "masquerade_entire_domain", "allmasquerade", "limited_masquerade", "genericstable", "generics_entire_domain", "domaintable":
+	case "always_add_domain":
+		taken("inject.default_host") // programs always do
+	case "masquerade_envelope":
+		r.r.Note(file, c.line, c.text, migrate.Differs, "inject.default_host", "programs give it to a sender without a host in the envelope and the header alike; senders that name a host are not rewritten")
+	case "masquerade_entire_domain", "allmasquerade", "limited_masquerade", "genericstable", "generics_entire_domain", "domaintable":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "addresses are not rewritten")
 	case "relay_entire_domain", "relay_based_on_MX", "relay_local_from", "relay_mail_from", "loose_relay_check", "accept_unqualified_senders", "accept_unresolvable_domains":
 		r.r.Note(file, c.line, c.text, migrate.NotCarried, "policy.relay_networks", "names that clients or senders give prove nothing: name the clients' addresses")

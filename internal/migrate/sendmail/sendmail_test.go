@@ -281,3 +281,28 @@ func TestDNSListsAreTaken(t *testing.T) {
 		}
 	}
 }
+
+// What of masquerading programs do by inject.default_host is told apart from what nobody does.
+func TestWhatBecomesOfMasqueradingIsTold(t *testing.T) {
+	t.Parallel()
+	o := etc(t, map[string]string{"sendmail.mc": "MASQUERADE_AS(`example.test')dnl\nFEATURE(`masquerade_envelope')dnl\nFEATURE(`always_add_domain')dnl\n" +
+		"FEATURE(`masquerade_entire_domain')dnl\nMASQUERADE_DOMAIN(`in.example.test')dnl\nFEATURE(`genericstable')dnl\n"})
+	r := read(t, o)
+	if s, ok := r.Get("inject.default_host"); !ok || s.Value != "example.test" {
+		t.Errorf("%+v", s)
+	}
+	var b bytes.Buffer
+	r.WriteNotes(&b, func(s string) string { return s })
+	for _, want := range []string{
+		":1: differs: MASQUERADE_AS(`example.test') -> inject.default_host; addresses without a host get it, in the header and the envelope",
+		":2: differs: FEATURE(`masquerade_envelope') -> inject.default_host; programs give it to a sender without a host in the envelope and the header alike",
+		":3: taken: FEATURE(`always_add_domain') -> inject.default_host\n",
+		":4: not carried: FEATURE(`masquerade_entire_domain'); addresses are not rewritten\n",
+		":5: not carried: MASQUERADE_DOMAIN(`in.example.test'); has no equal\n",
+		":6: not carried: FEATURE(`genericstable'); addresses are not rewritten\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
+	}
+}
