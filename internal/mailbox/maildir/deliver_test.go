@@ -20,6 +20,7 @@ import (
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/fs/fstest"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
@@ -390,5 +391,35 @@ func BenchmarkDeliver(b *testing.B) {
 			b.ReportMetric(float64(cpu)/1e3/float64(b.N), "cpu-µs/op")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 		})
+	}
+}
+
+func TestAWriteThatFailsAtTheCloseIsNotDelivered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, maildir.Options{})
+	w.deliver(t, "first\n", maildir.Delivery{Mailbox: "joe", Message: message(1)})
+	s := maildir.New(maildir.Options{}, maildir.Deps{FS: fstest.LateFailure{FS: w.fs, Err: syscall.EDQUOT}, Barrier: &fs.Barrier{FS: w.fs}, Clock: w.clock})
+	o := s.Deliver(context.Background(), text("second\n"), []maildir.Delivery{{Mailbox: "joe", Message: message(2)}})[0]
+	if !errors.Is(o.Err, syscall.EDQUOT) {
+		t.Errorf("the error is %v", o.Err)
+	}
+	for sub, want := range map[string]int{"new": 1, "cur": 0, "tmp": 0} {
+		if list, err := os.ReadDir(filepath.Join(w.root, "joe", sub)); err != nil || len(list) != want {
+			t.Errorf("%s has %v, %v", sub, list, err)
+		}
+	}
+}
+
+func TestARepeatedDeliveryIsFoundWhereItWentBeforeItsFolderWasMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, maildir.Options{})
+	d := maildir.Delivery{Mailbox: "joe", Folder: "lists", Message: message(1)}
+	first := w.deliver(t, "body\n", d)
+	if err := w.Create("joe", "lists"); err != nil {
+		t.Fatal(err)
+	}
+	d.Again = true
+	if again := w.deliver(t, "body\n", d); !again.Replay || again.Path != first.Path {
+		t.Errorf("%+v, first %+v", again, first)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/postilion/postilion/internal/fs"
 	crashfs "github.com/postilion/postilion/internal/fs/crash"
 	"github.com/postilion/postilion/internal/fs/crash/plant"
+	"github.com/postilion/postilion/internal/fs/fstest"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/mailbox/mbox"
 )
@@ -363,5 +364,15 @@ func TestADiskThatFailsOnceLosesNothing(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+func TestAWriteThatFailsAtTheCloseIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	s, _ := store(t)
+	s.FS = fstest.LateFailure{FS: s.FS, Err: syscall.EDQUOT}
+	err := s.Append(t.Context(), "box", []byte(head), strings.NewReader("body\n"))
+	if e, ok := errors.AsType[*mbox.Error](err); !ok || e.Op != "write" || !errors.Is(err, syscall.EDQUOT) {
+		t.Errorf("the error is %v", err)
 	}
 }
