@@ -24,7 +24,7 @@ import (
 // its default.
 type Options struct {
 	LocalParallel    int           `toml:"local_parallel" default:"100" min:"-1" doc:"most deliveries into mailboxes and forwards that run at once, and as many for users of the system; -1 starts none" example:"10"`
-	UserParallel     int           `toml:"user_parallel" default:"20" doc:"most deliveries for one user of the system that run at once, so that slow programs of one hold up no other's mail" example:"5"`
+	UserParallel     int           `toml:"user_parallel" default:"20" doc:"most deliveries for one user of the system that run at once, so that slow programs of one hold up no other's mail; up to two and a half times as many while they end at once and others leave half of local_parallel free" example:"5"`
 	RemoteParallel   int           `toml:"remote_parallel" default:"500" min:"-1" doc:"most deliveries to other hosts that run at once; -1 starts none" example:"20"`
 	DestParallel     int           `toml:"destination_parallel" default:"20" doc:"most deliveries to one destination that run at once; fewer are used while it answers badly" example:"5"`
 	DestStart        int           `toml:"destination_start" default:"5" doc:"deliveries to a destination that start at once before it has answered" example:"2"`

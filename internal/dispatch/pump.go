@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"time"
+
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/reason"
 )
@@ -86,7 +88,7 @@ func (d *Dispatcher) pickFrom(r *ring, now instant) *task {
 	for r.head != nil {
 		l := r.head
 		// A dead destination's tasks need no room: they only record why they wait.
-		if to := l.key.dest; to != nil && to.running >= to.room() && (!to.dead(now) || d.tasks.at(l.ready[0]).force) {
+		if to := l.key.dest; to != nil && to.running >= d.room(to) && (!to.dead(now) || d.tasks.at(l.ready[0]).force) {
 			r.remove(l)
 			continue
 		}
@@ -179,12 +181,35 @@ func (d *Dispatcher) release(l *lane) {
 func (t *dest) dead(now instant) bool { return now < t.until }
 
 // room is the number of deliveries that may run at once. After a time of being left alone
-// a single one tries.
-func (t *dest) room() int {
+// a single one tries. What a user has beyond the rest is for when others leave half of the places free.
+func (d *Dispatcher) room(t *dest) int {
 	if t.until > 0 && t.failures > 0 {
 		return 1
 	}
-	return max(int(t.window), 1)
+	n := max(int(t.window), 1)
+	if t.kind == user && n > d.opt.UserParallel && d.running[user] >= d.limits[user]/2 {
+		n = d.opt.UserParallel
+	}
+	return n
+}
+
+// A delivery for a user that ends within quick is one into a mailbox, or as good; more of them at once share
+// their syncs. One that takes slow may be the first of many.
+const (
+	quick = instant(200 * time.Millisecond)
+	slow  = instant(time.Second)
+)
+
+// pace adapts the deliveries for a user that may run at once to how long one took.
+func (d *Dispatcher) pace(t *dest, took instant) {
+	least := float64(d.opt.UserParallel)
+	switch {
+	case took <= quick:
+		most := min(least*5/2, float64(d.opt.LocalParallel/2))
+		t.window = max(least, min(t.window+1/t.window, most))
+	case took >= slow:
+		t.window = least
+	}
 }
 
 // learn adapts the destination to what a delivery of it met: the window grows by one for

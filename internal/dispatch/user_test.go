@@ -157,3 +157,72 @@ func TestSlowProgramsHoldUpNobodyElse(t *testing.T) {
 		}
 	})
 }
+
+// What ends at once shares its syncs with more of its kind; a slow one shows that the user's deliveries
+// may hold others up.
+func TestAUsersQuickDeliveriesRunManyAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		var takes atomic.Int64
+		takes.Store(int64(10 * time.Millisecond))
+		h := build(t, plan{options: Options{LocalParallel: 100, UserParallel: 4}, mailbox: target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
+			if r.User != nil && r.User.Name == "sysjoe" {
+				n := running.Add(1)
+				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				}
+				time.Sleep(time.Duration(takes.Load()))
+				running.Add(-1)
+			}
+			return deliver.Verdict{}
+		})})
+		defer h.start()()
+		burst := func(n int, each time.Duration) int32 {
+			takes.Store(int64(each))
+			most.Store(0)
+			for range n {
+				h.send(t, letter("joe@a.test", "sysjoe@here.test"))
+			}
+			time.Sleep(time.Duration(n+1) * each)
+			synctest.Wait()
+			return most.Load()
+		}
+		if n := burst(3, 10*time.Millisecond); n != 3 {
+			t.Errorf("%d at once of three", n)
+		}
+		if n := burst(200, 10*time.Millisecond); n != 10 {
+			t.Errorf("%d at once, want ten", n)
+		}
+		if n := burst(100, 2*time.Second); n != 10 {
+			t.Errorf("%d at once before one was seen to be slow", n)
+		}
+		if n := burst(100, 2*time.Second); n != 4 {
+			t.Errorf("%d at once after one was slow, want 4", n)
+		}
+	})
+}
+
+func TestNoUsersQuickDeliveriesTakeMoreThanHalfOfThePlaces(t *testing.T) {
+	t.Parallel()
+	d := &Dispatcher{opt: Options{LocalParallel: 30, UserParallel: 10}, limits: [kinds]int{user: 30}}
+	to := &dest{kind: user, window: 10}
+	for range 1000 {
+		d.pace(to, 0)
+	}
+	for running, want := range map[int]int{0: 15, 14: 15, 15: 10, 30: 10} {
+		if d.running[user] = running; d.room(to) != want {
+			t.Errorf("with %d under way there is room for %d, want %d", running, d.room(to), want)
+		}
+	}
+	d.running[user] = 0
+	if d.pace(to, slow/2); d.room(to) != 15 {
+		t.Errorf("after one that took half a second: %d", d.room(to))
+	}
+	if d.pace(to, slow); d.room(to) != 10 {
+		t.Errorf("after a slow one: %d", d.room(to))
+	}
+	d.opt.LocalParallel = 4 // fewer than one user's
+	if d.pace(to, 0); d.room(to) != 10 {
+		t.Errorf("with few places: %d", d.room(to))
+	}
+}

@@ -273,7 +273,7 @@ func (d *Dispatcher) Stats(top int) Stats {
 }
 
 func (d *Dispatcher) destStats(to *dest, now instant) DestStats {
-	x := DestStats{Name: to.key, Tasks: to.tasks, Running: to.running, Window: to.room(), Failures: to.failures}
+	x := DestStats{Name: to.key, Tasks: to.tasks, Running: to.running, Window: d.room(to), Failures: to.failures}
 	if to.dead(now) {
 		x.Until = d.wallAt(to.until, now)
 	}

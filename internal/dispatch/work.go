@@ -411,7 +411,11 @@ func (d *Dispatcher) deliver(p *pass) {
 	}
 	if !interrupted {
 		d.mu.Lock()
-		d.learn(p.lane.key.dest, verdicts, d.now())
+		if to := p.lane.key.dest; to.kind == user {
+			d.pace(to, d.now()-p.started)
+		} else {
+			d.learn(to, verdicts, d.now())
+		}
 		d.mu.Unlock()
 	}
 }
