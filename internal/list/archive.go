@@ -3,6 +3,7 @@ package list
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -138,7 +139,7 @@ func (f *Folder) addToIndex(e *IndexEntry) error {
 		return err
 	}
 	if _, err := parseIndex(content); err != nil {
-		return &Error{Text: f.path(name) + ": " + err.Error() + "; ezmlm-idx makes the index anew"}
+		return &Error{Text: f.path(name) + ": " + err.Error() + "; ezmlm-idx -f makes the index anew"}
 	}
 	end := 0
 	for line := range strings.Lines(string(content)) {
@@ -155,4 +156,80 @@ func (f *Folder) addToIndex(e *IndexEntry) error {
 		kept = append(kept, '\n')
 	}
 	return f.replaceWith(name, dir+"/indexn", 0o744, e.append(kept))
+}
+
+// Reindex makes the index of the archive: all of it, or what is missing behind the last entry. The
+// list is then archived and indexed.
+func (f *Folder) Reindex(ctx context.Context, anew bool) error {
+	lock, err := f.Lock(ctx, "lock")
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	last, err := f.Messages()
+	if err != nil {
+		return err
+	}
+	prefix, _, err := f.Line("prefix")
+	if err != nil {
+		return err
+	}
+	for from := uint64(0); from <= last; from += 100 {
+		if err := f.reindexFolder(from, min(from+99, last), decodeWords(prefix), anew); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"archived", "indexed"} {
+		if !f.has(name) {
+			if err := f.replaceWith(name, name+"n", 0o644, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reindexFolder makes the index of one folder of the archive.
+func (f *Folder) reindexFolder(from, to uint64, prefix string, anew bool) error {
+	_, dir := archived(from)
+	if !f.has(dir) {
+		return nil
+	}
+	var index []byte
+	if !anew {
+		entries, err := f.Index(from)
+		if err != nil {
+			return err
+		}
+		if index, _, err = f.read(dir+"/index", maxSetting); err != nil {
+			return err
+		}
+		if n := len(entries); n > 0 {
+			from = entries[n-1].Number + 1
+		}
+	}
+	for n := max(from, 1); n <= to; n++ {
+		m, found, err := f.Message(n)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		fields, _, err := readHeader(m)
+		m.Close()
+		if err != nil {
+			return err
+		}
+		e := indexEntry(n, fields, prefix)
+		index = e.append(index)
+	}
+	return f.replaceWith(dir+"/index", dir+"/indexn", 0o744, index)
+}
+
+// indexEntry returns the entry of a message of the archive.
+func indexEntry(n uint64, fields []string, prefix string) IndexEntry {
+	o := outgoing{number: n, fields: fields, rules: postRules{prefix: prefix}}
+	o.parseFields()
+	return o.indexEntry()
 }

@@ -118,7 +118,8 @@ func (o *outgoing) read() error {
 	if o.fields, o.body, err = readHeader(o.Content); err != nil {
 		return err
 	}
-	return o.readFields()
+	o.parseFields()
+	return o.checkFields()
 }
 
 // readHeader reads a message's header, and tells where the body begins.
@@ -171,17 +172,11 @@ func unreadable(err error) *Error {
 // fieldName returns a field's name in lower case, and its value.
 func fieldName(field string) (name, value string) { return mess.Name(field) }
 
-// readFields takes from the header what the list goes by.
-func (o *outgoing) readFields() error {
-	loop := "Delivered-To: mailing list " + o.f.Local + "@" + o.f.Host + "\n"
-	listed, subject := false, ""
+// parseFields takes from the header what the list goes by.
+func (o *outgoing) parseFields() {
+	subject := ""
 	for _, field := range o.fields {
-		name, value := fieldName(field)
-		switch {
-		case field == loop:
-			return refuse("this message is looping: it already has my Delivered-To line (#5.4.6)")
-		case name == "mailing-list", o.ListField != "" && name == lowerASCII(strings.TrimSuffix(o.ListField, ":")):
-			listed = true
+		switch name, value := fieldName(field); {
 		case name == "subject":
 			subject = value
 		case name == "from" && o.from == "":
@@ -196,15 +191,40 @@ func (o *outgoing) readFields() error {
 			o.mime.encoding = lowerASCII(oneLine(value))
 		}
 	}
+	o.subject = parseSubject(subject, decodeWords(o.rules.prefix))
+	o.mime.parse()
+}
+
+// checkFields refuses what has been through this list, or another one that is not its parent.
+func (o *outgoing) checkFields() error {
+	loop := "Delivered-To: mailing list " + o.f.Local + "@" + o.f.Host + "\n"
+	listed := false
+	for _, field := range o.fields {
+		name, _ := fieldName(field)
+		if field == loop {
+			return refuse("this message is looping: it already has my Delivered-To line (#5.4.6)")
+		}
+		listed = listed || name == "mailing-list" || o.ListField != "" && name == lowerASCII(strings.TrimSuffix(o.ListField, ":"))
+	}
 	switch {
 	case listed && o.rules.parent == "":
-		return refuse("message already has a Mailing-List header (maybe I should be a sublist) (#5.7.2)")
+		return errListed
 	case !listed && o.rules.parent != "":
 		return refuse("sublist messages must have a Mailing-List header (#5.7.2)")
 	}
-	o.subject = parseSubject(subject, decodeWords(o.rules.prefix))
-	o.mime.parse()
 	return nil
+}
+
+// indexEntry is the post's entry in the archive's index.
+func (o *outgoing) indexEntry() IndexEntry {
+	e := IndexEntry{
+		Number: o.number, Thread: TextHash(o.subject.text), Subject: o.subject.text,
+		Date: o.received, Author: AuthorHash(oneLine(o.from)), Name: authorName(o.from),
+	}
+	if o.subject.reply {
+		e.Subject = "Re: " + e.Subject
+	}
+	return e
 }
 
 // archive stores the message as it came, and its entry in the index.
@@ -229,13 +249,7 @@ func (o *outgoing) archive() error {
 	if err != nil || !o.f.Is("indexed") {
 		return err
 	}
-	e := IndexEntry{
-		Number: o.number, Thread: TextHash(o.subject.text), Subject: o.subject.text,
-		Date: o.received, Author: AuthorHash(oneLine(o.from)), Name: authorName(o.from),
-	}
-	if o.subject.reply {
-		e.Subject = "Re: " + e.Subject
-	}
+	e := o.indexEntry()
 	return o.f.addToIndex(&e)
 }
 

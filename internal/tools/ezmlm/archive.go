@@ -97,3 +97,14 @@ func testDigest(c *call) int {
 	}
 	return tool.Stop
 }
+
+// reindex is ezmlm-idx: it goes on behind what is indexed, with -f it begins anew.
+func reindex(c *call) int {
+	if code, ok := c.open("dDfFvV"); !ok {
+		return code
+	}
+	if err := c.list.Reindex(c.ctx, c.on('f', false)); err != nil {
+		return c.fail(err)
+	}
+	return tool.OK
+}

@@ -8,12 +8,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/list"
 	"github.com/postilion/postilion/internal/tools/tool"
@@ -49,6 +46,7 @@ func Programs(queue tool.Queue) []tool.Program {
 		p("ezmlm-request", "carry out a command in the subject of a mail to LIST-request", "dir", request),
 		p("ezmlm-split", "hand requests on to the sublist of the address's domain", "[-dD] dir [ splitfile ]", split),
 		p("ezmlm-get", "send messages of the archive, its index, a thread, or a digest", getUsage, get),
+		p("ezmlm-idx", "make the index of the archive anew", "[ -f ] dir", reindex),
 		p("ezmlm-tstdig", "succeed if a digest is due", "[ -k kbytes ] [ -m messages ] [ -t hours ] dir", testDigest),
 	}
 }
@@ -207,9 +205,4 @@ func (c *call) passOn(letters string) (args []string) {
 		}
 	}
 	return slices.Compact(args)
-}
-
-// missing reports whether the error is about a file that does not exist.
-func missing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOENT)
 }

@@ -1,13 +1,20 @@
 package ezmlm_test
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net/mail"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/internal/tools/ezmlm"
+	"github.com/postilion/postilion/internal/tools/tool"
+	"github.com/postilion/postilion/internal/tools/tooltest"
 )
 
 func TestPostsThatAreNoMessagesAreRefused(t *testing.T) {
@@ -83,7 +90,7 @@ func TestPostsAreChangedAsTheListWants(t *testing.T) {
 		{name: "a broken field", files: map[string]string{"headeradd": "no field"}, code: 111, want: `/headeradd: "no field" is no header field`},
 		{name: "an unsafe field", files: map[string]string{"headeradd": "X: <#A#>"}, code: 111, want: "/headeradd: the address of a request may not be put into header fields"},
 		{name: "a broken number", files: map[string]string{"num": "many\n"}, code: 111, want: `/num: "many" is not the number of messages, and behind a colon their size`},
-		{name: "a broken index", files: map[string]string{"archive/0/index": "nonsense\n"}, code: 111, want: "/archive/0/index: line 1: want the message's number, a colon, 20 letters and the subject; ezmlm-idx makes the index anew"},
+		{name: "a broken index", files: map[string]string{"archive/0/index": "nonsense\n"}, code: 111, want: "/archive/0/index: line 1: want the message's number, a colon, 20 letters and the subject; ezmlm-idx -f makes the index anew"},
 		{name: "a database", files: map[string]string{"subdb": "mysql:host:1:u:p:d:t"}, code: 111, want: "/subdb names a database: lists whose subscribers are in one are not served"},
 	} {
 		t.Run(r.name, func(t *testing.T) {
@@ -487,4 +494,72 @@ func TestDigestsAreSentWhenTheyAreDue(t *testing.T) {
 	}
 	l.write("dignum", "x\n")
 	l.want(l.run("ezmlm-tstdig", "", nil, l.dir), 111, `/dignum: "x" is not the last message digested, the size of all and the time, with colons between`)
+}
+
+func TestAnIndexIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	l := newListTest(t, "-f")
+	for _, subject := range []string{"one", "=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Re: [joe-lst] one"} {
+		l.want(l.post("Joe <joe@mx.test>", subject), 0, "")
+		l.sent()
+	}
+	want := l.file("archive/0/index")
+	for _, damage := range []string{"nonsense\n", ""} {
+		l.write("archive/0/index", damage)
+		for _, name := range []string{"indexed", "archived"} {
+			if err := os.Remove(l.dir + "/" + name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if damage != "" {
+			l.want(l.run("ezmlm-idx", "", nil, l.dir), 111, "/archive/0/index: line 1: want")
+		}
+		l.want(l.run("ezmlm-idx", "", nil, "-f", l.dir), 0, "")
+		if got := l.file("archive/0/index"); got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
+		}
+		l.file("indexed")
+		l.file("archived")
+	}
+	first, _, _ := strings.Cut(want, "\n2: ")
+	l.write("archive/0/index", first+"\n")
+	l.want(l.run("ezmlm-idx", "", nil, l.dir), 0, "")
+	if got := l.file("archive/0/index"); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+// Programs run beside each other: nobody's change is lost, and no two posts share a number.
+func TestProgramsBesideEachOtherLoseNothing(t *testing.T) {
+	t.Parallel()
+	l := newListTest(t)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	senders := map[string]bool{}
+	queue := func(_ context.Context, _ *tool.Env, from string, _ []string, content io.Reader) (string, string) {
+		if _, err := io.Copy(io.Discard, content); err != nil {
+			return "", "Z" + err.Error()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		senders[from] = true
+		return "1", ""
+	}
+	for i := range 8 {
+		group.Go(func() {
+			for j := range 4 {
+				run := func(name, in string, env []string, args ...string) {
+					if r := tooltest.Run(t, ezmlm.Programs(queue), name, tooltest.Call{Args: args, In: in, Env: env, Now: start}); r.Code != 0 {
+						t.Errorf("%s: %+v", name, r)
+					}
+				}
+				run("ezmlm-sub", "", nil, l.dir, fmt.Sprintf("sub%d-%d@far.test", i, j))
+				run("ezmlm-send", post("joe@mx.test", "x"), []string{"SENDER=joe@mx.test"}, l.dir)
+			}
+		})
+	}
+	group.Wait()
+	if n := len(strings.Fields(l.members())); n != 32 || len(senders) != 32 || l.file("num") != "32:0\n" {
+		t.Errorf("%d subscribers, %d senders, num %q, want 32 of each", n, len(senders), l.file("num"))
+	}
 }
