@@ -575,6 +575,35 @@ func TestNewInjectPrintsAsItWasSeen(t *testing.T) {
 	}
 }
 
+func TestOfmipdTakesAddressesAndAuthorsAsTheOriginal(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ from, to, wantFrom, wantTo, wantField string }{
+		{"<a@b.c>", "<c@d+>", "a@b.c", "c@d.mx.test", "From: a@b.c\n"},
+		{" a", " <\"x y\"@d.test>", "a@mx.test", "x y@d.test", "From: a@mx.test\n"},
+		{"<@r,@s:\"q q\"@b.c> SIZE=5", "joe", "q q@b.c", "joe@mx.test", "From: \"q q\"@b.c\n"},
+		{"<key@h>", "<j@d.test>", "new@d.test", "j@d.test", "From: \"Key N\" <new@d.test>\n"}, // the key is completed as senders are
+		{"<raw@h>", "<j@d.test>", "raw2@d.test", "j@d.test", "From: \"Raw\" <raw2@d.test>\n"},
+		{"<>", "<j@d.test>", "", "j@d.test", "From: joe@mx.test\n"},
+	} {
+		w := newWorld(t)
+		table := filepath.Join(w.dir, "n.cdb")
+		if code := w.run("key@h.mx.test:Key N:new@d.test:\nraw@h:Raw:raw2@d.test:\n", "ofmipname", table, table+".tmp"); code != 0 {
+			t.Fatal(w.errs.String())
+		}
+		if code := w.run("MAIL FROM:"+tt.from+"\r\nRCPT TO:"+tt.to+"\r\nDATA\r\nTo: x@y.z\r\n\r\nb\r\n.\r\nQUIT\r\n", "ofmipd", table); code != 0 {
+			t.Fatalf("%s: exit %d: %s %s", tt.from, code, w.out.String(), w.errs.String())
+		}
+		if l := w.one(); l.from != tt.wantFrom || strings.Join(l.to, " ") != tt.wantTo || !strings.Contains(l.content, "\n"+tt.wantField) {
+			t.Errorf("%s: %+v", tt.from, l)
+		}
+	}
+	w := newWorld(t)
+	w.run("MAIL FROM:a\x01@b\r\nMAIL FROM:<a@b\r\nMAIL a@b\r\nMAIL FROM:<\"a@b>\r\nMAIL FROM:<"+strings.Repeat("a", 900)+"@b.c>\r\nQUIT\r\n", "ofmipd")
+	if got := w.out.String(); got != "220 ofmipd.local ESMTP\r\n"+strings.Repeat("555 syntax error (#5.5.4)\r\n", 5)+"221 ofmipd.local\r\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestOfmipdServesItsDialogue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

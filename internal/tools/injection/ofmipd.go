@@ -139,30 +139,49 @@ func (o *ofmip) command(line string) (done bool, code int) {
 
 func (o *ofmip) reset() { o.begun, o.sender, o.author, o.to = false, "", nil, nil }
 
-// path reads the address of MAIL or RCPT as generously as qmail-smtpd.
+// path reads the address of MAIL or RCPT as generously as qmail-smtpd (qmail reference 4.2): with or without
+// angle brackets, without a host or with one that is to be completed. A source route goes.
 func path(arg string) (string, bool) {
 	_, s, ok := strings.Cut(arg, ":")
 	if !ok {
 		return "", false
 	}
-	s = strings.TrimLeft(s, " ")
-	if !strings.HasPrefix(s, "<") {
-		s, _, _ = strings.Cut(s, " ")
-		s = "<" + s + ">"
+	end := " "
+	if i := strings.IndexByte(s, '<'); i >= 0 {
+		s, end = s[i+1:], ">"
+	} else {
+		s = strings.TrimLeft(s, " ")
 	}
-	if s == "<>" || strings.HasPrefix(s, "<> ") {
-		return "", true
-	}
-	a, _, err := smtp.ParsePath(s)
-	if err != nil { // without a domain, which is completed here
-		inner, _, closed := strings.Cut(s[1:], ">")
-		if !closed || inner == "" || strings.ContainsAny(inner, "@\"\\ ") {
+	if strings.HasPrefix(s, "@") {
+		if _, s, ok = strings.Cut(s, ":"); !ok {
 			return "", false
 		}
-		return inner, true
 	}
-	return a.String(), len(a.String()) < inject.MaxAddress
+	var b strings.Builder
+	quoted, closed := false, end == " "
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c < ' ' || c == 0x7f:
+			return "", false
+		case c == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+			continue
+		case c == '"':
+			quoted = !quoted
+			continue
+		case !quoted && c == end[0]:
+			closed, i = true, len(s)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), closed && !quoted && b.Len() < ofmipAddress
 }
+
+// ofmipAddress bounds an address, in bytes.
+const ofmipAddress = 900
 
 func (o *ofmip) mail(arg string) {
 	sender, ok := path(arg)
@@ -171,21 +190,42 @@ func (o *ofmip) mail(arg string) {
 		return
 	}
 	o.reset()
-	o.begun, o.sender = true, sender
-	if o.names != nil && sender != "" {
-		value, found, err := o.names.Get([]byte(sender))
+	if sender != "" {
+		m, err := modern(o.ctx, o.e)
 		if err != nil {
-			o.reset()
+			o.say("451 unable to read configuration (#4.3.0)")
+			return
+		}
+		completed := m.Rules.Address(sender)
+		if o.author, err = o.named(completed, sender); err != nil {
 			o.say("451 unable to read cdb (#4.3.0)")
 			return
+		}
+		if sender = completed; o.author != nil {
+			sender = o.author.address
+		}
+	}
+	o.begun, o.sender = true, sender
+	o.say("250 ok")
+}
+
+// named looks a sender up in the table, by each of the forms in turn.
+func (o *ofmip) named(keys ...string) (*author, error) {
+	if o.names == nil {
+		return nil, nil
+	}
+	for _, key := range keys {
+		value, found, err := o.names.Get([]byte(key))
+		if err != nil {
+			return nil, err
 		}
 		if found {
 			name, rest, _ := bytes.Cut(value, []byte{0})
 			address, _, _ := bytes.Cut(rest, []byte{0})
-			o.author = &author{string(name), string(address)}
+			return &author{string(name), string(address)}, nil
 		}
 	}
-	o.say("250 ok")
+	return nil, nil
 }
 
 func (o *ofmip) rcpt(arg string) {
@@ -223,13 +263,11 @@ func (o *ofmip) data() (done bool, code int) {
 	o.count++
 	m.ID = itoa(o.count) + "." + itoa(os.Getpid())
 	env := &inject.Envelope{Program: "ofmipd", From: o.sender}
-	if o.sender != "" {
-		env.From = m.Rules.Address(o.sender)
+	if i := strings.LastIndexByte(o.sender, '@'); i >= 0 { // a message without a From field is its sender's
+		m.Name, m.User, m.Host = "", o.sender[:i], o.sender[i+1:]
 	}
 	if o.author != nil {
-		env.From = m.Rules.Address(o.author.address)
-		box, host, _ := strings.Cut(o.author.address, "@")
-		m.DropFrom, m.Name, m.User, m.Host = true, o.author.name, box, host
+		m.DropFrom, m.Name = true, o.author.name
 	}
 	for _, r := range o.to {
 		env.To = append(env.To, inject.Recipient{To: m.Rules.Address(r.To)})
@@ -340,7 +378,7 @@ func ofmipname(ctx context.Context, e *tool.Env) int {
 				failed = fmt.Errorf("line %d: want a key, a full name and a new address, with a colon behind each", n)
 				return failed
 			}
-			if err := w.Put([]byte(parts[0]), []byte(parts[1]+"\x00"+parts[2]+"\x00")); err != nil {
+			if err := w.Put([]byte(parts[0]), []byte(parts[1]+"\x00"+parts[2])); err != nil {
 				return err
 			}
 		}
