@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -152,7 +153,14 @@ func helpTopic(c *cobra.Command, args []string) error {
 func strict(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
+			err := check(c, args)
+			switch {
+			case err != nil && check(c, nil) == nil && check(c, []string{"x"}) != nil: // cobra takes them for verbs
+				err = fmt.Errorf("want no arguments, have %d: %q", len(args), args)
+			case err == nil && slices.Contains(args, ""): // a variable of a script that is not set, which some verb would take for all
+				err = errors.New("an argument is empty")
+			}
+			if err != nil {
 				return usageError{fmt.Errorf("%w; usage: %s", err, c.UseLine())}
 			}
 			return nil

@@ -566,6 +566,9 @@ func TestEachKindOfFailureHasItsExitCode(t *testing.T) {
 	}{
 		{[]string{"nosuch"}, exitUsage, `there is no verb "nosuch"`},
 		{[]string{"serve", "--nosuch"}, exitUsage, "unknown flag: --nosuch"},
+		{[]string{"flush", "all"}, exitUsage, `want no arguments, have 1: ["all"]; usage: postilion flush [flags]`},
+		{[]string{"account", "list", ""}, exitUsage, "an argument is empty; usage: postilion account list [DOMAIN] [flags]"},
+		{[]string{"quota", "recount", "example.test", ""}, exitUsage, "an argument is empty; usage: postilion quota recount"},
 		{[]string{"serve", "--data", nowhere}, exitConfig, "there is no configuration"},
 		{[]string{"status", "--data", nowhere}, exitNotRunning, "no server is running"},
 	} {
