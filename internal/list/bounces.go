@@ -63,7 +63,7 @@ func (b *Bounces) file(name string) string {
 
 // Return handles a message to LOCAL-return-action. It returns ErrTrash for what nobody waits for.
 func (b *Bounces) Return(ctx context.Context, action string, content io.Reader) error {
-	if action == "" {
+	if action == "" || strings.HasPrefix(action, "receipt-") { // receipts are of lists in databases
 		return ErrTrash
 	}
 	for _, kind := range []string{"probe", "warn"} {

@@ -41,10 +41,10 @@ type asked struct {
 // multipart/mixed, with all their fields, and so without regard to threads.
 const formats = "rmxvn"
 
-// parseGet reads an action; ok is false for what is no request for the archive.
+// parseGet reads an action: get, get12, get.12, get-12_45, getr.12; ok is false for what is no
+// request for the archive. An address behind it does not matter.
 func parseGet(action string) (a asked, ok bool) {
-	verb, _, _ := strings.Cut(action, "-")
-	verb = lowerASCII(verb)
+	verb := lowerASCII(action)
 	for _, word := range []string{"get", "index", "thread"} {
 		rest, found := strings.CutPrefix(verb, word)
 		if !found {
@@ -54,19 +54,17 @@ func parseGet(action string) (a asked, ok bool) {
 		if rest != "" && strings.IndexByte(formats, rest[0]) >= 0 {
 			a.format, rest = rest[0], rest[1:]
 		}
-		a.from, rest, found = leadingNumber(rest)
-		if !found && rest != "" {
-			return a, false
+		if a.from, rest, found = leadingNumber(rest); found {
+			a.to, rest, _ = leadingNumber(rest)
 		}
-		a.to, rest, _ = leadingNumber(rest)
-		return a, rest == ""
+		return a, rest == "" || rest[0] == '-'
 	}
 	return a, false
 }
 
-// leadingNumber reads "12", ".12", "_12".
+// leadingNumber reads "12", ".12", "_12", "-12".
 func leadingNumber(s string) (n uint64, rest string, found bool) {
-	t := strings.TrimLeft(s, "._")
+	t := strings.TrimLeft(s, "._-")
 	digits := len(t) - len(strings.TrimLeft(t, "0123456789"))
 	if digits == 0 || digits > 18 {
 		return 0, s, false
@@ -117,7 +115,10 @@ func (a *Archive) Answer(ctx context.Context) (id string, handled bool, err erro
 	case "thread":
 		err = a.thread(l, &q, last)
 	default:
-		err = a.messages(l, &q, q.numbers(last))
+		var digested digested
+		if digested, err = a.List.digested(); err == nil {
+			err = a.messages(l, &q, q.numbers(last, digested.messages))
+		}
 	}
 	if err != nil {
 		return "", true, err
@@ -202,10 +203,13 @@ func (q *asked) describe() string {
 	return s
 }
 
-// numbers returns the messages that a get asks for.
-func (q *asked) numbers(last uint64) (numbers []uint64) {
+// numbers returns the messages that a get asks for: without a number those since the last digest, or
+// the newest.
+func (q *asked) numbers(last, digested uint64) (numbers []uint64) {
 	from, to := q.from, q.to
 	switch {
+	case from == 0 && digested > 0 && digested < last:
+		from, to = digested+1, last
 	case from == 0 || from > last:
 		to = last
 		from = last - min(last, newest) + 1

@@ -315,7 +315,9 @@ func TestTheArchiveAnswers(t *testing.T) {
 		{"get.2_3", []string{"\nSubject: two\n", "\nSubject: Re: one\n", "Topics (messages 2 through 3)"}, []string{"\nSubject: three\n"}},
 		{"get", []string{"\nSubject: one\n", "\nSubject: three\n"}, nil},
 		{"getv.2", []string{"Return-Path: <joe@mx.test>"}, nil},
-		{"getr-2", []string{"\nSubject: three\n"}, nil},
+		{"getr-2", []string{"\nSubject: two\n"}, []string{"\nSubject: three\n"}},
+		{"GET2-eve=far.test", []string{"\nSubject: two\n"}, []string{"\nSubject: three\n"}},
+		{"get.99", []string{"\nSubject: one\n", "\nSubject: three\n"}, nil},
 		{"index", []string{"1: one\n\t21 Nov 2026 19:55:00 -0000 joe.mx.test\n2: two\n", "3: Re: one\n"}, nil},
 		{"thread.3", []string{"\nSubject: one\n", "\nSubject: Re: one\n"}, []string{"\nSubject: two\n", "\nSubject: three\n"}},
 	} {
