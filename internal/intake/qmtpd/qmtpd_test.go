@@ -17,6 +17,7 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/intake/intaketest"
+	"github.com/postilion/postilion/internal/intake/netstrings"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/reason"
@@ -140,6 +141,32 @@ func TestManyMessagesGoOverOneConnection(t *testing.T) {
 	}
 	if ev := w.events.Take(); len(ev) != 1 || ev[0].Count != 50 || ev[0].Role != "qmtp" || ev[0].Text != "EOF: 50 messages, 50 recipients, 0 refusals" {
 		t.Errorf("events %+v", ev)
+	}
+}
+
+func TestAConnectionBringsNoMoreThanIsSet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, policy.Options{}, Options{MaxMessages: 3}, nil)
+	if got := w.talk(t, strings.Repeat(message("\nx\n", "", "joe@example.test"), 3)); got != ok+"\n"+ok+"\n"+ok {
+		t.Errorf("%q", got)
+	}
+	if ev := w.events.Take(); len(ev) != 1 || !strings.HasPrefix(ev[0].Text, "max_messages reached: 3 messages") {
+		t.Errorf("events %+v", ev)
+	}
+}
+
+// Recipients take memory until the message is over, whatever is thought of them.
+func TestAMessageHasABoundOfRecipients(t *testing.T) {
+	t.Parallel()
+	for n, taken := range map[int]bool{netstrings.MaxRecipients: true, netstrings.MaxRecipients + 1: false} {
+		w := newWorld(t, policy.Options{}, Options{}, nil)
+		got := w.talk(t, ns("\nx\n")+ns("")+ns(strings.Repeat("0:,", n)))
+		if answers := strings.Count(got, bad); taken && answers != n || !taken && got != "" {
+			t.Errorf("%d recipients: %d answers", n, answers)
+		}
+		if w.queue.Open != 0 || len(w.queue.Take()) != 0 {
+			t.Errorf("%d recipients: the message was taken, or a draft is left", n)
+		}
 	}
 }
 
