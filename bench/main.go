@@ -156,6 +156,9 @@ type figures struct {
 	rss  float64 // MiB
 }
 
+// settle is how long a server has been up before it is measured: what its start leaves to do is done by then.
+const settle = 4 * time.Second
+
 // measure runs every target once a round and adds the figures under the row's name.
 func (b *bench) measure(ctx context.Context, row string, s setup, run func(ctx context.Context, addr string, srv server) (figures, error)) error {
 	return b.measureTargets(ctx, row, b.targets(s), run)
@@ -172,6 +175,7 @@ func (b *bench) measureTargets(ctx context.Context, row string, targets []target
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
+			time.Sleep(settle)
 			f, err := run(ctx, addr, srv)
 			if stopErr := srv.stop(); err == nil {
 				err = stopErr

@@ -262,9 +262,11 @@ func (g *generation) build(gr *group) error {
 	if gr.work != nil && gr.work.sweep > g.log.swept {
 		g.log.swept = gr.work.sweep
 	}
-	rows := g.db.NewBatch()
+	var rows *pebble.Batch // the first one's grows
 	for _, r := range gr.requests {
-		if err := rows.Apply(r.batch, nil); err != nil {
+		if rows == nil {
+			rows = r.batch
+		} else if err := rows.Apply(r.batch, nil); err != nil {
 			return err
 		}
 		for i := range r.bodies {
@@ -272,15 +274,19 @@ func (g *generation) build(gr *group) error {
 		}
 		gr.detached = append(gr.detached, r.detached...)
 	}
+	if rows == nil {
+		rows = g.db.NewBatch()
+	}
 	if g.e.opts.Lazy != nil {
 		lazy := Changes{Batch: rows, g: g, detached: gr.detached}
 		gr.synced = g.e.opts.Lazy(&lazy)
 		gr.detached = lazy.detached
 	}
-	if rows.Empty() {
+	if !rows.Empty() {
+		gr.rows = rows
+	} else if len(gr.requests) == 0 {
 		return rows.Close()
 	}
-	gr.rows = rows
 	return nil
 }
 
@@ -341,11 +347,13 @@ func (g *generation) tell(gr group) bool {
 	}
 	if gr.rows != nil {
 		g.e.told.Store(gr.number)
-		gr.rows.Close()
+		defer gr.rows.Close()
 	}
 	g.log.detached(gr.detached)
 	for _, r := range gr.requests {
-		r.batch.Close()
+		if r.batch != gr.rows {
+			r.batch.Close()
+		}
 		if r.onDurable != nil {
 			r.onDurable.Durable()
 		}
