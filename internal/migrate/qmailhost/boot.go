@@ -102,12 +102,29 @@ func (r *reader) otherListeners() {
 			words, line = command(string(script), "sslserver")
 		}
 		if line > 0 {
-			if rest := r.tcpserverOptions(words[1:], s.key, path, line); r.listener(rest, key, path, line) {
+			rest := r.tcpserverOptions(words[1:], s.key, path, line)
+			r.passwords(rest, path, line)
+			if r.listener(rest, key, path, line) {
 				continue
 			}
 		}
 		r.r.Note(path, line, s.names[i], migrate.Differs, key, "address and port are not plain: the usual port of all addresses is taken")
 	}
+}
+
+// passwords tells which program checks them: "qmail-popup HOST PROGRAM …". checkpassword knows the system's
+// users, as this server does; others know accounts of their own.
+func (r *reader) passwords(words []word, path string, line int) {
+	i := slices.IndexFunc(words, func(w word) bool { return filepath.Base(w.text) == "qmail-popup" })
+	if i < 0 || i+2 >= len(words) || !words[i+2].plain {
+		return
+	}
+	program := words[i+2].text
+	if filepath.Base(program) == "checkpassword" {
+		r.r.Taken(path, line, program, keySystemUsers)
+		return
+	}
+	r.r.Note(path, line, program, migrate.NotCarried, "", "it is not asked: who logs in is a user of the system, or an account made with `domain add` and `account add`")
 }
 
 func (r *reader) has(path string) bool {

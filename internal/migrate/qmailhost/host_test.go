@@ -231,6 +231,24 @@ func TestStartScriptsAreReadWherePlain(t *testing.T) {
 	}
 }
 
+// Who may log in is not the same where another program than checkpassword knew.
+func TestTheProgramThatChecksPasswordsIsTold(t *testing.T) {
+	t.Parallel()
+	for run, want := range map[string]string{
+		"exec tcpserver -H -l 0 0 110 /var/qmail/bin/qmail-popup \\\nmx /bin/checkpassword /var/qmail/bin/qmail-pop3d Maildir 2>&1\n": "run:1: taken: /bin/checkpassword -> route.system_users\n",
+		"exec tcpserver -v 0 110 qmail-popup mx \\\n  /home/vpopmail/bin/vchkpw qmail-pop3d Maildir\n":                                "run:1: not carried: /home/vpopmail/bin/vchkpw; it is not asked: who logs in is a user of the system, or an account made with `domain add` and `account add`\n",
+	} {
+		o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "supervise/qmail-pop3d/run": run})
+		var b strings.Builder
+		read(t, o).WriteNotes(&b, func(s string) string { return s })
+		if !strings.Contains(b.String(), "/supervise/qmail-pop3d/"+want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
+	}
+	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "supervise/qmail-pop3d/run": "tcpserver 0 110 qmail-popup $HOST $CHECK qmail-pop3d\n"})
+	read(t, o) // nothing plain to tell of
+}
+
 func TestClientRulesAreFound(t *testing.T) {
 	t.Parallel()
 	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "/etc/tcp.smtp": "127.:allow,RELAYCLIENT=\"\"\n"})
