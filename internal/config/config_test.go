@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -331,6 +332,37 @@ func TestEveryExampleIsValid(t *testing.T) {
 				t.Errorf("%s: %s", src, p)
 			}
 		}
+	}
+}
+
+// Two parts of a listener may have the same key, such as its time-outs: one line in the file is for both.
+func TestAKeyOfTwoPartsCountsForBoth(t *testing.T) {
+	t.Parallel()
+	s, err := theSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := 0
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.also == nil {
+			continue
+		}
+		shared++
+		example := strings.Trim(k.Example, `"`)
+		f, err := Parse("p.toml", []byte("host = \"mx.example.test\"\n"), []string{k.Name + "=" + example})
+		if err != nil {
+			t.Errorf("%s = %s: %v", k.Name, example, err)
+			continue
+		}
+		root := reflect.ValueOf(f.Config).Elem()
+		one, other := root.FieldByIndex(k.path), root.FieldByIndex(k.also)
+		if format(one, k) != format(other, k) || format(one, k) == k.Default {
+			t.Errorf("%s = %s: %v here, %v there", k.Name, example, one, other)
+		}
+	}
+	if shared == 0 {
+		t.Error("no key is shared: the test looks in the wrong place")
 	}
 }
 
