@@ -435,7 +435,7 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 		t.Errorf("another domain's: %s", got)
 	}
 	file := filepath.Join(t.TempDir(), "q.tar")
-	s.run("queue", "export", file)
+	s.run("queue", "export", file, "--all")
 	s.run("queue", "hold", "--all", "--yes")
 	if got := s.run("queue", "list"); !strings.Contains(got, "held") {
 		t.Errorf("after hold:\n%s", got)
@@ -495,7 +495,7 @@ func TestSystemdsSocketsAreTakenByName(t *testing.T) {
 	s.run("stop")
 	// LISTEN_PID must be that of the server: the shell becomes it.
 	c := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec postilion serve --data "$0" --set process.single=true --set pop3.listen=127.0.0.1:0 --set pop3s.listen= \
-		--set submission.listen= --set submissions.listen= --set metrics.listen= --set smtp.listen=127.0.0.1:9`, data)
+		--set submission.listen= --set submissions.listen= --set metrics.listen= --set smtp.listen=127.0.0.1:9 --set process.queue_load=-1 --set floors.refuse_load=-1`, data)
 	c.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=smtp")
 	c.ExtraFiles = []*os.File{f}
 	c.Stderr = s.log

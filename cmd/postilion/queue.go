@@ -62,6 +62,7 @@ func (f *filterFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.state, "state", "", "waiting, running, failed or held")
 	c.Flags().StringVar(&f.group, "group", "", "queue group")
 	c.Flags().StringVar(&f.account, "account", "", "the account that sent it")
+	c.Flags().BoolVar(&f.all, "all", false, "every message")
 	completeFlag(c, "state", states)
 	completeFlag(c, "reason", reason.IDs())
 }
@@ -69,7 +70,6 @@ func (f *filterFlags) register(c *cobra.Command) {
 // registerBulk adds the flags of verbs that change many messages.
 func (f *filterFlags) registerBulk(c *cobra.Command) {
 	f.register(c)
-	c.Flags().BoolVar(&f.all, "all", false, "every message")
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 }
 
@@ -91,6 +91,9 @@ func (f *filterFlags) filter(args []string) (dispatch.Filter, error) {
 			return d, usageError{fmt.Errorf("--older %s: want an age that is not negative", f.older)}
 		}
 		d.Older = age
+	}
+	if f.all && !reflect.DeepEqual(d, dispatch.Filter{}) {
+		return d, usageError{errors.New("--all is every message: leave it out, or the ids and filters")}
 	}
 	return d, f.check()
 }
