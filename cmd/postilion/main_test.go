@@ -543,6 +543,10 @@ func TestSelftestTellsEachCase(t *testing.T) {
 	if left := s.run("queue", "list"); !strings.Contains(left, "0 messages") {
 		t.Errorf("left in the queue:\n%s", left)
 	}
+	s.run("pause")
+	if why, want := (&app{err: io.Discard, data: data}).heldBack(t.Context()), "; deliveries are paused: `postilion continue` lets them start"; !strings.HasPrefix(why, want) {
+		t.Errorf("what fails while deliveries are paused is explained by %q", why)
+	}
 }
 
 func TestTheClockMovesOnlyInFoldersForTesting(t *testing.T) {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/service"
 )
 
@@ -42,11 +44,26 @@ func (a *app) selftestCommand() *cobra.Command {
 				a.table(w, []string{"RESULT", "CASE", "WHAT HAPPENED"}, rows)
 			})
 			if err == nil && failed > 0 {
-				err = fmt.Errorf("%d of %d cases failed", failed, len(results))
+				err = fmt.Errorf("%d of %d cases failed%s", failed, len(results), a.heldBack(c.Context()))
 			}
 			return err
 		},
 	}
+}
+
+// heldBack tells what keeps a running server from delivering at all, as status does.
+func (a *app) heldBack(ctx context.Context) (why string) {
+	s, err := ask[none, control.Status](ctx, a, control.MethodStatus, none{})
+	if err != nil {
+		return ""
+	}
+	if s.Paused {
+		why += "; deliveries are paused: `postilion continue` lets them start"
+	}
+	for _, n := range s.Notes {
+		why += "; " + n
+	}
+	return why
 }
 
 func (a *app) backupCommand() *cobra.Command {
