@@ -62,7 +62,7 @@ var (
 
 // Engine is a Pebble database that outlives the failures of its disk: it freezes
 // the broken one (see gate), probes the disk, and opens it again. Commits at the
-// same time share a sync. What they have attached lies in the log (see log) until that comes round. It is
+// same time share a sync. What they have attached lies in the log (see log) while it is young. It is
 // safe for concurrent use.
 type Engine struct {
 	opts  Options
@@ -132,12 +132,7 @@ func (e *Engine) view(f func(g *generation) error) error {
 	if err != nil {
 		return err
 	}
-	g.views.RLock()
-	defer g.views.RUnlock()
-	if g.failed() {
-		return fmt.Errorf("%w: %w", ErrDown, g.err)
-	}
-	return f(g)
+	return g.view(func() error { return f(g) })
 }
 
 // Up returns nil while the database is open, or an error that wraps ErrDown.
@@ -185,9 +180,11 @@ func (a *Attachment) Held() Held { return Held{a.place.segment, a.place.size} }
 
 // Detach deletes the body attached under key.
 func (b *Batch) Detach(key []byte) error {
-	h, err := b.g.detach(b.Batch, key)
-	b.detached = append(b.detached, h)
-	return err
+	return b.g.view(func() error {
+		h, err := b.g.detach(b.Batch, key)
+		b.detached = append(b.detached, h)
+		return err
+	})
 }
 
 // Changes are what Lazy adds.

@@ -366,6 +366,16 @@ func (g *generation) tell(gr group) bool {
 	return true
 }
 
+// view lets f read the database, unless the generation has failed.
+func (g *generation) view(f func() error) error {
+	g.views.RLock()
+	defer g.views.RUnlock()
+	if g.failed() {
+		return fmt.Errorf("%w: %w", ErrDown, g.err)
+	}
+	return f()
+}
+
 // failed reports whether the generation is to be used no more.
 func (g *generation) failed() bool {
 	select {

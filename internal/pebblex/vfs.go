@@ -1,5 +1,5 @@
-// Package pebblex holds what the Pebble engine needs from this program and what
-// the program needs around Pebble. It knows no domain types.
+// Package pebblex is a store of rows and bodies: commits are durable in a log of its own (log), and Pebble
+// is brought to where the log is. An Engine keeps both working over failures of the disk. It knows no domain types.
 package pebblex
 
 import (
