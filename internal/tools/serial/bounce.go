@@ -29,7 +29,7 @@ func (r *run) returnToSender(ctx context.Context, message io.Reader, why string,
 			return "", err
 		}
 	}
-	from, to := "", h.sender
+	from, to := "", unquoted(h.sender)
 	if h.sender == "" {
 		from, to = "#@[]", names["doublebounceto"]+"@"+names["doublebouncehost"]
 	}
@@ -50,10 +50,20 @@ func (r *run) returnToSender(ctx context.Context, message io.Reader, why string,
 	if old {
 		b.WriteString("This message is too old. Giving up.\n")
 	}
-	b.WriteString("\n" + copied + "Return-Path: <" + mess.QuoteAddress(h.sender) + ">\n")
+	b.WriteString("\n" + copied + "Return-Path: <" + h.sender + ">\n")
 	qp, fail := r.queue(ctx, r.e, from, []string{to}, io.MultiReader(strings.NewReader(b.String()), in))
 	if fail != "" {
 		return "", errors.New("qq failed: " + fail[1:])
 	}
 	return qp, nil
+}
+
+// unquoted is an address as envelopes have it, of one that a Return-Path field quotes. The original takes the
+// quotes along, into an address that nobody has.
+func unquoted(path string) string {
+	tokens, err := mess.Tokenize(path)
+	if err != nil {
+		return path
+	}
+	return mess.Unquote(tokens)
 }

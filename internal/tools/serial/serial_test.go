@@ -234,6 +234,24 @@ func TestTooOldMessagesAndBouncesOfBounces(t *testing.T) {
 	}
 }
 
+func TestABounceFindsAQuotedSender(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		`"a b"@c.test`: "a b@c.test", `"q\"\\"@c.test`: `q"\@c.test`, "plain.x@c.test": "plain.x@c.test", `"joe-@mx.test-"@[]`: "joe-@mx.test-@[]",
+	} {
+		dir := maildirOf(t, "Return-Path: <"+path+">\nDelivered-To: alias-ppp-c@d\n\nx\n")
+		o := &tooltest.Outbox{}
+		r := &run{
+			suite: suite{o.Queue, func(context.Context, *tool.Env, string) (string, error) { return "c", nil }}, prefix: "alias-ppp-", bounce: true,
+			client: scripted(map[string]string{"new/1": "Dno"}),
+		}
+		if code, errs := runWith(t, r, dir); code != 0 || len(o.Sent) != 1 || strings.Join(o.Sent[0].To, " ") != want ||
+			!strings.Contains(letter(o.Sent[0]), "\nTo: "+path+"\n") || !strings.Contains(letter(o.Sent[0]), "\nReturn-Path: <"+path+">\n") {
+			t.Errorf("%s: exit %d, %s, %+v", path, code, errs, o.Sent)
+		}
+	}
+}
+
 func TestNothingIsRemovedThatWasNotReportedOnOrCannotBeBounced(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
