@@ -27,17 +27,19 @@ func fuzzList(t testing.TB) *Folder {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"public": "", "remote": "", "modsub": "", "modcanlist": "", "addtrailer": "", "prefix": "[x #]\n", "mimeremove": "text/html\n"} {
+	for name, text := range map[string]string{"public": "", "remote": "", "modsub": "", "modcanlist": "", "modcanedit": "", "digestcode": "c\n", "addtrailer": "", "prefix": "[x #]\n", "mimeremove": "text/html\n"} {
 		if err := f.replaceWith(name, name+"n", 0o644, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	subs, err := f.Table("")
-	if err == nil {
-		_, err = subs.Add(context.Background(), "joe@mx.test", "+", "")
-	}
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"", "mod"} {
+		table, err := f.Table(name)
+		if err == nil {
+			_, err = table.Add(context.Background(), "joe@mx.test", "+", "")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return f
 }
@@ -70,7 +72,7 @@ func checkQueued(t *testing.T) Queue {
 // No address and no message makes a command crash, write outside of the list, or break a header.
 func FuzzCommands(f *testing.F) {
 	for _, action := range []string{"", "subscribe", "subscribe-joe=mx.test", "unsubscribe", "sc.1795290850.aaaaaaaaaaaaaaaaaaaa-joe=mx.test", "digest-subscribe", "allow-subscribe-@x",
-		"deny-list", "log.joe", "get.1", "index.1_99", "thread.99", "getx.1", "query-..%2f..=x", "subscribe-a\nb=c", "request", "list", "edit.x", "subscribe-\"a b\"=x.test"} {
+		"deny-list", "log.joe", "get.1", "index.1_99", "thread.99", "getx.1", "query-..%2f..=x", "subscribe-a\nb=c", "request", "list", "edit.info", "ed.1795290850.info.aaaaaaaaaaaaaaaaaaaa", "dig.c", "subscribe-\"a b\"=x.test"} {
 		f.Add("joe@mx.test", action, "From: joe@mx.test\nReceived: x; now\nSubject: subscribe\n\nbody\n")
 	}
 	f.Add("", "help", "")
@@ -87,6 +89,7 @@ func FuzzCommands(f *testing.F) {
 		b := Bounces{List: list, Sender: sender}
 		_, _, err := r.Manage(t.Context())
 		_, _, err2 := a.Answer(t.Context())
+		_, _, _ = list.CheckDigestCode(action)
 		_, _, err3 := CommandOfRequest(list, sender, "request", strings.NewReader(message))
 		_, err4 := Weed(strings.NewReader(message))
 		for _, err := range []error{err, err2, err3, err4, b.Return(t.Context(), action, strings.NewReader(message))} {

@@ -17,6 +17,7 @@ type ManageOptions struct {
 	NoUnsubConfirm   bool // unsubscribe without asking back
 	ModerateUnsub    bool // on lists with moderated subscription, moderators decide about leaving too
 	ModeratorsList   bool // moderators may read the list of subscribers and the log
+	ModeratorsEdit   bool // moderators may change texts by mail
 	NoGet            bool // no messages out of the archive
 	NoBottom         bool // answer without instructions and without the request
 	Quiet            bool // tell nobody that an unconfirmed command was carried out
@@ -29,7 +30,7 @@ type ManageOptions struct {
 // ManageDefaults returns what the files in the list's folder say.
 func (f *Folder) ManageDefaults() (o ManageOptions, err error) {
 	o.NoSubConfirm, o.NoUnsubConfirm = f.Is("nosubconfirm"), f.Is("nounsubconfirm")
-	o.ModeratorsList, o.NoBottom = f.Is("modcanlist"), f.Is("omitbottom")
+	o.ModeratorsList, o.ModeratorsEdit, o.NoBottom = f.Is("modcanlist"), f.Is("modcanedit"), f.Is("omitbottom")
 	o.ListIsNotVisible = !f.Is("public")
 	line, _, err := f.Line("copylines")
 	if err != nil {
@@ -271,8 +272,10 @@ func (c *command) run(ctx context.Context) (note string, err error) {
 		return "", c.log(rest)
 	case word == "get" && !c.NoGet:
 		return "", c.get(rest)
-	case word == "edit", word == "ed":
-		return "", errNoCommand
+	case word == "edit":
+		return "", c.edit(rest)
+	case word == "ed":
+		return "", c.edited(ctx, rest)
 	case word == "query":
 		_, on, err := c.table.Find(c.target)
 		if err != nil {

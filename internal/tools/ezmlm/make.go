@@ -18,7 +18,7 @@ import (
 // This file is ezmlm-make (qmail reference 23.1, 23.10): a folder with settings, and links in a home by
 // which .qmail finds the list's instructions.
 
-const makeUsage = "[-e | -+] [-aAbBdDfFgGhHiIjJlLmMoOpPrRsStTuUwWxXyY] [ -0 list ] [ -5 owner ] [ -7 folder ] [ -8 folder ] [ -9 folder ] dir dot local host [ code ]"
+const makeUsage = "[-e | -+] [-aAbBdDfFgGhHiIjJlLmMnNoOpPrRsStTuUwWxXyY] [ -0 list ] [ -5 owner ] [ -7 folder ] [ -8 folder ] [ -9 folder ] dir dot local host [ code ]"
 
 // listFile is a file whose presence turns something on; text is what it holds.
 type listFile struct {
@@ -39,6 +39,7 @@ var switches = []listFile{
 	{'j', []string{"nounsubconfirm"}, ""},
 	{'l', []string{"modcanlist"}, ""},
 	{'m', []string{"modpost"}, ""},
+	{'n', []string{"modcanedit"}, ""},
 	{'o', []string{"modpostonly"}, ""},
 	{'p', []string{"public"}, ""},
 	{'r', []string{"remote"}, ""},
@@ -127,7 +128,7 @@ func (m *making) prepare() (err error) {
 				return errors.New("a newline in the argument of -" + string(o.Name))
 			}
 			m.values[letter] = o.Value
-		case o.Name == 'n', o.Name == 'c', o.Name == '3', o.Name == '4', o.Name == '6':
+		case o.Name == 'c', o.Name == '3', o.Name == '4', o.Name == '6':
 			return errors.New("-" + string(o.Name) + " is not supported")
 		case letter >= 'a':
 			m.on[letter] = true

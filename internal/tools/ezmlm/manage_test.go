@@ -211,3 +211,50 @@ func TestMailToRequestGoesToTheCommandInItsSubject(t *testing.T) {
 	l.write("split", "edu\nedu:x:y\n")
 	l.want(l.mail("ezmlm-split", "bob@far.test", "subscribe-a=x.u.edu", request), 111, l.dir+`/split: line 2: "x" is no number`)
 }
+
+func TestModeratorsChangeTextsByMail(t *testing.T) {
+	t.Parallel()
+	l := newListTest(t, "-rn")
+	l.sub("mod", "mod@mx.test")
+	l.want(l.mail("ezmlm-manage", "mod@mx.test", "edit", request), 0, "")
+	if got := l.sent(); field(got.Content, "Subject") != "List of editable text files for joe-lst@mx.test" || !strings.Contains(got.Content, "\n   sub-ok\n") {
+		t.Errorf("%+v", got)
+	}
+	ask := func() string {
+		t.Helper()
+		l.want(l.mail("ezmlm-manage", "mod@mx.test", "edit.sub_ok", request), 0, "")
+		got := l.sent()
+		if field(got.Content, "Subject") != "EDIT sub_ok for joe-lst@mx.test" || got.To[0] != "mod@mx.test" || !strings.Contains(got.Content, "%%% START OF TEXT FILE\nWelcome!") {
+			t.Errorf("%+v", got)
+		}
+		return action(field(got.Content, "Reply-To"))
+	}
+	answer := ask()
+	if !regexp.MustCompile(`^ed\.1795290850\.sub_ok\.[a-p]{20}$`).MatchString(answer) {
+		t.Errorf("Reply-To: %s", answer)
+	}
+	for action, want := range map[string]string{
+		"edit.sub%2fok": "only letters and underscore allowed in file name (#5.6.0)", "edit.key": "there is no text of that name (#5.1.1)",
+		"edit...": "there is no", strings.Replace(answer, "sub_ok", "info", 1): "Illegal or outdated moderator request",
+		strings.Replace(answer, "1795290850", "1795290849", 1): "Illegal or outdated", "ed.1": "Illegal or outdated", answer: "missing start-of-text or end-of-text mark (#5.6.0)",
+	} {
+		r := l.mail("ezmlm-manage", "mod@mx.test", action, request)
+		if action == "edit..." && r.Code == 0 { // no name: all of them
+			l.sent()
+			continue
+		}
+		l.want(r, 100, want)
+	}
+	long := "Subject: Re\n\n%%% START OF TEXT FILE\n" + strings.Repeat("too long\n", 2000) + "%%% END OF TEXT FILE\n"
+	l.want(l.mail("ezmlm-manage", "mod@mx.test", answer, long), 100, "the text is longer than 10240 bytes")
+	l.want(l.mail("ezmlm-manage", "eve@far.test", "edit.sub_ok", request), 100, "Command allowed only to moderators (#5.7.1)")
+	reply := "Subject: Re\nContent-Transfer-Encoding: quoted-printable\n\nbla\n> %%% START OF TEXT FILE\n> Hello =3D <#A#>!=\n!\n> %%% END OF TEXT FILE\nbla\n"
+	l.want(l.mail("ezmlm-manage", "mod@mx.test", answer, reply), 0, "")
+	if got := l.sent(); field(got.Content, "Subject") != "Success editing sub_ok for joe-lst@mx.test" || l.file("text/sub-ok") != "Hello = <#A#>!!\n" {
+		t.Errorf("%+v; the text is %q", got, l.file("text/sub-ok"))
+	}
+	// The text is another one now: the address has done its work.
+	l.want(l.mail("ezmlm-manage", "mod@mx.test", answer, reply), 100, "Illegal or outdated moderator request (#5.7.1)")
+	l.now = l.now.Add(100_001 * time.Second)
+	l.want(l.mail("ezmlm-manage", "mod@mx.test", answer, reply), 100, "Illegal or outdated moderator request (#5.7.1)")
+}

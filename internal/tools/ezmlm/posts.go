@@ -195,6 +195,7 @@ func manage(c *call) int {
 	o.NoSubConfirm = !c.on('s', !o.NoSubConfirm)
 	o.NoUnsubConfirm = !c.on('u', !o.NoUnsubConfirm)
 	o.ModeratorsList = c.on('l', o.ModeratorsList)
+	o.ModeratorsEdit = c.on('e', c.on('d', o.ModeratorsEdit))
 	o.ModerateUnsub = c.on('m', false)
 	o.NoGet = !c.on('c', true)
 	o.NoBottom = !c.on('b', !o.NoBottom)

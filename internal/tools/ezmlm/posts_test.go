@@ -391,7 +391,7 @@ func TestListsAreMadeAndChanged(t *testing.T) {
 		{[]string{"/it's", "/dot", "l", "h"}, 100, "quotes and newlines are not allowed in dir"},
 		{[]string{home + "/new", "dot", "l", "h"}, 100, "dot must start with a slash"},
 		{[]string{home + "/new", "/dot", "a b", "h"}, 100, "local is empty, or has blanks or control characters"},
-		{[]string{"-n", home + "/new", "/dot", "l", "h"}, 100, "-n is not supported"},
+		{[]string{"-c", home + "/new", "/dot", "l", "h"}, 100, "-c is not supported"},
 		{[]string{"-6", "x", home + "/new", "/dot", "l", "h"}, 100, "-6 is not supported"},
 		{[]string{l.dir, home + "/.qmail-lst", "l", "h"}, 111, "unable to create " + l.dir + ": file already exists"},
 		{[]string{"-e", home}, 100, home + " is no list's folder"},
