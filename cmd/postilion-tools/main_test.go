@@ -51,7 +51,9 @@ func TestEveryProgramHasOneNameAndSaysWhatItDoes(t *testing.T) {
 		"preline predate mailsubj qreceipt qbiff datemail elq pinq maildirmake maildir2mbox maildirwatch maildirsmtp maildirqmtp maildirserial safecat " +
 		"iftocc 822field 822header 822date 822received 822print tai64n tai64nlocal setuidgid softlimit svstat svc svok qmailctl qmail-qread qmail-qstat " +
 		"qmail-tcpto qmail-tcpok qmail-showctl qmail-newmrh qmail-newu qmail-pw2u tcprules tcprulescheck dot-forward fastforward newinclude printforward " +
-		"matchup zoverall zddist zdeferrals zfailures zrecipients zrhosts zrxdelay zsenders zsendmail zsuids zsuccesses xqp xsender xrecipient") {
+		"matchup zoverall zddist zdeferrals zfailures zrecipients zrhosts zrxdelay zsenders zsendmail zsuids zsuccesses xqp xsender xrecipient " +
+		"ezmlm-make ezmlm-sub ezmlm-unsub ezmlm-list ezmlm-issubn ezmlm-checksub ezmlm-reject ezmlm-send ezmlm-store ezmlm-gate ezmlm-moderate " +
+		"ezmlm-confirm ezmlm-clean ezmlm-weed ezmlm-return ezmlm-warn ezmlm-manage ezmlm-request ezmlm-split ezmlm-get ezmlm-tstdig ezmlm-idx") {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
 		}

@@ -2,6 +2,7 @@ package ezmlm_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -101,6 +102,25 @@ func (l *listTest) checkOlder() {
 		l.want(l.mail("ezmlm-get", "joe@mx.test", "index", request), 99, "")
 		if got := l.sent(); !strings.Contains(got.Content, "13: Next\n\t21 Nov 2026 19:55:00 -0000 joe.mx.test\n") {
 			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// What ezmlm-make writes is what a shell can read, whatever the folder is called.
+func TestInstructionsAreReadByTheShell(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	l := &listTest{t: t, dir: home + "/a $(list) \"of mine", now: start}
+	l.want(l.run("ezmlm-make", "", nil, "-dmuy", l.dir, home+"/.qmail-lst", "joe-lst", "mx.test"), 0, "")
+	for _, name := range []string{"editor", "manager", "bouncer", "digest/bouncer", "moderator", "confirmer"} {
+		for line := range strings.Lines(l.file(name)) {
+			command, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "|")
+			if !ok || strings.Count(command, "'"+l.dir) == 0 && !strings.HasSuffix(command, "ezmlm-weed") {
+				t.Errorf("%s: %s", name, line)
+			}
+			if out, err := exec.Command("/bin/sh", "-nc", command).CombinedOutput(); err != nil {
+				t.Errorf("%s: %s: %s", name, line, out)
+			}
 		}
 	}
 }
