@@ -246,7 +246,7 @@ func (t *Transaction) append(p []byte) {
 	t.env.Size += int64(len(p))
 	t.lines += int64(bytes.Count(p, []byte{'\n'}))
 	t.ended = p[len(p)-1] == '\n'
-	t.env.Eight = t.env.Eight || hasEight(p)
+	t.env.Eight = t.env.Eight || mail.HasEight(p)
 	size := t.env.Size + t.lines - t.traced
 	if t.countsLF {
 		size = t.env.Size - t.bare
@@ -379,21 +379,4 @@ func (t *Transaction) refused(err *reason.Error, from, to mail.Address) {
 		e.Text += ": " + err.Cause.Error()
 	}
 	t.s.d.Events.Record(e)
-}
-
-// hasEight reports whether p holds a byte above 127, eight bytes at a time.
-func hasEight(p []byte) bool {
-	const high = 0x8080808080808080
-	for len(p) >= 32 {
-		if (word(p)|word(p[8:])|word(p[16:])|word(p[24:]))&high != 0 {
-			return true
-		}
-		p = p[32:]
-	}
-	for _, c := range p {
-		if c >= 0x80 {
-			return true
-		}
-	}
-	return false
 }

@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -81,7 +80,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	}
 	d.size += int64(len(p))
 	d.lines += int64(bytes.Count(p, []byte{'\n'}))
-	d.eight = d.eight || hasEight(p)
+	d.eight = d.eight || mail.HasEight(p)
 	if d.file == nil && d.size <= d.s.opts.SpoolAbove {
 		d.buf = d.s.buffers.append(d.buf, p)
 		return len(p), nil
@@ -227,20 +226,4 @@ func (d *draft) end(err error) {
 	if d.file != nil && !d.submitted { // else the commit gives it back
 		d.s.spool.discard(d.file)
 	}
-}
-
-// hasEight reports whether p has a byte above 127.
-func hasEight(p []byte) bool {
-	for len(p) >= 8 {
-		if binary.LittleEndian.Uint64(p)&0x8080808080808080 != 0 {
-			return true
-		}
-		p = p[8:]
-	}
-	for _, c := range p {
-		if c >= 0x80 {
-			return true
-		}
-	}
-	return false
 }

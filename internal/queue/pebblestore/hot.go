@@ -12,9 +12,9 @@ import (
 type hot struct {
 	id    id.ID
 	head  header
-	left  int     // recipients that are not final
-	state []uint8 // by recipient: the flags below
-	body  *buffer // nil when only the disk has it
+	left  int          // recipients that are not final
+	state []uint8      // by recipient: the flags below
+	body  *buffer      // nil when only the disk has it
 	held  pebblex.Held // of a new message's body
 
 	users      int // Finishes under way: it stays

@@ -15,6 +15,7 @@
 package pebblestore
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -61,23 +62,17 @@ func (o *Options) defaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	orElse(&o.SpoolAbove, 64<<10)
-	orElse(&o.ReserveBytes, 64<<20)
-	orElse(&o.CacheBytes, 32<<20)
-	orElse(&o.BlockCache, 8<<20)
-	orElse(&o.MemTable, 16<<20)
-	orElse(&o.LogBytes, 256<<20)
-	orElse(&o.LogFiles, 12)
-	orElse(&o.FreeFiles, 64)
-	orElse(&o.RetryMin, 100*time.Millisecond)
-	orElse(&o.RetryMax, 30*time.Second)
-	orElse(&o.FreeBytes, 64<<20)
-}
-
-func orElse[T int | int64 | time.Duration](p *T, value T) {
-	if *p == 0 {
-		*p = value
-	}
+	o.SpoolAbove = cmp.Or(o.SpoolAbove, 64<<10)
+	o.ReserveBytes = cmp.Or(o.ReserveBytes, 64<<20)
+	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
+	o.BlockCache = cmp.Or(o.BlockCache, 8<<20)
+	o.MemTable = cmp.Or(o.MemTable, 16<<20)
+	o.LogBytes = cmp.Or(o.LogBytes, 256<<20)
+	o.LogFiles = cmp.Or(o.LogFiles, 12)
+	o.FreeFiles = cmp.Or(o.FreeFiles, 64)
+	o.RetryMin = cmp.Or(o.RetryMin, 100*time.Millisecond)
+	o.RetryMax = cmp.Or(o.RetryMax, 30*time.Second)
+	o.FreeBytes = cmp.Or(o.FreeBytes, 64<<20)
 }
 
 // tune sets Pebble up for short-lived rows: most messages are delivered before their memtable is flushed.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jhillyerd/enmime/v2"
+
+	"github.com/postilion/postilion/internal/mail"
 )
 
 // A bounce in Korean or Japanese goes as quoted-printable where the next host takes no 8-bit mail: people
@@ -27,7 +29,7 @@ func TestABounceInAnotherLanguageIsConvertedForOldHosts(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		converted := out.String()
-		if hasEight(out.Bytes()) || !strings.Contains(converted, "quoted-printable") || strings.Contains(converted, "8bit") {
+		if mail.HasEight(out.Bytes()) || !strings.Contains(converted, "quoted-printable") || strings.Contains(converted, "8bit") {
 			t.Errorf("%s is not 7-bit, or not quoted-printable:\n%s", name, converted)
 		}
 		if strings.HasPrefix(name, "failure") && !(strings.Contains(converted, "\nHi. This is the postilion program at mx.here.test.\n") && strings.Contains(converted, "\n\n<nobody@here.test>:\nSorry, no mailbox here by that name. (#5.1.1)\n")) {

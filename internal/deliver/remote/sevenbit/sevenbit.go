@@ -10,6 +10,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+
+	"github.com/postilion/postilion/internal/mail"
 )
 
 // Why a message cannot be converted.
@@ -55,11 +57,11 @@ func Scan(r io.Reader) (*Plan, error) {
 			return p, nil
 		case isWalk(err):
 			p.Refuse = err
-			p.EightHeader = p.EightHeader || pc.kind == field && hasEight(pc.bytes)
+			p.EightHeader = p.EightHeader || pc.kind == field && mail.HasEight(pc.bytes)
 			return p, nil
 		case err != nil:
 			return nil, err
-		case !hasEight(pc.bytes):
+		case !mail.HasEight(pc.bytes):
 		case pc.kind == field:
 			p.EightHeader, p.Refuse = true, ErrHeader
 			return p, nil
@@ -74,15 +76,6 @@ func Scan(r io.Reader) (*Plan, error) {
 
 func isWalk(err error) bool {
 	return err != nil && (err == errParts || err == errNesting || err == errValue || err == errType)
-}
-
-func hasEight(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return true
-		}
-	}
-	return false
 }
 
 // decide chooses each part's action.
@@ -216,7 +209,7 @@ func (c *converter) added(b []byte, n int, act action) []byte {
 
 // mask puts "?" for 8-bit bytes where nobody reads them.
 func (c *converter) mask(b []byte) []byte {
-	if !hasEight(b) {
+	if !mail.HasEight(b) {
 		return b
 	}
 	c.out = append(c.out[:0], b...)

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jhillyerd/enmime/v2"
 	"pgregory.net/rapid"
+
+	"github.com/postilion/postilion/internal/mail"
 )
 
 func TestWhatBecomesOfAMessage(t *testing.T) {
@@ -173,7 +175,7 @@ func check(t interface {
 	if err := p.Convert(&out, bytes.NewReader(m)); err != nil {
 		t.Fatal(err)
 	}
-	if hasEight(out.Bytes()) {
+	if mail.HasEight(out.Bytes()) {
 		t.Fatalf("not 7-bit:\n%q\nfrom\n%q", out.Bytes(), m)
 	}
 	before, ok := leaves(t, m)
