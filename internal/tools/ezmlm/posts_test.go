@@ -169,6 +169,18 @@ func TestWhatIsNoBounceAndNoPersonsMailIsDropped(t *testing.T) {
 	}
 }
 
+// By hand, the message may come through a pipe.
+func TestAMessageOutOfAPipeIsReadTwice(t *testing.T) {
+	t.Parallel()
+	l := newListTest(t)
+	l.sub("bob@far.test")
+	r := tooltest.Run(t, ezmlm.Programs(l.out.Queue), "ezmlm-send", tooltest.Call{Args: []string{l.dir}, From: io.MultiReader(strings.NewReader(post("joe@mx.test", "x"))), Now: start})
+	l.want(r, 0, "qp 300")
+	if got := l.sent(); !strings.HasSuffix(got.Content, "\nSubject: x\n\nHello.\n") || !strings.HasSuffix(l.file("archive/0/01"), "\n\nHello.\n") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestABounceWithoutVERPIsReadForItsRecipients(t *testing.T) {
 	t.Parallel()
 	l := newListTest(t)
