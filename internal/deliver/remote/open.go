@@ -242,6 +242,19 @@ func (s *session) handshake(ctx context.Context, base *tls.Config) *reason.Error
 	return nil
 }
 
+// unsafe says why a password cannot be sent, and what the operator can do.
+func (s *session) unsafe() string {
+	why := "TLS is not offered there"
+	switch {
+	case s.key.tls == route.TLSNone:
+		why = "the route forbids TLS (tls=none)"
+	case s.plain != "":
+		why = s.plain
+	}
+	return "the route by " + s.key.host + " has a user and password, which are never sent in clear, but " + why +
+		"; give it a relay, port or tls= that encrypts, such as port 587 with tls=encrypt or port 465, or take user and password out"
+}
+
 // login authenticates where the route has credentials. They are sent over TLS only, or to this
 // machine. A refusal is the operator's to mend, so the mail waits.
 func (s *session) login() (failure, bool) {
@@ -252,7 +265,7 @@ func (s *session) login() (failure, bool) {
 	defer func() { s.secret = false }()
 	if s.tls == "" && !s.addr.Addr().IsLoopback() {
 		s.quit()
-		return s.failed(reason.AuthNotPossible.With(s.who(), "the connection is not encrypted"), ""), false
+		return s.failed(reason.AuthNotPossible.With(s.who(), s.unsafe()), ""), false
 	}
 	var r smtp.Reply
 	var err error

@@ -50,6 +50,7 @@ import (
 //	S LINE, C LINE         the server says, the client must say
 //	TLS                    the server's side of a handshake
 //	CLOSE, HANG            the server closes; waits until the client does
+//	says TEXT              a part of what each recipient's verdict says
 //	verdict ADDRESS TEXT   begins with "delivered", or class, code, enhanced code, reason
 //
 // After its dialogue the server lets the client say QUIT and close, nothing else.
@@ -64,6 +65,7 @@ type script struct {
 	dead     map[string]bool
 	dialogue map[string][][]string // by address, a list of connections
 	verdicts []string
+	says     string
 }
 
 func readScript(t *testing.T, file string) *script {
@@ -104,6 +106,8 @@ func readScript(t *testing.T, file string) *script {
 			open = &sc.dialogue[rest][len(sc.dialogue[rest])-1]
 		case "S", "C", "TLS", "CLOSE", "HANG":
 			*open = append(*open, line)
+		case "says":
+			sc.says = rest
 		case "verdict":
 			sc.verdicts = append(sc.verdicts, rest)
 		default:
@@ -363,6 +367,9 @@ func TestDialogues(t *testing.T) {
 			var got []string
 			for i, v := range verdicts {
 				got = append(got, describe(sc.job.Recipients[i].To, v))
+				if !strings.Contains(v.Text, sc.says) {
+					t.Errorf("the verdict says %q; want %q in it", v.Text, sc.says)
+				}
 				if v.Err != nil && (v.Text == "" || len(v.Transcript) > maxRemote) {
 					t.Errorf("verdict without a text or with too long a transcript: %+v", v)
 				}
