@@ -103,7 +103,7 @@ func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 		within(t, patience, "mail is taken again", func() bool { return l.count() > before+20 })
 	}
 	stop()
-	sum, err := l.settle(60 * time.Second)
+	sum, err := l.settle(patience)
 	l.verdict(t, "full disk", sum, err, time.Since(began))
 	s.drain(patience)
 }

@@ -41,7 +41,7 @@ func killLoop(t *testing.T, o setup, victims []string, kills int) {
 		t.Logf("%s killed; up and taking mail after %v", victim, time.Since(killed).Round(time.Millisecond))
 	}
 	stop()
-	c, err := l.settle(60 * time.Second)
+	c, err := l.settle(patience)
 	l.verdict(t, "kill -9", c, err, time.Since(began))
 	s.drain(patience)
 }

@@ -33,11 +33,14 @@ func TestNothingAcknowledgedIsLostToPowerCuts(t *testing.T) {
 // A test of durability that passes without syncs would prove nothing.
 func TestPowerCutsFindABuildWithoutSyncs(t *testing.T) {
 	t.Parallel()
-	l, c, took, err := powerCuts(t, "nosync", 1)
-	t.Logf("without syncs: %d cuts in %.0f s; %d of %d acknowledged deliveries lost; %v", len(l.cuts), took.Seconds(), c.lost, c.acked, err)
-	if c.lost == 0 {
-		t.Error("a build without syncs lost nothing: the cuts do not reach what was not synced")
+	for range 3 { // the system may just have written all by itself
+		l, c, took, err := powerCuts(t, "nosync", 1)
+		t.Logf("without syncs: %d cuts in %.0f s; %d of %d acknowledged deliveries lost; %v", len(l.cuts), took.Seconds(), c.lost, c.acked, err)
+		if c.lost > 0 {
+			return
+		}
 	}
+	t.Error("a build without syncs lost nothing: the cuts do not reach what was not synced")
 }
 
 // powerCuts cuts the power of the server's disk under load, again and again, and tells
@@ -61,7 +64,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 		s.stopNow()
 		l.power(true)
 		d.Again()
-		if err := s.tryServe(30 * time.Second); err != nil {
+		if err := s.tryServe(patience); err != nil {
 			c, lookErr := l.tally()
 			return l, c, time.Since(began), fmt.Errorf("after cut %d: %w", round+1, errors.Join(err, lookErr))
 		}
@@ -73,7 +76,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 		}
 	}
 	stop()
-	wait := 60 * time.Second
+	wait := patience
 	if tag != "" {
 		wait = 5 * time.Second
 	}

@@ -104,7 +104,6 @@ func TestClientRulesOfAQmailHostCount(t *testing.T) {
 	}
 	h.eventually(t, refused)
 	// Once compiled, the cdb is what counts, as for tcpserver.
-	check(t, os.WriteFile(rules, []byte("127.:allow,RELAYCLIENT=\"@fix.example\"\n"), 0o644))
 	_, err := h.feed(t, "127.:allow,RELAYCLIENT=\"\"\n", "tcprules", rules+".cdb", rules+".tmp")
 	check(t, err)
 	h.eventually(t, func() string {
@@ -113,6 +112,7 @@ func TestClientRulesOfAQmailHostCount(t *testing.T) {
 		}
 		return ""
 	})
+	check(t, os.WriteFile(rules, []byte("127.:allow,RELAYCLIENT=\"@fix.example\"\n"), 0o644))
 	h.eventually(t, func() string {
 		if have := h.found(t, "by-cdb."); !slices.Contains(have, "sent far@elsewhere.example from joe@example.test") {
 			return fmt.Sprint(have)

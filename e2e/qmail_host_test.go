@@ -273,7 +273,7 @@ func (h *qmailHost) checkCase(t *testing.T, c *qmailCase) {
 	if waits {
 		want = nil
 	}
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for {
 		have := h.found(t, c.subject())
 		queued := strings.Contains(h.waiting(t), c.to)
@@ -312,7 +312,7 @@ func TestProgramsOfAQmailHostSeeTheirDelivery(t *testing.T) {
 // eventually waits until f has nothing to complain of.
 func (h *qmailHost) eventually(t *testing.T, f func() string) {
 	t.Helper()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for {
 		complaint := f()
 		if complaint == "" {

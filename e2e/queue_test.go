@@ -161,7 +161,8 @@ func TestPauseHoldsDeliveriesBackAndNothingElse(t *testing.T) {
 		if st := s.status(); !st.Paused {
 			t.Error("status does not say that the server is paused")
 		}
-		time.Sleep(200 * time.Millisecond)
+		within(t, patience, "three messages wait", func() bool { return len(s.queue()) == 3 })
+		time.Sleep(200 * time.Millisecond) // for what must not happen
 		if n := len(s.read(s.account, s.password)); n != 0 {
 			t.Errorf("%d messages were delivered while paused", n)
 		}

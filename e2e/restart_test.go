@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"testing"
 	"time"
@@ -21,16 +22,21 @@ func TestRestartsUnderLoadLoseAndRepeatNothing(t *testing.T) {
 		stop := l.start(4)
 		for _, part := range parts {
 			time.Sleep(300 * time.Millisecond)
-			before := l.count()
+			pid, started := s.start(part)
 			if part == "" {
 				s.must("restart")
 			} else {
 				s.must("restart", part)
 			}
+			within(t, patience, "the start anew of "+part, func() bool {
+				newPID, newStart := s.start(part)
+				return newPID != 0 && (newPID != pid || newStart != started)
+			})
+			before := l.count()
 			within(t, patience, "mail is taken again after a restart of "+part, func() bool { return l.count() > before+20 })
 		}
 		stop()
-		c, err := l.settle(30 * time.Second)
+		c, err := l.settle(patience)
 		if c.duplicates > 0 {
 			t.Errorf("%d messages were delivered twice although everything was stopped in order", c.duplicates)
 		}
@@ -65,4 +71,29 @@ func TestABackupServesElsewhereAndIsHeld(t *testing.T) {
 		k.arrived(t, 2)
 		restored.drain(patience)
 	})
+}
+
+// start tells which process serves a part, or the whole with "", and when it began; 0 while none can be asked.
+func (s *server) start(part string) (pid int, since string) {
+	out, err := s.run("status", "--json")
+	var told struct {
+		PID     int
+		Started string
+		Roles   []struct {
+			Name, State string
+			PID         int
+		}
+	}
+	if err != nil || json.Unmarshal([]byte(out), &told) != nil {
+		return 0, ""
+	}
+	if part == "" {
+		return told.PID, told.Started
+	}
+	for _, r := range told.Roles {
+		if r.Name == part && r.State == "up" {
+			return r.PID, ""
+		}
+	}
+	return 0, ""
 }

@@ -82,7 +82,7 @@ func (a *app) aboutRole(ctx context.Context, err error) error {
 	}
 	cl := control.Client(a.data, control.Supervisor)
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience(control.MethodStatus)) // longer than it waits for a role
 	defer cancel()
 	s, askErr := rpc.Do[none, control.Status](ctx, cl, control.MethodStatus, none{})
 	switch {

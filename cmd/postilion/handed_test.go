@@ -22,7 +22,7 @@ func inetd(t *testing.T, s *server, verb ...string) (client *bufio.ReadWriter, e
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(longest))
 	accepted, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestTcpserverStartsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(longest))
 	client := bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))
 	says(t, client, "220 ")
 	client.WriteString("QUIT\r\n")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/rpc"
 )
 
@@ -82,7 +83,7 @@ func Open(o Options) (*Node, error) {
 			return nil, err
 		}
 	}
-	if n.lock, err = control.Lock(f.Data); err != nil {
+	if n.lock, err = takeFolder(f.Data); err != nil {
 		return nil, err
 	}
 	if err := checkOwner(f.Data); err != nil {
@@ -94,6 +95,23 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// folderWait is how long a start waits for a data folder that is in use, though no server answers there.
+const folderWait = 10 * time.Second
+
+// takeFolder takes the data folder's lock. A verb may have it that found no server, as while one starts anew: that keeps
+// the server waiting, not down.
+func takeFolder(data string) (io.Closer, error) {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		lock, err := control.Lock(data)
+		if !errors.Is(err, fs.ErrLocked) || time.Since(began) > folderWait {
+			return lock, err
+		}
+		if running, _ := Running(context.Background(), data); running {
+			return nil, err
+		}
+	}
 }
 
 func (n *Node) checkOffset() error {

@@ -62,7 +62,7 @@ func openQueue(ctx context.Context, data string) (q *QueueAdmin, err error) {
 	if err := becomeOwner(data); err != nil {
 		return q, err
 	}
-	lock, err := control.Lock(data)
+	lock, err := takeFolder(data)
 	if errors.Is(err, fs.ErrLocked) {
 		return q, fmt.Errorf("%w; it does not answer on its control socket: if it hangs, end that process", err)
 	}

@@ -87,7 +87,7 @@ func (s *Stores) open(ctx context.Context) error {
 	if err := becomeOwner(s.Data); err != nil {
 		return err
 	}
-	lock, err := control.Lock(s.Data)
+	lock, err := takeFolder(s.Data)
 	if errors.Is(err, fs.ErrLocked) {
 		return fmt.Errorf("%w; it does not answer on its control socket: if it hangs, end that process", err)
 	}
