@@ -77,10 +77,12 @@ func TestTheLockNamesItsHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	_, err = OpenStores(context.Background(), data)
-	if !errors.Is(err, fs.ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
-		t.Errorf("have %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) { // it waits for the lock for a while
+		_, err := OpenStores(context.Background(), data)
+		if !errors.Is(err, fs.ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
+			t.Errorf("have %v", err)
+		}
+	})
 	if _, err := control.Dial(context.Background(), data, control.Supervisor); !errors.Is(err, control.ErrNotRunning) {
 		t.Errorf("have %v", err)
 	}
