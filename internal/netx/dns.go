@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -53,6 +52,7 @@ type Result[T any] struct {
 	Name    string        // the name that has the records, after CNAMEs
 	Secure  bool          // the resolver vouches for the answer by DNSSEC (the AD bit)
 	TTL     time.Duration // left until the answer expires
+	Partial bool          // of addresses: only one family's, the other has not answered yet
 }
 
 // MX is one mail exchanger. Host is "" for the root, which alone means that no mail is
@@ -129,34 +129,84 @@ func (r *Resolver) PTR(ctx context.Context, addr netip.Addr) (Result[string], er
 	})
 }
 
+// resolutionDelay is how long the other family's answer is waited for once one has
+// brought addresses (RFC 8305 3).
+const resolutionDelay = 50 * time.Millisecond
+
 // Addrs looks up IPv4 and IPv6 addresses at once, IPv6 first. Trouble with one family
 // does not hide the other's addresses. Without any the outcome is ErrTemporary if
 // either family's was, so that no host is called addressless on half an answer.
 func (r *Resolver) Addrs(ctx context.Context, name string) (Result[netip.Addr], error) {
+	return r.families(ctx, name, -1)
+}
+
+// DialAddrs is Addrs for who wants to connect: once one family has brought addresses, the
+// other is given 50 ms more. What comes later is kept in the cache, and Addrs tells of it; until
+// then the result is Partial.
+func (r *Resolver) DialAddrs(ctx context.Context, name string) (Result[netip.Addr], error) {
+	return r.families(ctx, name, resolutionDelay)
+}
+
+func (r *Resolver) families(ctx context.Context, name string, patience time.Duration) (Result[netip.Addr], error) {
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761 6.3
 		loopback := []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 		return Result[netip.Addr]{Records: loopback, Name: name, TTL: time.Hour}, nil
 	}
-	var six Result[netip.Addr]
-	var err6 error
-	var wg sync.WaitGroup
-	wg.Go(func() { six, err6 = r.AAAA(ctx, name) })
-	four, err4 := r.A(ctx, name)
-	wg.Wait()
-	switch {
-	case err4 == nil && err6 == nil:
-		four.Records = append(append([]netip.Addr{}, six.Records...), four.Records...)
-		four.Secure = four.Secure && six.Secure
-		four.TTL = min(four.TTL, six.TTL)
-		return four, nil
-	case err4 == nil:
-		return four, nil
-	case err6 == nil:
-		return six, nil
-	case errors.Is(err6, ErrTemporary):
-		return Result[netip.Addr]{}, err6
+	return twoFamilies(func() (Result[netip.Addr], error) { return r.A(ctx, name) },
+		func() (Result[netip.Addr], error) { return r.AAAA(ctx, name) }, patience)
+}
+
+// twoFamilies asks both at once and joins their answers. Once one has brought addresses, the other has
+// patience more; a negative one is without end. An answer that comes too late is dropped.
+func twoFamilies(a, aaaa func() (Result[netip.Addr], error), patience time.Duration) (Result[netip.Addr], error) {
+	type reply struct {
+		res Result[netip.Addr]
+		err error
 	}
-	return Result[netip.Addr]{}, err4
+	ask := func(question func() (Result[netip.Addr], error)) <-chan reply {
+		c := make(chan reply, 1)
+		go func() {
+			res, err := question()
+			c <- reply{res, err}
+		}()
+		return c
+	}
+	fours, sixes := ask(a), ask(aaaa)
+	var four, six reply
+	var enough <-chan time.Time
+	for fours != nil || sixes != nil {
+		var got reply
+		select {
+		case four = <-fours:
+			got, fours = four, nil
+		case six = <-sixes:
+			got, sixes = six, nil
+		case <-enough:
+			res := four.res // of the one that came, the other is empty
+			if fours != nil {
+				res = six.res
+			}
+			res.Partial = true
+			return res, nil
+		}
+		if got.err == nil && patience >= 0 && enough == nil {
+			enough = time.After(patience)
+		}
+	}
+	switch {
+	case four.err == nil && six.err == nil:
+		four.res.Records = append(append([]netip.Addr{}, six.res.Records...), four.res.Records...)
+		four.res.Secure = four.res.Secure && six.res.Secure
+		four.res.TTL = min(four.res.TTL, six.res.TTL)
+		return four.res, nil
+	case four.err == nil:
+		return four.res, nil
+	case six.err == nil:
+		return six.res, nil
+	case errors.Is(six.err, ErrTemporary):
+		return Result[netip.Addr]{}, six.err
+	}
+	return Result[netip.Addr]{}, four.err
 }
 
 // pick asks and turns the answer's records into values.

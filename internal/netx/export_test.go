@@ -19,3 +19,8 @@ func (r *Resolver) Servers() ([]string, error) { return r.servers() }
 func (r *Resolver) SetServers(servers ...string) {
 	r.conf.servers, r.conf.checked = servers, r.now()
 }
+
+// TwoFamilies is twoFamilies, and ResolutionDelay what DialAddrs gives it.
+var TwoFamilies = twoFamilies
+
+const ResolutionDelay = resolutionDelay

@@ -21,6 +21,10 @@ func (noDNS) Addrs(context.Context, string) (netx.Result[netip.Addr], error) {
 	return netx.Result[netip.Addr]{}, netx.ErrNoName
 }
 
+func (d noDNS) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	return d.Addrs(ctx, name)
+}
+
 func TestAReloadReplacesWhoSendsToOtherHostsOnlyWhenItsKeysChanged(t *testing.T) {
 	t.Parallel()
 	s, d := new(swapRemote), remote.Deps{Resolver: noDNS{}}

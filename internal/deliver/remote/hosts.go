@@ -28,6 +28,9 @@ type host struct {
 	addrs  []netip.AddrPort
 	secure bool // found through DNSSEC, or named by the operator
 	qmtp   bool // by QMTP
+
+	// late has the addresses that are known where the other family's are still awaited.
+	late []netip.AddrPort
 }
 
 // lookup finds the hosts of a next hop in the order to try them, at least one, each
@@ -85,7 +88,7 @@ func mxps(hosts []host) (all []host) {
 	for _, h := range hosts {
 		if h.pref >= 12800 && h.pref <= 13055 && h.pref%16 == 1 {
 			q := h
-			q.qmtp, q.addrs = true, make([]netip.AddrPort, len(h.addrs))
+			q.qmtp, q.late, q.addrs = true, nil, make([]netip.AddrPort, len(h.addrs))
 			for i, a := range h.addrs {
 				q.addrs[i] = netip.AddrPortFrom(a.Addr(), qmtpPort)
 			}
@@ -141,9 +144,9 @@ func (t *Target) addresses(ctx context.Context, name string, hosts []host, port 
 	errs := make([]error, len(hosts))
 	var wg sync.WaitGroup
 	for i := 1; i < len(hosts); i++ {
-		wg.Go(func() { results[i], errs[i] = t.deps.Resolver.Addrs(ctx, hosts[i].name) })
+		wg.Go(func() { results[i], errs[i] = t.deps.Resolver.DialAddrs(ctx, hosts[i].name) })
 	}
-	results[0], errs[0] = t.deps.Resolver.Addrs(ctx, hosts[0].name)
+	results[0], errs[0] = t.deps.Resolver.DialAddrs(ctx, hosts[0].name)
 	wg.Wait()
 	var found []host
 	temporary, exists := error(nil), false
@@ -152,6 +155,9 @@ func (t *Target) addresses(ctx context.Context, name string, hosts []host, port 
 		case err == nil:
 			for _, a := range results[i].Records[:min(len(results[i].Records), maxAddresses)] {
 				h.addrs = append(h.addrs, netip.AddrPortFrom(a, port))
+			}
+			if results[i].Partial {
+				h.late = slices.Clone(h.addrs)
 			}
 			found = append(found, h)
 		case errors.Is(err, netx.ErrNoData):
@@ -173,6 +179,23 @@ func (t *Target) addresses(ctx context.Context, name string, hosts []host, port 
 		return nil, reason.HostUnknown.With(name).Because(errs[0])
 	}
 	return nil, reason.HostNoAddress.With(name).Because(errs[0])
+}
+
+// join gives a host whose addresses are used up those of the other family that its name was not waited
+// for. This host's own are none.
+func (t *Target) join(ctx context.Context, h *host) {
+	known := h.late
+	h.late = nil
+	if len(known) == 0 {
+		return
+	}
+	whole, _ := t.deps.Resolver.Addrs(ctx, h.name) // without any it stays as it is
+	for _, a := range whole.Records {
+		to := netip.AddrPortFrom(a, known[0].Port())
+		if !slices.Contains(known, to) && !t.own(to) && len(known)+len(h.addrs) < maxAddresses {
+			h.addrs = append(h.addrs, to)
+		}
+	}
 }
 
 // dropOwn takes this host out of the list, with all that are no better than it: mail

@@ -23,6 +23,10 @@ func (nameless) Addrs(context.Context, string) (r netx.Result[netip.Addr], err e
 	return r, errNameless
 }
 
+func (n nameless) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	return n.Addrs(ctx, name)
+}
+
 func TestAnAddressNeedsNoNameServer(t *testing.T) {
 	t.Parallel()
 	target, err := New(Options{}, Deps{Resolver: nameless{}})

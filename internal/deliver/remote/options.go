@@ -55,6 +55,8 @@ type Options struct {
 type Resolver interface {
 	MX(ctx context.Context, name string) (netx.Result[netx.MX], error)
 	Addrs(ctx context.Context, name string) (netx.Result[netip.Addr], error)
+	// DialAddrs does not wait long for the second family once the first has brought addresses.
+	DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error)
 }
 
 // Deps is the world around a Target. Resolver is needed; the rest has defaults.

@@ -158,6 +158,10 @@ func (mxpsDNS) Addrs(context.Context, string) (r netx.Result[netip.Addr], err er
 	return r, nil
 }
 
+func (d mxpsDNS) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	return d.Addrs(ctx, name)
+}
+
 func TestMXPSTriesQMTPFirstAndSMTPWhereItCannotConnect(t *testing.T) {
 	t.Parallel()
 	_, at := startQMTP(t)

@@ -208,6 +208,9 @@ func (a *attempt) session(ctx context.Context) *session {
 		}
 		h := &a.hosts[0]
 		if len(h.addrs) == 0 {
+			a.t.join(ctx, h)
+		}
+		if len(h.addrs) == 0 {
 			a.hosts = a.hosts[1:]
 			continue
 		}

@@ -42,6 +42,10 @@ func (noDNS) Addrs(context.Context, string) (r netx.Result[netip.Addr], err erro
 	return r, netx.ErrNoName
 }
 
+func (d noDNS) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	return d.Addrs(ctx, name)
+}
+
 // letterTo makes a job for a relay on this machine.
 func letterTo(l net.Addr, body string, to ...string) *deliver.Job {
 	at := netip.MustParseAddrPort(l.String())
@@ -696,6 +700,10 @@ func (z zone) MX(_ context.Context, name string) (netx.Result[netx.MX], error) {
 func (z zone) Addrs(_ context.Context, name string) (netx.Result[netip.Addr], error) {
 	a := netip.AddrFrom4([4]byte{192, 0, 2, name[0]})
 	return netx.Result[netip.Addr]{Records: []netip.Addr{a}}, nil
+}
+
+func (z zone) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	return z.Addrs(ctx, name)
 }
 
 func TestEqualExchangersShareTheLoad(t *testing.T) {

@@ -1,0 +1,73 @@
+package remote
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/netx"
+	"github.com/postilion/postilion/internal/route"
+)
+
+// halfDNS knows a host's IPv4 address at once and its other ones only when all are waited for.
+type halfDNS struct{ late []string }
+
+func (halfDNS) MX(context.Context, string) (r netx.Result[netx.MX], err error) {
+	return r, netx.ErrNoData
+}
+
+func (halfDNS) DialAddrs(context.Context, string) (netx.Result[netip.Addr], error) {
+	return netx.Result[netip.Addr]{Records: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Partial: true}, nil
+}
+
+func (d halfDNS) Addrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	r, err := d.DialAddrs(ctx, name)
+	for _, a := range d.late {
+		r.Records = append(r.Records, netip.MustParseAddr(a))
+	}
+	r.Partial = false
+	return r, err
+}
+
+func TestTheOtherFamilyIsTriedWhenItComesLate(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ late, want []string }{
+		"two more":                {[]string{"2001:db8::1", "2001:db8::2"}, []string{"192.0.2.1:25", "[2001:db8::1]:25", "[2001:db8::2]:25"}},
+		"none":                    {nil, []string{"192.0.2.1:25"}},
+		"this host's is left out": {[]string{"2001:db8::99"}, []string{"192.0.2.1:25"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dialled := make(chan string, 10)
+			target, err := New(Options{Host: "here.test"}, Deps{Resolver: halfDNS{tt.late},
+				Own: func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("2001:db8::99") },
+				Dial: func(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+					dialled <- to.String()
+					return nil, syscall.ECONNREFUSED
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.Close()
+			to := mail.ParseAddress("ann@far.test")
+			v := target.Deliver(t.Context(), &deliver.Job{Envelope: &mail.Envelope{}, Next: &route.NextHop{Domain: "far.test"},
+				Recipients: []deliver.Recipient{{To: to, Final: to}}})
+			close(dialled)
+			var got []string
+			for d := range dialled {
+				got = append(got, d)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(tt.want, got); diff != "" || v[0].Err == nil || v[0].Err.Reason != "connect-failed" {
+				t.Error(diff, v[0].Err)
+			}
+		})
+	}
+}
