@@ -38,7 +38,7 @@ const (
 	VerbSend  = "send"  // hand a message in
 	VerbNames = "names" // what this host is called: Names
 	VerbQueue = "queue" // list the queue, for those who may: JSON lines
-	VerbFlush = "flush" // try what waits now, for those who may
+	VerbFlush = "flush" // try what waits now, or the messages whose ids come with it, for those who may
 	VerbRoute = "route" // where addresses lead: a line in, an explanation out
 	VerbSMTP  = "smtp"  // talk SMTP from here on
 )

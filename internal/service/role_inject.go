@@ -115,6 +115,15 @@ func (q localQueue) Flush(ctx context.Context) (int, error) {
 	return q.d.Flush(), nil
 }
 
+// Retry implements inject.Queue.
+func (q localQueue) Retry(ctx context.Context, messages []id.ID, by string) (int, error) {
+	if len(messages) == 0 { // no ids in a filter are all
+		return 0, nil
+	}
+	awaitLoaded(ctx, q.d)
+	return q.d.Act(ctx, dispatch.Filter{IDs: messages, By: by}, dispatch.Action{Verb: dispatch.Retry})
+}
+
 type remoteQueue struct{ cl *rpc.Client }
 
 // List implements inject.Queue.
@@ -128,6 +137,17 @@ func (q remoteQueue) Flush(ctx context.Context) (int, error) {
 	return rpc.Do[none, int](ctx, q.cl, methodFlush, none{})
 }
 
+// Retry implements inject.Queue.
+func (q remoteQueue) Retry(ctx context.Context, messages []id.ID, by string) (int, error) {
+	return rpc.Do[retryRequest, int](ctx, q.cl, methodRetry, retryRequest{messages, by})
+}
+
+// retryRequest asks for messages to be tried now.
+type retryRequest struct {
+	Messages []id.ID
+	By       string
+}
+
 // viewHandlers lets role smtpd see and flush the queue for its programs.
 func viewHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
 	q := localQueue{d}
@@ -137,6 +157,7 @@ func viewHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
 			return fitFrame(reply), err
 		}),
 		methodFlush: rpc.Handle(func(ctx context.Context, _ none) (int, error) { return q.Flush(ctx) }),
+		methodRetry: rpc.Handle(func(ctx context.Context, r retryRequest) (int, error) { return q.Retry(ctx, r.Messages, r.By) }),
 	}
 }
 

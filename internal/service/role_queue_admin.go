@@ -22,6 +22,7 @@ import (
 const (
 	methodPause       = "queue.pause" // true pauses, false continues
 	methodFlush       = "queue.flush"
+	methodRetry       = "queue.retry"
 	methodCount       = "queue.count"
 	methodList        = "queue.list"
 	methodShow        = "queue.show"

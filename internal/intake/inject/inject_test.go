@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,7 +99,10 @@ func (u fakeUsers) UID(name string) (uint32, bool) {
 }
 func (u fakeUsers) InGroup(_ uint32, group string) bool { return group == "wheel" && u.wheel }
 
-type fakeView struct{ flushed int }
+type fakeView struct {
+	flushed int
+	retried []string
+}
 
 func (v *fakeView) List(_ context.Context, limit int, cursor string) ([]dispatch.Info, string, error) {
 	if cursor == "" {
@@ -107,6 +111,12 @@ func (v *fakeView) List(_ context.Context, limit int, cursor string) ([]dispatch
 	return []dispatch.Info{{From: "c@d.example"}}, "", nil
 }
 func (v *fakeView) Flush(context.Context) (int, error) { v.flushed++; return 3, nil }
+func (v *fakeView) Retry(_ context.Context, messages []id.ID, by string) (int, error) {
+	for _, m := range messages {
+		v.retried = append(v.retried, m.String()+" by "+by)
+	}
+	return len(messages), nil
+}
 
 // world is a server on a socket with its queue.
 type world struct {
@@ -485,6 +495,18 @@ func TestTheQueueIsForThoseWhoMay(t *testing.T) {
 		a, err = w.client.Ask(context.Background(), wire.VerbFlush, "", io.Discard)
 		if err != nil || a.OK() != tt.may || w.view.flushed != map[bool]int{true: 1}[tt.may] || tt.may && a.Text != "3" {
 			t.Errorf("%+v: %+v %v", tt, a, err)
+		}
+		const one, two = "06h01dfynw000016wm4b72tgvc", "06h01dg02m0013gk444fky55s8"
+		b, err := w.client.Ask(context.Background(), wire.VerbFlush, one+"\n"+two, io.Discard)
+		if err != nil || b.OK() != tt.may || tt.may && b.Text != "2" || w.view.flushed > 1 {
+			t.Errorf("%+v: some: %+v %v", tt, b, err)
+		}
+		by := map[bool]string{true: "owner", false: "uid " + strconv.Itoa(os.Getuid())}[tt.owner]
+		if tt.may != slices.Equal(w.view.retried, []string{one + " by " + by, two + " by " + by}) {
+			t.Errorf("%+v: %q", tt, w.view.retried)
+		}
+		if b, err = w.client.Ask(context.Background(), wire.VerbFlush, one+"\n../x", io.Discard); err != nil || b.OK() || len(w.view.retried) > 2 {
+			t.Errorf("%+v: an id that is none: %+v %v", tt, b, err)
 		}
 		if !tt.may && (a.Code != 510 || a.Text != "You are not permitted to see the queue") {
 			t.Errorf("%+v", a)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postilion/postilion/internal/id"
 	wire "github.com/postilion/postilion/internal/inject"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/serve"
@@ -41,7 +42,7 @@ func (c *session) ask(verb string) {
 		e = c.queue(ctx)
 	case wire.VerbFlush:
 		var n int
-		n, e = c.flush(ctx)
+		n, e = c.flush(ctx, input)
 		text = strconv.Itoa(n)
 	case wire.VerbRoute:
 		e = c.route(ctx, input)
@@ -133,11 +134,28 @@ func (c *session) send64(p []byte) error {
 	return nil
 }
 
-func (c *session) flush(ctx context.Context) (int, *reason.Error) {
+// flush has messages tried now: those whose ids are in input, one a line, or all that waits.
+func (c *session) flush(ctx context.Context, input string) (int, *reason.Error) {
 	if c.d.Queue == nil || !c.mayQueue() {
 		return 0, reason.InjectForbidden
 	}
-	n, err := c.d.Queue.Flush(ctx)
+	var messages []id.ID
+	for word := range strings.FieldsSeq(input) {
+		message, err := id.Parse(word)
+		if err != nil {
+			return 0, reason.CommandSyntax.With("want ids of messages, one a line")
+		}
+		messages = append(messages, message)
+	}
+	if len(messages) == 0 {
+		n, err := c.d.Queue.Flush(ctx)
+		return n, reason.As(err)
+	}
+	by := "owner"
+	if !c.d.Owner(c.uid) {
+		by = "uid " + strconv.FormatUint(uint64(c.uid), 10)
+	}
+	n, err := c.d.Queue.Retry(ctx, messages, by)
 	return n, reason.As(err)
 }
 

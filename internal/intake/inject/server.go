@@ -53,6 +53,9 @@ type Queue interface {
 	List(ctx context.Context, limit int, cursor string) (list []dispatch.Info, next string, err error)
 	// Flush makes everything that waits be tried now, and returns how many messages that are.
 	Flush(ctx context.Context) (int, error)
+	// Retry makes these messages be tried now, and returns how many waited. by is who asks, for
+	// their history.
+	Retry(ctx context.Context, messages []id.ID, by string) (int, error)
 }
 
 // Server serves the socket. It is safe for concurrent use.

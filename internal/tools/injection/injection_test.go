@@ -354,6 +354,59 @@ const listing = `{"id":"06h01dfynw000016wm4b72tgvc","from":"a@mx.test","accepted
 {"id":"06h01dg02m0013gk444fky55s8","from":"","accepted":"2026-11-21T19:27:00Z","size":12345,"group":"bulk","held":true,"recipients":[{"to":"b\n@c.d","state":"running"}]}
 `
 
+func TestSendmailTriesSomeOfTheQueue(t *testing.T) {
+	t.Parallel()
+	const x, b = "06h01dfynw000016wm4b72tgvc", "06h01dg02m0013gk444fky55s8"
+	for _, tt := range []struct {
+		args []string
+		want string // ids that the server is asked to try
+	}{
+		{[]string{"-qRX@[127"}, x}, {[]string{"-qRdone@"}, ""}, {[]string{"-q!RX@"}, b}, {[]string{"-qSA@MX"}, x}, {[]string{"-qI" + b}, b},
+		{[]string{"-qI06H"}, ""}, {[]string{"-qI06h"}, x + "\n" + b}, {[]string{"-qGbulk"}, b}, {[]string{"-qGdefault"}, x}, {[]string{"-q!Gbulk"}, x},
+		{[]string{"-qRx@", "-qRc.d"}, x + "\n" + b}, {[]string{"-qRx@", "-qI" + b}, ""}, {[]string{"-qRx@", "-qSa@"}, x},
+	} {
+		w := newWorld(t)
+		w.server.output, w.server.answer = listing, inject.Answer{Code: 250, Text: "1"}
+		says := "the server tries what waits: 1\n"
+		if tt.want == "" {
+			says = "the server tries what waits: 0\n"
+		}
+		if code := w.run("", append([]string{"sendmail", "-v"}, tt.args...)...); code != 0 || w.out.String() != says {
+			t.Errorf("%v: exit %d: %q %q", tt.args, code, w.out.String(), w.errs.String())
+		}
+		var calls []string
+		for _, l := range w.server.letters {
+			calls = append(calls, l.call+" "+l.content)
+		}
+		want := []string{"queue "}
+		if tt.want != "" {
+			want = append(want, "flush "+tt.want)
+		}
+		if d := cmp.Diff(want, calls); d != "" {
+			t.Errorf("%v: %s", tt.args, d)
+		}
+	}
+	for _, args := range [][]string{{"-q"}, {"-qp"}, {"-qf"}, {"-q5m"}, {"-qp5m"}} {
+		w := newWorld(t)
+		w.server.answer = inject.Answer{Code: 250, Text: "4"}
+		if code := w.run("", append([]string{"sendmail"}, args...)...); code != 0 || w.one().call != "flush" || w.one().content != "" {
+			t.Errorf("%v: exit %d: %+v", args, code, w.server.letters)
+		}
+	}
+	for args, want := range map[string]string{"-qX": "sendmail: fatal: option -q: want a time, or G, I, R or S and a text: -qRexample.test\n",
+		"-q!": "sendmail: fatal: option -q: want a time, or G, I, R or S and a text: -qRexample.test\n"} {
+		w := newWorld(t)
+		if code := w.run("", "sendmail", args); code != 64 || w.errs.String() != want {
+			t.Errorf("%s: exit %d: %q", args, code, w.errs.String())
+		}
+	}
+	w := newWorld(t)
+	w.server.answer = inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}
+	if code := w.run("", "sendmail", "-qRx"); code != 77 || w.errs.String() != "sendmail: fatal: You are not permitted to see the queue\n" {
+		t.Errorf("exit %d: %q", code, w.errs.String())
+	}
+}
+
 // What no delivery has looked at yet is local or remote by the control files.
 func TestQreadTellsByTheControlFilesWhatIsNotRoutedYet(t *testing.T) {
 	t.Parallel()

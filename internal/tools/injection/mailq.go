@@ -2,6 +2,7 @@ package injection
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,6 +44,9 @@ type Awaited struct {
 	Delayed  bool   `json:"delayed"`
 }
 
+// finished reports whether nothing of the recipient waits any more.
+func (r *Awaited) finished() bool { return r.State == "done" || r.State == "delivered" }
+
 // channel tells whether a recipient is local or remote, as qmail-send has two channels. What was finished has no
 // destination any more, but a next hop leaves its name, or the status of having found none.
 func (r *Awaited) channel(here func(address string) bool) string {
@@ -57,7 +61,7 @@ func (r *Awaited) channel(here func(address string) bool) string {
 		_, detail, _ := strings.Cut(r.Status, ".")
 		local = !slices.Contains([]string{"1.2", "1.10", "4.1", "4.2", "4.4"}, detail) // RFC 3463 3.2, 3.5: names and networks
 	default:
-		local = r.State == "delivered" || r.State == "done"
+		local = r.finished()
 	}
 	if local {
 		return "local"
@@ -93,7 +97,8 @@ func Queue(ctx context.Context, e *tool.Env, visit func(*Waiting)) (inject.Answe
 	return a, err
 }
 
-// chooser is -qI, -qR and -qS: substrings of id, recipient and sender, "!" before them negates.
+// chooser is -qI, -qR and -qS: substrings of id, recipient and sender, and -qG: a queue group. "!" before
+// the letter negates. Of several of one letter one is enough, of each letter there must be one (sendmail(8)).
 type chooser struct{ rules []rule }
 
 type rule struct {
@@ -108,35 +113,48 @@ func (c *chooser) add(s string) bool {
 	if s[0] == '!' {
 		r.not, s = true, s[1:]
 	}
-	if s == "" || strings.IndexByte("IRS", s[0]) < 0 {
+	if s == "" || strings.IndexByte("GIRS", s[0]) < 0 {
 		return false
 	}
 	r.what, r.text = s[0], s[1:]
+	if r.what == 'R' || r.what == 'S' {
+		r.text = strings.ToLower(r.text) // of ids alone the case counts
+	}
 	c.rules = append(c.rules, r)
 	return true
 }
 
 func (c *chooser) any() bool { return len(c.rules) > 0 }
 
-// chosen reports whether all rules take a message.
+// chosen reports whether the rules take a message.
 func (c *chooser) chosen(m *Waiting) bool {
-	for _, r := range c.rules {
-		found := false
-		switch r.what {
-		case 'I':
-			found = strings.Contains(m.ID, r.text)
-		case 'S':
-			found = strings.Contains(m.From, r.text)
-		case 'R':
-			for i := range m.Recipients {
-				found = found || strings.Contains(m.Recipients[i].To, r.text)
+	for _, what := range []byte("GIRS") {
+		asked, taken := false, false
+		for _, r := range c.rules {
+			if r.what == what {
+				asked, taken = true, taken || r.finds(m) != r.not
 			}
 		}
-		if found == r.not {
+		if asked && !taken {
 			return false
 		}
 	}
 	return true
+}
+
+// finds looks for the text, without "!".
+func (r *rule) finds(m *Waiting) bool {
+	switch r.what {
+	case 'G':
+		return r.text == cmp.Or(m.Group, "default")
+	case 'I':
+		return strings.Contains(m.ID, r.text)
+	case 'S':
+		return strings.Contains(strings.ToLower(m.From), r.text)
+	}
+	return slices.ContainsFunc(m.Recipients, func(a Awaited) bool {
+		return !a.finished() && strings.Contains(strings.ToLower(a.To), r.text)
+	})
 }
 
 // mailq is mailq: qmail-qread's form on a qmail host, else sendmail's.
@@ -202,10 +220,7 @@ func (m *mailer) list(ctx context.Context) int {
 	for _, g := range order {
 		n := counts[g]
 		total += n
-		name := g
-		if name == "" {
-			name = "default"
-		}
+		name := cmp.Or(g, "default")
 		plural := "s"
 		if n == 1 {
 			plural = ""
@@ -251,7 +266,7 @@ func (m *mailer) entry(b *strings.Builder, w *Waiting) {
 	last := ""
 	for i := range w.Recipients {
 		r := &w.Recipients[i]
-		if r.State == "done" || r.State == "delivered" {
+		if r.finished() {
 			continue
 		}
 		status := ""

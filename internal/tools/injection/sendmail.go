@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -148,14 +150,14 @@ func (m *mailer) flag(c byte, value string) (problem string) {
 	return ""
 }
 
-// queueFlag is -q: alone it flushes, with I, R or S it chooses what -bp prints.
+// queueFlag is -q: alone it flushes; with G, I, R or S it chooses what is flushed, or what -bp prints.
 func (m *mailer) queueFlag(value string) (problem string) {
 	if value == "" || value[0] == 'f' || value[0] == 'p' || value[0] >= '0' && value[0] <= '9' {
 		m.flush = true
 		return ""
 	}
 	if !m.choose.add(value) {
-		return "option -q: want a time, or I, R or S and a text: -qRexample.test"
+		return "option -q: want a time, or G, I, R or S and a text: -qRexample.test"
 	}
 	m.flush = true
 	return ""
@@ -376,19 +378,54 @@ func (m *mailer) testLine(ctx context.Context, line string) bool {
 	return !failed
 }
 
-// flushQueue is -q.
+// idsAtOnce is how many messages one question names: they fit what the server takes of one.
+const idsAtOnce = 5000
+
+// flushQueue is -q, of what was chosen where something was.
 func (m *mailer) flushQueue(ctx context.Context) int {
+	inputs := []string{""} // all
 	if m.choose.any() {
-		return m.e.Fatal(exUsage, "-qI, -qR and -qS choose what -bp prints; to try some messages now use `postilion queue retry`")
+		var chosen []string
+		answer, err := Queue(ctx, m.e, func(w *Waiting) {
+			if m.choose.chosen(w) {
+				chosen = append(chosen, w.ID)
+			}
+		})
+		if code := m.refused(answer, err); code != tool.OK {
+			return code
+		}
+		inputs = nil
+		for part := range slices.Chunk(chosen, idsAtOnce) {
+			inputs = append(inputs, strings.Join(part, "\n"))
+		}
 	}
-	answer, err := client(m.e).Ask(ctx, inject.VerbFlush, "", io.Discard)
+	tried := 0
+	for _, input := range inputs {
+		answer, err := client(m.e).Ask(ctx, inject.VerbFlush, input, io.Discard)
+		if code := m.refused(answer, err); code != tool.OK {
+			return code
+		}
+		n, err := strconv.Atoi(answer.Text)
+		if err != nil {
+			return m.e.Fatal(exTemporary, "the server answers ", answer.Text)
+		}
+		tried += n
+	}
+	if m.verbose {
+		fmt.Fprintln(m.e.Out(), "the server tries what waits:", tried)
+	}
+	return tool.OK
+}
+
+// refused is the exit code of a question about the queue, OK when it was answered.
+func (m *mailer) refused(answer inject.Answer, err error) int {
 	switch {
 	case err != nil:
 		return m.e.Fatal(exTemporary, err)
-	case !answer.OK():
+	case answer.OK():
+		return tool.OK
+	case answer.Permanent():
 		return m.e.Fatal(exPermission, answer.Text)
-	case m.verbose:
-		fmt.Fprintln(m.e.Out(), "the server tries what waits: "+answer.Text)
 	}
-	return tool.OK
+	return m.e.Fatal(exTemporary, answer.Text)
 }
