@@ -22,6 +22,7 @@ import (
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/trace/logs"
 )
 
 // Options steer a Node.
@@ -72,7 +73,7 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opts: o, cfg: f.Config, file: f, began: f, started: time.Now(), pipes: map[Role]*os.File{}, files: map[net.Listener]*os.File{}}
-	n.log = slog.New(slog.NewTextHandler(o.Stderr, nil)).With("role", "supervisor")
+	n.log = logs.Direct(logOptions(f.Config, o.ClockOffset), "supervisor", o.Stderr)
 	if err := n.checkOffset(); err != nil {
 		return nil, err
 	}

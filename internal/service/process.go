@@ -93,12 +93,8 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 		name = string(roles[0])
 		file += "." + name
 	}
-	o := c.Log
-	if offset != 0 {
-		o.Now = p.clock.Now
-	}
 	var err error
-	if p.log, err = logs.Open(o, name, file, stderr); err != nil {
+	if p.log, err = logs.Open(logOptions(c, offset), name, file, stderr); err != nil {
 		return nil, err
 	}
 	p.log.Events.SetLimits(p.limits())
@@ -106,6 +102,15 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 		return nil, err
 	}
 	return p, nil
+}
+
+// logOptions are the log's, with the clock that the server goes by.
+func logOptions(c *config.Config, offset time.Duration) logs.Options {
+	o := c.Log
+	if offset != 0 {
+		o.Now = clock.Offset{Clock: clock.System{}, By: offset}.Now
+	}
+	return o
 }
 
 // limits are how many deliveries run at once, as qmail's status lines tell them.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -29,6 +28,7 @@ import (
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/trace/logs"
 )
 
 // runasSocket is the socket on which role runas serves other roles. Its own seam is none of
@@ -86,7 +86,7 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 	unix.Umask(0o077)
 	// HUP means nothing here. Ignored it would be ignored by programs too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	log := slog.New(slog.NewTextHandler(stderr, nil)).With("role", string(RunAs))
+	log := logs.Direct(c.Log, string(RunAs), stderr)
 	reserved := []uint32{}
 	peers := map[uint32]runas.Rights{}
 	for role, uid := range h.Roles {

@@ -112,6 +112,13 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 	return l, nil
 }
 
+// Direct logs to standard error in the options' form, for a process that has no log of its own: the
+// supervisor, and runas, which opens no file. Each line is written at once. The options are valid.
+func Direct(o Options, role string, stderr io.Writer) *slog.Logger {
+	level, _ := o.level()
+	return slog.New(handler(o, stderr, level, isPipe(stderr))).With("role", role)
+}
+
 // isPipe reports whether a program reads the log: multilog, which stamps the lines itself as it does
 // qmail-send's, or systemd's journal.
 func isPipe(w io.Writer) bool {

@@ -191,3 +191,22 @@ func TestStampsAreOfTheProgramsClock(t *testing.T) {
 		}
 	}
 }
+
+// What a process without a log of its own tells is of the same form as the rest.
+func TestDirectLinesAreInTheLogsForm(t *testing.T) {
+	t.Parallel()
+	now := func() time.Time { return time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC) }
+	for o, want := range map[*Options]string{
+		{}:                               "time=2031-05-06T07:08:09.000Z level=INFO msg=x role=supervisor\n",
+		{Format: "json"}:                 `{"time":"2031-05-06T07:08:09Z","level":"INFO","msg":"x","role":"supervisor"}` + "\n",
+		{Format: "qmail"}:                "@4000000073623be300000000 level=INFO msg=x role=supervisor\n",
+		{Format: "qmail", Level: "warn"}: "",
+	} {
+		o.Now = now
+		var out bytes.Buffer
+		Direct(*o, "supervisor", &out).Info("x")
+		if out.String() != want {
+			t.Errorf("%s: %q, want %q", o.Format, &out, want)
+		}
+	}
+}
