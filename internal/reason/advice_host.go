@@ -35,6 +35,9 @@ var authAdvice = map[ID]advice{
 	"auth-encoding": {
 		[3]string{"the client's response is no base64 or not of the mechanism's form", "클라이언트의 응답이 base64가 아니거나 그 인증 방식의 형식이 아닙니다", "クライアントの応答が base64 でないか、その認証方式の形式ではありません"},
 		[3]string{"mend the client", "클라이언트를 고치십시오", "クライアントを修正してください"}},
+	"auth-channel-binding": {
+		[3]string{"the client did not see that the server offers SCRAM-SHA-256-PLUS, though both know it: somebody in between may have taken it out; or it binds in a way that this connection has not", "양쪽 모두 아는 SCRAM-SHA-256-PLUS 제안을 클라이언트가 보지 못했습니다. 중간에서 누군가 지웠을 수 있습니다. 또는 이 연결에 없는 방식으로 묶으려 했습니다", "双方が知る SCRAM-SHA-256-PLUS の提示をクライアントが見ていません。途中で誰かが取り除いた可能性があります。または、この接続にない方法で結び付けようとしました"},
+		[3]string{"see that nothing between client and server opens TLS, such as a virus scanner; mend a client that forgets the offer", "바이러스 검사기처럼 클라이언트와 서버 사이에서 TLS를 여는 것이 없는지 확인하고, 제안을 잊는 클라이언트는 고치십시오", "ウイルス対策など、クライアントとサーバーの間で TLS を開くものがないか確認し、提示を忘れるクライアントは修正してください"}},
 	"auth-too-long": {
 		[3]string{"a line of the login is longer than RFC 4954 allows", "로그인 줄이 RFC 4954의 제한보다 깁니다", "ログインの行が RFC 4954 の制限を超えています"},
 		[3]string{"mend the client", "클라이언트를 고치십시오", "クライアントを修正してください"}},

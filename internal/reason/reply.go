@@ -90,6 +90,7 @@ var wire = map[ID]onWire{
 	"auth-failed":        {535, "5.7.1", false, "authentication failed"},
 	AuthMechanism.Reason: {504, "5.5.1", false, "auth type unimplemented"},
 	AuthEncoding.Reason:  badAuthInput,
+	AuthBinding.Reason:   {535, "5.7.1", false, "authentication failed"},
 	AuthTooLong.Reason:   badAuthInput,
 	AuthCancelled.Reason: {501, "5.0.0", false, "auth exchange canceled"},
 

@@ -107,13 +107,15 @@ var (
 	RateExceeded      = &Error{Temporary, 450, "4.7.1", "rate-exceeded", nil, "", nil}
 	TooManyHops       = &Error{Permanent, 554, "5.4.6", "too-many-hops", nil, "", nil}
 
-	AuthRequired     = &Error{Permanent, 530, "5.7.0", "auth-required", nil, "", nil}
-	TLSRequired      = &Error{Permanent, 530, "5.7.0", "tls-required", nil, "", nil}
-	TLSForAuth       = &Error{Permanent, 538, "5.7.11", "tls-required-for-auth", nil, "", nil}
-	TLSUnavailable   = &Error{Temporary, 454, "4.7.0", "tls-unavailable", nil, "", nil}
-	AuthMechanism    = &Error{Permanent, 504, "5.5.4", "auth-mechanism-unknown", nil, "", nil}
-	AuthCancelled    = &Error{Permanent, 501, "5.7.0", "auth-cancelled", nil, "", nil}
-	AuthEncoding     = &Error{Permanent, 501, "5.5.2", "auth-encoding", nil, "", nil}
+	AuthRequired   = &Error{Permanent, 530, "5.7.0", "auth-required", nil, "", nil}
+	TLSRequired    = &Error{Permanent, 530, "5.7.0", "tls-required", nil, "", nil}
+	TLSForAuth     = &Error{Permanent, 538, "5.7.11", "tls-required-for-auth", nil, "", nil}
+	TLSUnavailable = &Error{Temporary, 454, "4.7.0", "tls-unavailable", nil, "", nil}
+	AuthMechanism  = &Error{Permanent, 504, "5.5.4", "auth-mechanism-unknown", nil, "", nil}
+	AuthCancelled  = &Error{Permanent, 501, "5.7.0", "auth-cancelled", nil, "", nil}
+	AuthEncoding   = &Error{Permanent, 501, "5.5.2", "auth-encoding", nil, "", nil}
+	// AuthBinding takes SCRAM's server-error (RFC 5802 7).
+	AuthBinding      = &Error{Permanent, 535, "5.7.8", "auth-channel-binding", nil, "", nil}
 	AuthTooLong      = &Error{Permanent, 500, "5.5.6", "auth-too-long", nil, "", nil}
 	VerifyNotOffered = &Error{Permanent, 502, "5.7.0", "expansion-not-offered", nil, "", nil}
 )
@@ -233,6 +235,7 @@ var coreTexts = map[ID][3]string{
 	AuthMechanism.Reason:     {"authentication mechanism not offered", "제공하지 않는 인증 방식입니다", "提供していない認証方式です"},
 	AuthCancelled.Reason:     {"authentication cancelled", "인증이 취소되었습니다", "認証は中止されました"},
 	AuthEncoding.Reason:      {"cannot decode the response: want base64", "응답을 해독할 수 없습니다. base64여야 합니다", "応答を復号できません。base64 が必要です"},
+	AuthBinding.Reason:       {"%[1]s: client and server do not agree on binding the login to this connection", "%[1]s: 로그인을 이 연결에 묶는 방법이 클라이언트와 서버 사이에 맞지 않습니다", "%[1]s: ログインをこの接続に結び付ける方法がクライアントとサーバーで合いません"},
 	AuthTooLong.Reason:       {"authentication exchange line is too long", "인증 줄이 너무 깁니다", "認証の行が長すぎます"},
 	VerifyNotOffered.Reason:  {"lists and aliases are not told here", "목록과 별칭은 알려 주지 않습니다", "リストと別名はここでは公開していません"},
 	// dispatch

@@ -128,6 +128,9 @@ func (c *conversation) first(ctx context.Context, message string) ([]byte, error
 	switch {
 	case failure != nil:
 		return nil, failure
+	case err != nil && bindingErrors[challenge]:
+		// RFC 5802 6: a client that could bind, and was offered to, has seen another offer.
+		return nil, reason.AuthBinding.With(challenge).Because(err)
 	case err != nil:
 		return nil, reason.AuthEncoding.Because(err)
 	case c.server.AuthzID() != "" && c.server.AuthzID() != c.server.Username():
@@ -136,6 +139,10 @@ func (c *conversation) first(ctx context.Context, message string) ([]byte, error
 	}
 	return []byte(challenge), nil
 }
+
+// bindingErrors are the server-errors of RFC 5802 7 that are about channel bindings.
+var bindingErrors = map[string]bool{scram.ErrServerDoesSupportChannelBinding: true, scram.ErrChannelBindingNotSupported: true,
+	scram.ErrUnsupportedChannelBindingType: true}
 
 // converse chooses the binding that the client names (RFC 5802 7, gs2-cbind-flag).
 func (c *conversation) converse(server *scram.Server, message string) *scram.ServerConversation {

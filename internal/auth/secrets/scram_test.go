@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -142,17 +143,39 @@ func TestSCRAMBindsToTheChannel(t *testing.T) {
 		t.Errorf("a client without bindings: %s", got)
 	}
 	// Somebody in between took -PLUS out of the offer.
-	if got := f.dialogue(c.NewConversationAdvertisingChannelBinding(), both, "192.0.2.1"); got != "auth-encoding" {
+	if got := f.dialogue(c.NewConversationAdvertisingChannelBinding(), both, "192.0.2.1"); got != "auth-channel-binding" {
 		t.Errorf("a downgrade: %s", got)
 	}
 	if got := f.dialogue(c.NewConversationAdvertisingChannelBinding(), nil, "192.0.2.1"); got != "ok" {
 		t.Errorf("a client that could bind, where it was not offered: %s", got)
 	}
-	if got := f.dialogue(bound(exporter), []auth.ChannelBinding{endPoint}, "192.0.2.1"); got != "auth-encoding" {
+	if got := f.dialogue(bound(exporter), []auth.ChannelBinding{endPoint}, "192.0.2.1"); got != "auth-channel-binding" {
 		t.Errorf("a binding that the connection has not: %s", got)
 	}
-	if got := f.dialogue(bound(exporter), nil, "192.0.2.1"); got != "auth-encoding" {
+	if got := f.dialogue(bound(exporter), nil, "192.0.2.1"); got != "auth-channel-binding" {
 		t.Errorf("a binding without an offer: %s", got)
+	}
+}
+
+func TestABindingThatDoesNotFitIsToldByItsServerError(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, Options{})
+	exporter := []auth.ChannelBinding{{Type: "tls-exporter", Data: []byte("0123456789abcdef0123456789abcdef")}}
+	for _, tt := range []struct {
+		flag     string
+		bindings []auth.ChannelBinding
+		want     string
+	}{
+		{"y", exporter, "e=server-does-support-channel-binding"}, {"p=tls-unique", exporter, "e=unsupported-channel-binding-type"},
+		{"p=tls-exporter", nil, "e=channel-binding-not-supported"},
+	} {
+		c, err := f.SCRAM(t.Context(), from("192.0.2.1"), tt.bindings)
+		f.ok(err)
+		_, _, err = c.Step(t.Context(), []byte(tt.flag+",,n=joe@a.test,r=abc"))
+		if e, ok := errors.AsType[*reason.Error](err); !ok || e.Code != 535 || !strings.HasPrefix(e.Text(reason.English), tt.want+": ") {
+			t.Errorf("%s: %v, want %s", tt.flag, err, tt.want)
+		}
+		f.ok(c.Close())
 	}
 }
 
@@ -252,7 +275,7 @@ func FuzzSCRAM(f *testing.F) {
 			if err == nil {
 				continue
 			}
-			if r := reason.As(err).Reason; r != auth.Failed.Reason && r != reason.AuthEncoding.Reason {
+			if r := reason.As(err).Reason; r != auth.Failed.Reason && r != reason.AuthEncoding.Reason && r != reason.AuthBinding.Reason {
 				t.Errorf("%q, %q: %v", first, last, err)
 			}
 			return
