@@ -568,6 +568,19 @@ func TestSelftestTellsEachCase(t *testing.T) {
 	}
 }
 
+func TestSelftestLeavesNothingOfARelayInTheQueue(t *testing.T) {
+	t.Parallel()
+	data := dataFolder(t)
+	s := quickstart(t, data, "--set", "process.single=true", "--set", "policy.relay_networks=127.0.0.1", "--set", "route.next_hop=[127.0.0.1]:1")
+	p, err := exec.Command("postilion", "selftest", "--data", data).CombinedOutput()
+	if err == nil || !strings.Contains(string(p), "this host relays for 127.0.0.1") {
+		t.Errorf("%v\n%s", err, p)
+	}
+	if left := s.run("queue", "list"); !strings.Contains(left, "0 messages") {
+		t.Errorf("left in the queue:\n%s", left)
+	}
+}
+
 func TestTheClockMovesOnlyInFoldersForTesting(t *testing.T) {
 	t.Parallel()
 	data := dataFolder(t)

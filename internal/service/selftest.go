@@ -17,6 +17,7 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/directory"
+	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
@@ -68,7 +69,7 @@ func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 	if err := t.makeAccount(ctx); err != nil {
 		return nil, err
 	}
-	defer t.removeAccount(ctx)
+	defer t.clear(ctx)
 	t.deliver(ctx)
 	t.receive(ctx)
 	return t.results, nil
@@ -104,7 +105,18 @@ func (t *selftest) makeAccount(ctx context.Context) error {
 	return errors.New("no domain without a catch-all to test with; add one with `postilion domain add`")
 }
 
-func (t *selftest) removeAccount(ctx context.Context) {
+// clearWait bounds how long a test clears up, however it ended.
+const clearWait = 10 * time.Second
+
+// clear takes back what a test has made: of a case that failed, such as a relay that should have been refused,
+// the message may still wait in the queue.
+func (t *selftest) clear(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearWait)
+	defer cancel()
+	me := t.account.Address.String()
+	for _, f := range []dispatch.Filter{{From: me}, {To: me}} {
+		_, _ = t.queue.Act(ctx, f, dispatch.Action{Verb: dispatch.Delete}, nil)
+	}
 	// What is left of a test that was interrupted is an account without a password.
 	_ = t.stores.Directory.RemoveAccount(ctx, t.account.Address)
 	box := filepath.Join(t.cfg.Data, "mail", filepath.FromSlash(t.account.Mailbox))
