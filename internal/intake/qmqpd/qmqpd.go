@@ -161,6 +161,9 @@ func (x *session) read(ctx context.Context) error {
 	if err := qmail.ReadNetstringEnd(x.R); err != nil {
 		return err
 	}
+	if left == 0 {
+		return qmail.ErrNetstring // the sender is missing
+	}
 	for i := 0; left > 0; i++ {
 		a, length, ok, err := x.Address(left)
 		if err != nil {
@@ -207,13 +210,19 @@ func (x *session) recipient(ctx context.Context, r smtp.Rcpt) {
 	x.tx.Keep(r, e)
 }
 
+// takenForNobody is the answer to a message without recipients.
+const takenForNobody = "Kno recipients, nothing to deliver"
+
 func (x *session) commit(ctx context.Context) string {
 	switch {
 	case x.refusal != "":
 	case x.taken == 0 && x.last != nil:
 		x.refusal = netstrings.Refusal(x.last)
 	case x.taken == 0:
-		x.refusal = netstrings.Refusal(reason.NoRecipients)
+		// To nobody it is taken and at once gone, as qmail-queue does (vector 37). No client reads
+		// more than the K; the rest tells it from what was queued.
+		x.Answer(takenForNobody)
+		return "done, for nobody"
 	default:
 		if _, err := x.tx.Commit(ctx); err != nil {
 			x.refusal = netstrings.Refusal(reason.As(err))
