@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-smtp"
 )
@@ -93,6 +94,7 @@ func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
 	if n := len(s.queue()); n != 1 {
 		t.Errorf("%d messages wait, want 1", n)
 	}
+	s.verbsGoByTheServersClock()
 	s.stop()
 
 	s.offset = "8d"
@@ -105,6 +107,23 @@ func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
 		}
 	}
 	s.drain(patience)
+}
+
+// verbsGoByTheServersClock holds verbs of a server whose clock is 5 hours fast to that clock, with a message that has waited
+// since then.
+func (s *server) verbsGoByTheServersClock() {
+	s.t.Helper()
+	if list := s.must("queue", "list"); !strings.Contains(list, " 5h ") {
+		s.t.Errorf("the message is not 5 hours old:\n%s", list)
+	}
+	s.must("block", "add", "192.0.2.9", "--for", "1h")
+	var blocked struct {
+		Blocks []struct{ Expires time.Time }
+	}
+	s.ask(&blocked, "block", "list")
+	if len(blocked.Blocks) != 1 || blocked.Blocks[0].Expires.Before(time.Now().Add(5*time.Hour)) {
+		s.t.Errorf("for an hour from the server's now: %+v", blocked)
+	}
 }
 
 func TestTheClockIsMovedOnlyForTesting(t *testing.T) {

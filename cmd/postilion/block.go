@@ -27,7 +27,7 @@ func (a *app) blockCommand() *cobra.Command {
 				if err != nil || d <= 0 {
 					return usageError{fmt.Errorf("--for %q: want a duration such as 1h or 7d", expires)}
 				}
-				b.Expires = time.Now().Add(d).UTC().Truncate(time.Second)
+				b.Expires = a.now(c.Context()).Add(d).UTC().Truncate(time.Second)
 			}
 			return a.withStores(c.Context(), func(s *service.Stores) error {
 				if err := s.Directory.PutBlock(c.Context(), b); err != nil {

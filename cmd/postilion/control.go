@@ -45,6 +45,21 @@ func ask[Req, Resp any](ctx context.Context, a *app, method string, req Req) (Re
 	return resp, err
 }
 
+// clockWait bounds how long a verb waits to be told the server's time.
+const clockWait = time.Second
+
+// now is the time that the server goes by, which --clock-offset moves; without one that tells it, the host's.
+func (a *app) now(ctx context.Context) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, clockWait)
+	defer cancel()
+	cl := control.Client(a.data, control.Supervisor)
+	defer cl.Close()
+	if now, err := rpc.Do[none, time.Time](ctx, cl, control.MethodNow, none{}); err == nil {
+		return now
+	}
+	return time.Now()
+}
+
 // hungError is a server that does not answer, or not in time.
 type hungError struct{ text string }
 

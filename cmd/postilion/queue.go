@@ -174,7 +174,8 @@ func (a *app) queueList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(list, func(w io.Writer) { a.printQueue(w, list, more) })
+				now := a.now(c.Context())
+				return a.show(list, func(w io.Writer) { a.printQueue(w, list, now, more) })
 			})
 		},
 	}
@@ -183,9 +184,9 @@ func (a *app) queueList() *cobra.Command {
 	return c
 }
 
-func (a *app) printQueue(w io.Writer, list []dispatch.Info, more bool) {
+// printQueue shows messages as they are at now, the server's time.
+func (a *app) printQueue(w io.Writer, list []dispatch.Info, now time.Time, more bool) {
 	var rows [][]string
-	now := time.Now()
 	for _, m := range list {
 		from := "<" + m.From + ">"
 		state := ""

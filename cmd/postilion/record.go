@@ -38,7 +38,7 @@ func (a *app) recordCommand() *cobra.Command {
 			}
 			var id [3]byte
 			_, _ = rand.Read(id[:]) // it never fails
-			r := record.Rule{ID: "r" + hex.EncodeToString(id[:]), Client: client, Account: account, To: to, Until: time.Now().Add(d).UTC().Truncate(time.Second), MaxSize: n}
+			r := record.Rule{ID: "r" + hex.EncodeToString(id[:]), Client: client, Account: account, To: to, Until: a.now(c.Context()).Add(d).UTC().Truncate(time.Second), MaxSize: n}
 			if err := r.Check(); err != nil {
 				return usageError{err}
 			}

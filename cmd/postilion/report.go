@@ -124,7 +124,7 @@ func (a *app) logOf(ctx context.Context, since time.Duration, files []string, w 
 	if len(files) == 0 {
 		var q journal.Query
 		if since > 0 {
-			q.From = time.Now().Add(-since)
+			q.From = a.now(ctx).Add(-since)
 		}
 		return service.QmailLog(ctx, a.data, q, w)
 	}

@@ -40,6 +40,7 @@ const (
 	MethodRestart  = "control.restart"
 	MethodRole     = "control.role" // a RoleCommand
 	MethodReload   = "control.reload"
+	MethodNow      = "control.now" // the time that the server goes by
 	MethodPause    = "control.pause"
 	MethodContinue = "control.continue"
 	MethodFlush    = "control.flush"

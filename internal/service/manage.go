@@ -73,6 +73,7 @@ func (p *process) addCommon(part *part) {
 func (n *Node) controlHandlers() map[string]rpc.Handler {
 	return map[string]rpc.Handler{
 		control.MethodStatus: rpc.Handle(func(ctx context.Context, _ none) (control.Status, error) { return n.Status(ctx), nil }),
+		control.MethodNow:    rpc.Handle(func(context.Context, none) (time.Time, error) { return serverClock(n.opts.ClockOffset).Now(), nil }),
 		control.MethodStop: rpc.Handle(func(context.Context, none) (none, error) {
 			n.stopSoon()
 			return none{}, nil

@@ -83,10 +83,7 @@ type part struct {
 func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Duration, stderr io.Writer) (*process, error) {
 	p := &process{cfg: c, roles: roles, sockets: sockets, table: new(serve.Table),
 		parts: map[Role]*part{}, handed: map[string]*handed{}, failed: make(chan error, 16), filters: newFilters(c)}
-	p.clock = clock.System{}
-	if offset != 0 {
-		p.clock = clock.Offset{Clock: p.clock, By: offset}
-	}
+	p.clock = serverClock(offset)
 	p.ids = id.Source{Clock: p.clock}
 	name, file := "postilion", c.InData(c.Log.File)
 	if len(roles) == 1 {
@@ -108,9 +105,17 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 func logOptions(c *config.Config, offset time.Duration) logs.Options {
 	o := c.Log
 	if offset != 0 {
-		o.Now = clock.Offset{Clock: clock.System{}, By: offset}.Now
+		o.Now = serverClock(offset).Now
 	}
 	return o
+}
+
+// serverClock is what the server goes by: the system's clock, moved in a folder made for testing.
+func serverClock(offset time.Duration) clock.Clock {
+	if offset == 0 {
+		return clock.System{}
+	}
+	return clock.Offset{Clock: clock.System{}, By: offset}
 }
 
 // limits are how many deliveries run at once, as qmail's status lines tell them.
