@@ -28,6 +28,7 @@ type Options struct {
 	DoubleSubject string   `toml:"doublebouncesubject" default:"failure notice" doc:"subject of bounces of bounces" example:"\"Bounced bounce\""`
 	Message       []string `toml:"bouncemessage" doc:"lines that a bounce has in place of the apology, behind its first line; none begins with < or -" example:"[\"Your mail could not be delivered.\", \"Help: https://help.example/mail\"]"`
 	DoubleMessage []string `toml:"doublebouncemessage" doc:"the same in bounces of bounces" example:"[\"A bounce bounced.\"]"`
+	Unmarked      bool     `toml:"unmarked" default:"false" doc:"bounces have no Auto-Submitted field, as qmail's have none: ezmlm-weed throws away those that have one" example:"true"`
 	Language      string   `toml:"language" default:"en" doc:"language in which bounces and delay notices speak to people: en, ko or ja; what programs read stays as it is" example:"ko"`
 	Languages     []string `toml:"languages" doc:"other languages for readers in these domains: a domain, or .suffix for all below it, and en, ko or ja" example:"[\"example.co.kr ko\", \".jp ja\"]"`
 	MaxFull       int64    `toml:"bounce_max_full" default:"10485760" unit:"bytes" doc:"the largest message that is returned whole even when the sender asks for it" example:"1000000"`

@@ -36,3 +36,14 @@ func TestVector29WhatAProgramSaidStandsAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyABounceCanBeUnmarked(t *testing.T) {
+	t.Parallel()
+	b := &Builder{Name: "mx.here.test", Options: Options{Unmarked: true}}
+	for kind, want := range map[Kind]bool{Failure: false, Delay: true, Success: true} {
+		_, got := write(t, b, notice(kind, "joe@here.test", failed("a@far.test")))
+		if marked := strings.Contains(string(got), "\nAuto-Submitted: "); marked != want {
+			t.Errorf("notice of kind %d: marked %v", kind, marked)
+		}
+	}
+}

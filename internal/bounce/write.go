@@ -59,7 +59,9 @@ func (w *writer) header() {
 	w.printf("To: %s\n", clip(w.env.Recipients[0].To.Quoted()))
 	w.printf("Subject: %s\n", w.subject())
 	w.printf("Message-ID: <%s@%s>\n", w.env.ID, clip(host))
-	w.printf("Auto-Submitted: auto-replied\n") // RFC 3834 5
+	if !b.Unmarked || w.n.Kind != Failure {
+		w.printf("Auto-Submitted: auto-replied\n") // RFC 3834 5
+	}
 	w.printf("MIME-Version: 1.0\n")
 	w.printf("Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s\"\n", w.prefix(), w.boundary)
 	if w.env.Body == mail.Body8Bit {

@@ -207,7 +207,11 @@ func (g *generation) write(groups chan<- group) {
 			}
 		} else {
 			g.later.Add(1)
-			groups <- gr
+			select {
+			case groups <- gr:
+			case <-g.dead:
+				return
+			}
 		}
 		if !more {
 			return
@@ -308,11 +312,16 @@ func (g *generation) record(gr *group) error {
 // finish is the goroutine that applies and tells.
 func (g *generation) finish(groups <-chan group) {
 	defer g.ended.Done()
-	for gr := range groups {
-		if !g.settle(gr) {
+	for {
+		select {
+		case gr, more := <-groups:
+			if !more || !g.settle(gr) {
+				return
+			}
+			g.later.Add(-1)
+		case <-g.dead: // who writes may not come back
 			return
 		}
-		g.later.Add(-1)
 	}
 }
 

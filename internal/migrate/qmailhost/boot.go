@@ -19,7 +19,7 @@ const tcpRules = "/etc/tcp.smtp"
 var supervised = []string{"qmail-send", "qmail-smtpd"}
 
 // manners are what a qmail does that this server does only when told.
-var manners = []string{keySystemUsers, "runas.enabled", "smtp.bare_recipients", "smtp.helo_optional"}
+var manners = []string{keySystemUsers, "runas.enabled", "smtp.bare_recipients", "smtp.helo_optional", "bounce.unmarked"}
 
 // replies are the listeners whose words old monitoring and partner systems know as qmail-smtpd's.
 var replies = []string{"smtp.replies", "submission.replies", "submissions.replies"}

@@ -367,7 +367,7 @@ func TestRepliesAndBouncesSpeakAsBefore(t *testing.T) {
 	}))
 	for key, want := range map[string]string{
 		"smtp.replies": "qmail", "submission.replies": "qmail", "submissions.replies": "qmail", "smtp.bare_newline": "defer",
-		"bounce.bouncesubject": "returned mail",
+		"bounce.bouncesubject": "returned mail", "bounce.unmarked": "true",
 	} {
 		if got, _ := r.Get(key); got.Value != want {
 			t.Errorf("%s is %+v, want %q", key, got, want)

@@ -151,6 +151,21 @@ func (s *Store) scan(ctx context.Context, c *claim, first bool) error {
 	return nil
 }
 
+// iterate returns iterators over the rows of envelopes and those of states, from keys on. Both see the same moment: a
+// message's rows are deleted together, and must be read so. (A snapshot would do as well, but its end can wait for ever in a
+// database that froze.)
+func iterate(db *pebble.DB, from, fromState []byte) (rows, states *pebble.Iterator, err error) {
+	rows, err = db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: []byte{envelopePrefix, '/' + 1}})
+	if err != nil {
+		return nil, nil, err
+	}
+	states, err = rows.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: fromState, UpperBound: []byte{statePrefix, '/' + 1}}})
+	if err != nil {
+		return nil, nil, errors.Join(err, rows.Close())
+	}
+	return rows, states, nil
+}
+
 type scanned struct {
 	m *queue.Message
 	h *hot
@@ -158,16 +173,12 @@ type scanned struct {
 
 // step reads the next messages from the key on, and returns the key to go on from, nil at the end.
 func (s *Store) step(db *pebble.DB, from []byte, found []scanned) ([]scanned, []byte, error) {
-	rows, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: []byte{envelopePrefix, '/' + 1}})
+	lowest := append([]byte{statePrefix, '/'}, from[2:]...)
+	rows, states, err := iterate(db, from, lowest)
 	if err != nil {
 		return found, from, err
 	}
 	defer rows.Close()
-	lowest := append([]byte{statePrefix, '/'}, from[2:]...)
-	states, err := db.NewIter(&pebble.IterOptions{LowerBound: lowest, UpperBound: []byte{statePrefix, '/' + 1}})
-	if err != nil {
-		return found, from, err
-	}
 	defer states.Close()
 	rows.First()
 	states.First()

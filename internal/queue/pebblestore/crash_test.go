@@ -42,7 +42,7 @@ const crashSpoolAbove = 6 << 10
 
 // crashOptions make everything happen early: flushes, the log's coming round, spooling.
 func crashOptions(fsys fs.FS) pebblestore.Options {
-	return pebblestore.Options{FS: fsys, SpoolAbove: crashSpoolAbove, ReserveBytes: -1, MemTable: 64 << 10, LogBytes: 128 << 10, FreeFiles: 2, BlockCache: 1 << 20}
+	return pebblestore.Options{FS: fsys, SpoolAbove: crashSpoolAbove, ReserveBytes: -1, MemTable: 64 << 10, LogBytes: 32 << 10, FreeFiles: 2, BlockCache: 1 << 20}
 }
 
 // crashEnvelope makes a message that says in its envelope what its body is.

@@ -190,6 +190,13 @@ func (s *Store) read(message id.ID) (*queue.Message, *hot, error) {
 	var m *queue.Message
 	h := &hot{id: message}
 	err := s.eng.View(func(db *pebble.DB) (err error) {
+		// The states come from a moment no later than the envelope's: who finds it has them all.
+		last := stateKey(message, 1<<32-1)
+		it, err := db.NewIter(&pebble.IterOptions{LowerBound: idKey(statePrefix, message), UpperBound: last})
+		if err != nil {
+			return err
+		}
+		defer it.Close()
 		value, closer, err := db.Get(idKey(envelopePrefix, message))
 		if errors.Is(err, pebble.ErrNotFound) {
 			return notFound(message)
@@ -201,12 +208,6 @@ func (s *Store) read(message id.ID) (*queue.Message, *hot, error) {
 		if m, err = s.parseRow(h, value); err != nil {
 			return err
 		}
-		last := stateKey(message, 1<<32-1)
-		it, err := db.NewIter(&pebble.IterOptions{LowerBound: idKey(statePrefix, message), UpperBound: last})
-		if err != nil {
-			return err
-		}
-		defer it.Close()
 		for it.First(); it.Valid(); it.Next() {
 			if err := addState(m, h, it); err != nil {
 				return err

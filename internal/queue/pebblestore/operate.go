@@ -110,15 +110,11 @@ func inOrder(ids []id.ID) []id.ID {
 // error. It leaves out those that are finished or cannot be read.
 func (s *Store) readEach(ids []id.ID, visit func(*queue.Message, *hot) (bool, error)) error {
 	return s.eng.View(func(db *pebble.DB) error {
-		rows, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{envelopePrefix, '/'}, UpperBound: []byte{envelopePrefix, '/' + 1}})
+		rows, states, err := iterate(db, []byte{envelopePrefix, '/'}, []byte{statePrefix, '/'})
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		states, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{statePrefix, '/'}, UpperBound: []byte{statePrefix, '/' + 1}})
-		if err != nil {
-			return err
-		}
 		defer states.Close()
 		for _, v := range ids {
 			h := &hot{id: v}
