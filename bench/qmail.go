@@ -152,6 +152,9 @@ func (h qmailHost) startOnQmail(ctx context.Context, binary, dir string, port in
 passwd = %q
 [process]
 single = %t
+queue_load = -1
+[floors]
+refuse_load = -1
 [smtp]
 listen = [%q]
 max_per_client = 20000
