@@ -122,7 +122,7 @@ func newServer(t testing.TB, single bool, set ...string) *server {
 		s.set = append(s.set, name+".listen=127.0.0.1:0")
 	}
 	s.set = append(s.set, "process.single="+strconv.FormatBool(single), "floors.refuse_load=-1", "process.queue_load=-1", "policy.any_sender=true",
-		"pop3.plaintext_on_loopback=true", "log.to=file")
+		"pop3.plaintext_on_loopback=true", "log.to=file", "queue.log="+strconv.Itoa(full(256<<20, 16<<20))) // in small it comes round soon
 	s.set = append(s.set, set...)
 	return s
 }

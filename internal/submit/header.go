@@ -3,7 +3,6 @@ package submit
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +11,6 @@ import (
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/smtp"
 )
-
-func word(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
 
 // headerScanner looks at the names of a message's header fields as they pass by.
 type headerScanner struct {
