@@ -259,7 +259,8 @@ func TestVacationAnswersOncePerSenderOnAQmailHost(t *testing.T) {
 		more["home/"+user+"/.vacation.msg"] = "Subject: away\nX-Who: " + user + "\n\nI am away.\n"
 	}
 	more["var/qmail/control/defaultdelivery"] = "|preline vacation -j \"$USER\"\n./Maildir/\n"
-	h := newProgramsHost(t, more, nil)
+	// One at a time: two vacations at once may both look before either notes the sender.
+	h := newProgramsHost(t, more, map[string]string{"dispatch.local_parallel": "1"})
 	h.serve()
 	h.checkTable(t)
 	answers := func(to string) (list []string) {

@@ -68,8 +68,11 @@ func (s *Shares) Take(uid uint32, n, most, mostOfUser int64) error {
 	return nil
 }
 
-// Give takes back what Take gave.
+// Give takes back what Take gave; nothing of nothing, too.
 func (s *Shares) Give(uid uint32, n int64) {
+	if n == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all -= n

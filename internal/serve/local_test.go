@@ -11,6 +11,7 @@ import (
 func TestNoUserTakesWhatIsTheOthers(t *testing.T) {
 	t.Parallel()
 	var s Shares
+	s.Give(7, 0) // by one who never took
 	for i, c := range []struct {
 		uid     uint32
 		n, give int64
