@@ -147,7 +147,8 @@ func tomlOf(keys map[string]string) []byte {
 
 // ports are those that freeAddr gives, block after block. They stay below the ports that systems give to clients, so
 // that nobody takes a server's port while it is down; a block is this process's, while others run these tests as well,
-// because it listens on the first port of it until it ends.
+// because it listens on the first port of it until it ends. Of a block every second port is given: the next one
+// is free too, for a trial.
 var ports struct {
 	sync.Mutex
 	block, next int
@@ -178,7 +179,7 @@ func freeAddr(t testing.TB) string {
 			}
 			ports.held = append(ports.held, l)
 		}
-		ports.next++
+		ports.next += 2
 		if ports.next == ports.block+size {
 			continue
 		}
