@@ -340,9 +340,9 @@ func (d *Decision) Moderate(ctx context.Context, send func(post io.ReadSeeker, s
 		return "", "", err
 	}
 	// For moderators who answer later. Without it they hear that the post is gone.
-	stub := "mod/" + what + "ed/"
-	_ = f.mkdir(strings.TrimSuffix(stub, "/"))
-	_ = f.replaceWith(stub+base, stub+"."+base, 0o600, nil)
+	answered := "mod/" + what + "ed"
+	_ = f.mkdir(answered)
+	_ = f.replaceWith(answered+"/"+base, answered+"/."+base, 0o600, nil)
 	return id, note, f.remove("mod/pending/" + base)
 }
 

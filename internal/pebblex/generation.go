@@ -164,6 +164,9 @@ func (g *generation) settleFirst(first bool) error {
 	if err := g.log.replay(g.db, last); err != nil {
 		return err
 	}
+	if err := g.log.count(g.db); err != nil {
+		return err
+	}
 	gr := group{rows: g.db.NewBatch()}
 	if g.e.opts.Settle != nil {
 		var err error

@@ -54,13 +54,14 @@ type segment struct {
 	first  uint64 // the number of its first record
 	file   vfs.File
 	fresh  bool // its blocks were not written before
-	// live is the bytes of bodies whose rows have not been deleted; far below zero if nobody counted.
+	// live is the bytes of bodies whose rows have not been deleted.
 	live atomic.Int64
+	// unreadable, of the goroutine that sweeps: it has a body that could not be read.
+	unreadable bool
 }
 
 const (
 	segmentPrefix = "log."
-	uncounted     = math.MinInt64 / 2
 	// recordRoom is how many bytes of bodies, at most, are gathered in a record, but for a single commit with more.
 	recordRoom = 1 << 20
 )
@@ -124,7 +125,6 @@ func (l *log) open(number uint64) (*segment, error) {
 		return nil, err
 	}
 	s := &segment{number: number, file: file}
-	s.live.Store(uncounted)
 	r, err := s.reader()
 	if err == nil {
 		s.first, err = r.opening()

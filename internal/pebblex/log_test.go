@@ -148,6 +148,17 @@ func openKilled(t *testing.T, disk *crashfs.FS) (e *pebblex.Engine, said *bytes.
 	return e, said
 }
 
+// scribble writes what does not belong there into a file of the log, at a place that depends on its size.
+func scribble(t *testing.T, disk *crashfs.FS, segment int, at func(size int64) int64) {
+	t.Helper()
+	f, err := disk.OpenFile(fmt.Sprintf("log/log.%016d", segment), os.O_RDWR, 0)
+	check(t, err)
+	info, err := f.Stat()
+	check(t, err)
+	_, err = f.WriteAt([]byte("damage"), at(info.Size()))
+	check(t, err, f.Close())
+}
+
 func TestWhatIsTornAtTheEndIsNothing(t *testing.T) {
 	t.Parallel()
 	disk := crashfs.New(1)
@@ -156,12 +167,7 @@ func TestWhatIsTornAtTheEndIsNothing(t *testing.T) {
 	for i := range 3 {
 		attach(t, killed, i)
 	}
-	f, err := disk.OpenFile("log/log.0000000000000001", os.O_RDWR, 0)
-	check(t, err)
-	info, err := f.Stat()
-	check(t, err)
-	_, err = f.WriteAt([]byte("half a record"), info.Size()-20) // of the third
-	check(t, err, f.Close())
+	scribble(t, disk, 1, func(size int64) int64 { return size - 20 }) // in the third
 	e, said := openKilled(t, disk)
 	holds(t, e, 3, func(i int) bool { return i < 2 })
 	if said.Len() > 0 {
@@ -177,10 +183,7 @@ func TestDamageOfWhatWasAcknowledgedIsTold(t *testing.T) {
 	for i := range 30 {
 		attach(t, killed, i)
 	}
-	f, err := disk.OpenFile("log/log.0000000000000003", os.O_RDWR, 0)
-	check(t, err)
-	_, err = f.WriteAt([]byte("damage"), smallSegment/2)
-	check(t, err, f.Close())
+	scribble(t, disk, 3, func(size int64) int64 { return size / 2 })
 	e, said := openKilled(t, disk)
 	if !strings.Contains(said.String(), "changes that were acknowledged are lost") {
 		t.Errorf("the log says: %s", said)
@@ -202,13 +205,102 @@ func TestADamagedBodyIsNotHandedOut(t *testing.T) {
 	e := mustEngine(t, withSmallLog(disk))
 	defer e.Close()
 	attach(t, e, 1)
-	f, err := disk.OpenFile("log/log.0000000000000001", os.O_RDWR, 0)
-	check(t, err)
-	info, err := f.Stat()
-	check(t, err)
-	_, err = f.WriteAt([]byte("x"), info.Size()/2)
-	check(t, err, f.Close())
+	scribble(t, disk, 1, func(size int64) int64 { return size / 2 })
 	if body, err := attached(e, 1); err == nil || !strings.Contains(err.Error(), "is damaged at byte") {
 		t.Errorf("a damaged body: %q, %v", body, err)
 	}
+}
+
+// What cannot be read when its segment's turn comes stays where it is, and so does what lies behind it.
+func TestWhatCannotBeReadIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	few := func(i int) bool { return i%10 == 0 }
+	fill := func(t *testing.T, e *pebblex.Engine, from, to int) {
+		for i := from; i < to; i++ {
+			attach(t, e, i)
+			if !few(i) {
+				detach(t, e, i)
+			}
+		}
+	}
+	t.Run("a read that fails", func(t *testing.T) {
+		t.Parallel()
+		disk := crashfs.New(1)
+		e := mustEngine(t, withSmallLog(disk))
+		fill(t, e, 0, 30)
+		heal := disk.Inject(crashfs.Fault{Kinds: crashfs.OpRead, Times: -1, Match: func(c crashfs.Call) bool {
+			return strings.HasSuffix(c.Name, "log.0000000000000002")
+		}})
+		fill(t, e, 30, 400)
+		untilSegments(t, disk, 20)
+		heal()
+		holds(t, e, 400, few)
+		check(t, e.Close())
+		e = mustEngine(t, withSmallLog(disk))
+		defer e.Close()
+		holds(t, e, 400, few)
+	})
+	t.Run("a damaged record", func(t *testing.T) {
+		t.Parallel()
+		disk := crashfs.New(1)
+		e := mustEngine(t, withSmallLog(disk))
+		defer e.Close()
+		fill(t, e, 0, 30)
+		scribble(t, disk, 2, func(int64) int64 { return 32 }) // the header of the first record
+		fill(t, e, 30, 400)
+		untilSegments(t, disk, 20)
+		holds(t, e, 400, few)
+	})
+}
+
+func TestALazyDeletionFindsABodyThatWasMoved(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	held := make(chan pebblex.Held, 1)
+	o := withSmallLog(disk)
+	o.Lazy = func(c *pebblex.Changes) func() {
+		select {
+		case h := <-held:
+			check(t, c.Detach(bodyKey(0), h))
+		default:
+		}
+		return nil
+	}
+	e := mustEngine(t, o)
+	defer e.Close()
+	b, err := e.NewBatch(0)
+	check(t, err, b.Set([]byte("e"), nil, nil))
+	b.Bodies = []pebblex.Attachment{{Key: bodyKey(0), Data: bodyOf(0)}}
+	bodies := b.Bodies
+	check(t, e.Commit(b))
+	for i := 1; i < 200; i++ {
+		attach(t, e, i)
+		detach(t, e, i)
+	}
+	untilSegments(t, disk, 20)
+	if _, err := disk.Stat("log/log.0000000000000001"); err == nil {
+		t.Fatal("the first segment is still in use")
+	}
+	held <- bodies[0].Held()
+	check(t, set(e, "k", "v")) // what is lazy goes with it
+	holds(t, e, 1, func(int) bool { return false })
+}
+
+func TestACopyHasTheBodiesOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	e := mustEngine(t, withSmallLog(disk))
+	const bodies = 30 // in some segments, none of them old
+	for i := range bodies {
+		attach(t, e, i)
+	}
+	check(t, e.Close())
+	e = mustEngine(t, withSmallLog(disk))
+	defer e.Close()
+	check(t, disk.MkdirAll("copy/log", 0o700), e.Checkpoint("copy/db", "copy/log"))
+	o := withSmallLog(disk)
+	o.Dir, o.LogDir = "copy/db", "copy/log"
+	restored := mustEngine(t, o)
+	defer restored.Close()
+	holds(t, restored, bodies, func(int) bool { return true })
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/batchrepr"
 )
 
 const (
@@ -42,14 +41,8 @@ func (g *generation) sweep() {
 func (g *generation) sweepOld() error {
 	var free []*segment
 	kept := 0
-	old := g.log.old()
-	for _, s := range slices.Backward(old) {
-		if s.live.Load() < 0 {
-			if err := g.after(&request{work: func(end) error { return g.count(s) }}); err != nil {
-				return err
-			}
-		}
-		if s.live.Load() >= g.log.size/2 && kept < keepMost {
+	for _, s := range slices.Backward(g.log.old()) {
+		if s.unreadable || s.live.Load() >= g.log.size/2 && kept < keepMost {
 			kept++
 		} else {
 			free = append(free, s)
@@ -61,21 +54,8 @@ func (g *generation) sweepOld() error {
 	return g.free(free)
 }
 
-// count counts what is alive in a segment that an earlier run wrote. No commit is applied meanwhile.
-func (g *generation) count(s *segment) error {
-	live := int64(0)
-	err := g.each(s, func(p place, key, value []byte) error {
-		live += int64(p.size)
-		return nil
-	})
-	if err == nil {
-		s.live.Store(live)
-	}
-	return err
-}
-
 // free moves what is left in segments into the database, and takes them out of use when the
-// database has in its files all that they say.
+// database has in its files all that they say. A segment with a body that cannot be read stays.
 func (g *generation) free(old []*segment) error {
 	last := uint64(0)
 	for _, s := range old {
@@ -84,13 +64,8 @@ func (g *generation) free(old []*segment) error {
 	if err := g.after(&request{sweep: last, work: func(end) error { return nil }}); err != nil {
 		return err
 	}
-	for _, s := range old {
-		if s.live.Load() == 0 {
-			continue
-		}
-		if err := g.move(s); err != nil {
-			return err
-		}
+	if err := g.move(old); err != nil {
+		return err
 	}
 	flushed, err := g.db.AsyncFlush()
 	if err != nil {
@@ -101,7 +76,7 @@ func (g *generation) free(old []*segment) error {
 	case <-g.dead:
 		return errOver
 	}
-	return g.log.recycle(old)
+	return g.log.recycle(slices.DeleteFunc(old, func(s *segment) bool { return s.unreadable }))
 }
 
 // after lets work run when the commits before it have been applied, and waits for it.
@@ -124,110 +99,92 @@ func (g *generation) after(r *request) error {
 	}
 }
 
-// moved is a body on its way from the log into the database.
-type moved struct {
-	key   []byte // of the row that tells its place
-	place []byte // that row's value
-	body  []byte
+// lying is a body in the log, by the row that says where.
+type lying struct {
+	key   []byte // of that row
+	place place
+	body  []byte // once it has been read
 }
 
-// move moves a segment's bodies that rows still name.
-func (g *generation) move(s *segment) error {
-	var list []moved
-	room := 0
-	err := g.each(s, func(p place, key, value []byte) error {
-		m := moved{bytes.Clone(key), bytes.Clone(value), make([]byte, p.size)}
-		if _, err := g.log.read(p, m.body); err != nil {
-			// Its message stays in the queue and its reader is told; the others must not wait for it.
-			g.e.opts.Log.Error("a body in the log cannot be read", "err", err)
-			return nil
-		}
-		list = append(list, m)
-		if room += len(m.body); room < moveRoom {
-			return nil
-		}
-		err := g.moveAll(list)
-		list, room = nil, 0
+// eachPlace visits the rows that say where bodies are in the log; key is valid until visit returns.
+func eachPlace(db *pebble.DB, visit func(key []byte, p place)) error {
+	first := positionKey[0]
+	rows, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{first, 0}, UpperBound: []byte{first + 1}})
+	if err != nil {
 		return err
+	}
+	for rows.First(); rows.Valid(); rows.Next() {
+		value, err := rows.ValueAndErr()
+		if err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		if p, err := parsePlace(value); err == nil {
+			visit(rows.Key(), p)
+		}
+	}
+	return rows.Close()
+}
+
+// count counts what is alive in the segments that an earlier run left.
+func (l *log) count(db *pebble.DB) error {
+	return eachPlace(db, func(_ []byte, p place) {
+		if s := l.segment(p.segment); s != nil {
+			s.live.Add(int64(p.size))
+		}
+	})
+}
+
+// move moves the bodies in segments that rows still name. It goes by the rows and not by the segments' records: a
+// damaged record hides no body behind it.
+func (g *generation) move(old []*segment) error {
+	byNumber := map[uint64]*segment{}
+	for _, s := range old {
+		byNumber[s.number] = s
+	}
+	var list []lying
+	err := eachPlace(g.db, func(key []byte, p place) {
+		if byNumber[p.segment] != nil {
+			list = append(list, lying{key: bytes.Clone(key), place: p})
+		}
 	})
 	if err != nil {
 		return err
 	}
-	return g.moveAll(list)
+	for len(list) > 0 {
+		n, room := 0, 0
+		for ; n < len(list) && room < moveRoom; n++ {
+			m := &list[n]
+			m.body = make([]byte, m.place.size)
+			if _, err := g.log.read(m.place, m.body); err != nil {
+				m.body = nil
+				byNumber[m.place.segment].unreadable = true
+				g.e.opts.Log.Error("a body in the log cannot be read", "err", err)
+			}
+			room += len(m.body)
+		}
+		if err := g.moveAll(list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
 }
 
-// each visits the segment's bodies that rows still name, with the row's key and value.
-func (g *generation) each(s *segment, visit func(p place, key, value []byte) error) error {
-	r, err := s.reader()
-	if err != nil {
-		return err
-	}
-	if _, err := r.opening(); err != nil {
-		return err
-	}
-	for {
-		err := r.next()
-		if errors.Is(err, errNoRecord) {
-			return nil
-		}
-		if err == nil && len(r.places) > 0 {
-			err = g.eachOf(r, visit)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// eachOf is each for one record.
-func (g *generation) eachOf(r *reader, visit func(p place, key, value []byte) error) error {
-	for rows := batchrepr.Read(r.rows); ; {
-		kind, key, value, more, err := rows.Next()
-		if !more || err != nil {
-			return err
-		}
-		if kind != pebble.InternalKeyKindSet || key[0] != positionKey[0] || len(key) == len(positionKey) {
-			continue
-		}
-		same, err := g.says(key, value)
-		if err != nil {
-			return err
-		}
-		if !same {
-			continue
-		}
-		p, err := parsePlace(value)
-		if err != nil {
-			return err
-		}
-		if err := visit(p, key, value); err != nil {
-			return err
-		}
-	}
-}
-
-// says reports whether a row has the value.
-func (g *generation) says(key, value []byte) (bool, error) {
-	now, closer, err := g.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer closer.Close()
-	return bytes.Equal(now, value), nil
+// says reports whether the row still says that the body is there.
+func (g *generation) says(key []byte, there place) (bool, error) {
+	now, found, err := placeOf(g.db, key)
+	return found && now == there, err
 }
 
 // moveAll writes bodies into the database. It does so without the log: until the database has them in
 // its files, the segment stays.
-func (g *generation) moveAll(list []moved) error {
-	if len(list) == 0 {
-		return nil
-	}
+func (g *generation) moveAll(list []lying) error {
 	return g.after(&request{work: func(end) error {
 		b := g.db.NewBatch()
 		for _, m := range list {
+			if m.body == nil {
+				continue
+			}
 			same, err := g.says(m.key, m.place)
 			if err != nil {
 				return err
@@ -251,7 +208,11 @@ func (g *generation) detach(b *pebble.Batch, key []byte) (Held, error) {
 
 // place returns where in the log the body lies that is attached under key.
 func (g *generation) place(key []byte) (p place, found bool, err error) {
-	value, closer, err := g.db.Get(placeKey(key))
+	return placeOf(g.db, placeKey(key))
+}
+
+func placeOf(db *pebble.DB, row []byte) (p place, found bool, err error) {
+	value, closer, err := db.Get(row)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return p, false, nil
 	}
