@@ -473,6 +473,18 @@ func TestPeopleMayTypeByHand(t *testing.T) {
 	}
 }
 
+// stands reports whether a signal has stopped all of a process's threads; they go on until each has seen it.
+func stands(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range threads {
+		line, err := os.ReadFile(file)
+		if _, state, _ := strings.Cut(string(line), ") "); err != nil || !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
+
 // TestARoleThatHangsIsNamed stops a role's process as a debugger would: a verb that needs it
 // says so soon, and the others go on.
 func TestARoleThatHangsIsNamed(t *testing.T) {
@@ -490,6 +502,7 @@ func TestARoleThatHangsIsNamed(t *testing.T) {
 	for role, verb := range map[string]string{"queue": "queue list", "auth": "block list"} {
 		syscall.Kill(pids[role], syscall.SIGSTOP)
 		defer syscall.Kill(pids[role], syscall.SIGCONT)
+		within(t, patience, "every thread of role "+role+" stands", func() bool { return stands(pids[role]) })
 		wg.Go(func() {
 			if out, err := s.run(strings.Fields(verb)...); err == nil || !strings.Contains(err.Error(), "role "+role+" does not answer") {
 				t.Errorf("%s: %v %s", verb, err, out)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Whatever hangs, a verb answers and names the process, with what to do.
@@ -16,6 +18,10 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 	pid := s.status().PID
 	syscall.Kill(pid, syscall.SIGSTOP)
 	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
+	// Its threads go on until each has seen the signal.
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
 	want := fmt.Sprintf("postilion: the server does not answer: process %[1]d (%[2]s) was stopped by a signal; `kill -CONT %[1]d` lets it go on. Should it answer again, it does what it was asked for\n", pid, "NAME")
 	var wg sync.WaitGroup
 	for _, args := range [][]string{{"status"}, {"pause", "queue"}, {"queue", "list"}} {

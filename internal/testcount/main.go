@@ -1,5 +1,5 @@
 // Testcount reads what `go test -json` writes and counts tests: those without
-// sub-tests of their own. It prints the output of failures, the reason of each skip, and last
+// sub-tests of their own. It prints the output of failures and of what never ended, the reason of each skip, and last
 // "counts PASSED FAILED SKIPPED".
 package main
 
@@ -7,7 +7,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +19,7 @@ type event struct {
 
 func main() {
 	output := map[string][]string{}
+	running := map[string]bool{}
 	parents := map[string]bool{}
 	results := map[string]string{}
 	var order []string
@@ -31,6 +34,7 @@ func main() {
 		key := e.Package + " " + e.Test
 		switch e.Action {
 		case "run":
+			running[key] = true
 			if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
 				parents[e.Package+" "+e.Test[:i]] = true
 			}
@@ -38,6 +42,7 @@ func main() {
 			output[key] = append(output[key], e.Output)
 		case "pass", "fail", "skip":
 			if e.Test != "" {
+				delete(running, key)
 				results[key] = e.Action
 				order = append(order, key)
 			} else if e.Action == "fail" {
@@ -53,6 +58,10 @@ func main() {
 		os.Exit(1)
 	}
 	counts := map[string]int{}
+	for _, key := range slices.Sorted(maps.Keys(running)) { // the package's time was up, or its process died
+		counts["fail"]++
+		fmt.Printf("FAILED %s: it never ended\n%s", key, strings.Join(output[key], ""))
+	}
 	for _, key := range order {
 		if parents[key] && results[key] != "fail" {
 			continue
