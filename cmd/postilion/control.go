@@ -95,6 +95,10 @@ func (a *app) aboutRole(ctx context.Context, err error) error {
 	if !service.IsHung(err) {
 		return err
 	}
+	name, _, _ := strings.Cut(err.Error(), ":")
+	if a.as.address != "" {
+		return hungError{name + ": try again later, or tell who runs the server"}
+	}
 	cl := control.Client(a.data, control.Supervisor)
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience(control.MethodStatus)) // longer than it waits for a role
@@ -104,7 +108,6 @@ func (a *app) aboutRole(ctx context.Context, err error) error {
 	case askErr != nil:
 		return a.hung(err)
 	case s.Single:
-		name, _, _ := strings.Cut(err.Error(), ":")
 		return hungError{fmt.Sprintf("%s: all roles share process %d; `postilion restart` starts them anew", name, s.PID)}
 	}
 	return err

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/service"
 )
 
 // Whatever hangs, a verb answers and names the process, with what to do.
@@ -16,6 +19,17 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 	t.Parallel()
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
 	pid := s.status().PID
+	// These are in the middle of their work already.
+	q, err := service.OpenQueue(t.Context(), s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	stores, err := service.OpenStores(t.Context(), s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stores.Close()
 	syscall.Kill(pid, syscall.SIGSTOP)
 	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
 	// Its threads go on until each has seen the signal.
@@ -24,6 +38,27 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 	}
 	want := fmt.Sprintf("postilion: the server does not answer: process %[1]d (%[2]s) was stopped by a signal; `kill -CONT %[1]d` lets it go on. Should it answer again, it does what it was asked for\n", pid, "NAME")
 	var wg sync.WaitGroup
+	for what, call := range map[string]func() error{
+		"queue list":   func() error { _, _, err := q.Count(t.Context(), dispatch.Filter{}); return err },
+		"account list": func() error { _, err := stores.Directory.Accounts(t.Context(), ""); return err },
+		"account set":  func() error { return stores.Auth.SetPassword(t.Context(), 1, "new secret") },
+		"--as": func() error {
+			as := service.As{Address: "joe@example.test", Password: "a secret"}
+			s, err := service.OpenStoresAs(t.Context(), s.data, as)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			_, err = s.Directory.Aliases(t.Context(), "example.test")
+			return err
+		},
+	} {
+		wg.Go(func() {
+			if err := call(); !service.IsHung(err) {
+				t.Errorf("%s, in the middle of it: %v", what, err)
+			}
+		})
+	}
 	for _, args := range [][]string{{"status"}, {"pause", "queue"}, {"queue", "list"}} {
 		wg.Go(func() {
 			var out, errOut bytes.Buffer

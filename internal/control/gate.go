@@ -23,8 +23,11 @@ import (
 // Manage is the gate's socket.
 const Manage = "manage"
 
-// MethodLogin is a Login, which LoggedIn answers.
-const MethodLogin = "manage.login"
+// Methods of the gate itself.
+const (
+	MethodLogin = "manage.login" // a Login, which LoggedIn answers
+	methodAlive = "manage.alive" // before a login: nothing but the answer, see GateAlive
+)
 
 // Login is who wants in. What it says goes as bytes: a string that is not UTF-8 would not survive JSON.
 type Login struct {
@@ -135,7 +138,9 @@ func (g *Gate) serve(ctx context.Context, nc net.Conn, uid uint32) {
 	ctx, cancel := context.WithTimeout(ctx, g.o.TotalTimeout)
 	defer cancel()
 	c := &gateConn{Conn: nc, idle: g.o.LoginTimeout, end: time.Now().Add(min(g.o.LoginTimeout, g.o.TotalTimeout))}
-	handlers := map[string]rpc.Handler{} // of this connection, whose calls come one after the other
+	handlers := map[string]rpc.Handler{ // of this connection, whose calls come one after the other
+		methodAlive: func(context.Context, *rpc.Conn, []byte) ([]byte, error) { return nil, nil },
+	}
 	handlers[MethodLogin] = func(ctx context.Context, _ *rpc.Conn, request []byte) ([]byte, error) {
 		delete(handlers, MethodLogin)
 		var l Login
@@ -200,6 +205,15 @@ func DialAs(data, path string, l Login) func(ctx context.Context) (net.Conn, err
 		}
 		return nc, nil
 	}
+}
+
+// GateAlive returns once the gate that DialAs would dial has answered, nil also where it was a refusal, or with ctx's
+// error when it has not.
+func GateAlive(ctx context.Context, data, path string) error {
+	cl := &rpc.Client{Dial: func(ctx context.Context) (net.Conn, error) { return dialGate(ctx, data, path) }}
+	defer cl.Close()
+	cl.Call(ctx, methodAlive, nil)
+	return ctx.Err()
 }
 
 func dialGate(ctx context.Context, data, path string) (net.Conn, error) {

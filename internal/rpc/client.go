@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,11 @@ type Client struct {
 	Dial func(ctx context.Context) (net.Conn, error)
 	// MaxIdle bounds the pool; 0 means 64.
 	MaxIdle int
+	// Watch, when set, is asked again and again while a call goes on, whether there is sense in waiting for it: its
+	// error ends the call, and is what the call fails with. Its context ends with the call.
+	Watch func(ctx context.Context) error
+	// WatchEvery is the time between two such questions; 0 means 5 s.
+	WatchEvery time.Duration
 
 	mu   sync.Mutex
 	idle []*Conn
@@ -39,6 +45,7 @@ type Stream struct {
 	*Conn
 	client *Client
 	stop   func() bool
+	cancel context.CancelCauseFunc // ends the watch, where there is one
 }
 
 // Open begins a call that streams. It ends with Reply or Close.
@@ -48,6 +55,25 @@ func (cl *Client) Open(ctx context.Context, method string, request []byte) (*Str
 
 // open begins a call by what begin writes, which may be asked for again.
 func (cl *Client) open(ctx context.Context, begin func(c *Conn) error) (*Stream, error) {
+	var watched context.Context
+	cancel := context.CancelCauseFunc(func(error) {})
+	if cl.Watch != nil {
+		ctx, cancel = context.WithCancelCause(ctx)
+		watched = ctx
+		go cl.watch(ctx, cancel)
+	}
+	c, err := cl.begin(ctx, begin)
+	if err != nil {
+		err = because(watched, err)
+		cancel(nil)
+		return nil, err
+	}
+	c.watched = watched
+	return &Stream{c, cl, context.AfterFunc(ctx, func() { c.c.SetDeadline(time.Unix(1, 0)) }), cancel}, nil
+}
+
+// begin gets a connection on which a call has begun.
+func (cl *Client) begin(ctx context.Context, begin func(c *Conn) error) (*Conn, error) {
 	for {
 		c, err := cl.get(ctx)
 		if err != nil {
@@ -62,8 +88,32 @@ func (cl *Client) open(ctx context.Context, begin func(c *Conn) error) (*Stream,
 			continue
 		}
 		c.over = false
-		return &Stream{c, cl, context.AfterFunc(ctx, func() { c.c.SetDeadline(time.Unix(1, 0)) })}, nil
+		return c, nil
 	}
+}
+
+// watch asks about the server until ctx ends, or there is no sense in waiting for it.
+func (cl *Client) watch(ctx context.Context, giveUp context.CancelCauseFunc) {
+	t := time.NewTicker(cmp.Or(cl.WatchEvery, 5*time.Second))
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := cl.Watch(ctx); err != nil && ctx.Err() == nil {
+			giveUp(err)
+		}
+	}
+}
+
+// because returns why a watched call was broken off, else err. watched is nil where nobody watches.
+func because(watched context.Context, err error) error {
+	if err == nil || watched == nil || watched.Err() == nil {
+		return err
+	}
+	return context.Cause(watched)
 }
 
 // Reply ends the call: it flushes, skips what is left of the server's stream and
@@ -73,7 +123,7 @@ func (s *Stream) Reply() ([]byte, error) { return s.reply(func([]byte) error { r
 // reply is Reply, with a use for what is left of the server's stream.
 func (s *Stream) reply(piece func([]byte) error) ([]byte, error) {
 	defer s.Close()
-	if err := s.w.Flush(); err != nil {
+	if err := s.Flush(); err != nil {
 		// The server may have told why it closed.
 		if kind, p, rerr := s.readFrame(); rerr == nil && kind == kindError {
 			return nil, decodeError(p)
@@ -107,7 +157,8 @@ func (s *Stream) Close() {
 		return
 	}
 	c := s.Conn
-	s.Conn = nil
+	s.Conn, c.watched = nil, nil
+	defer s.cancel(nil)
 	if s.stop() && c.over {
 		s.client.put(c)
 		return

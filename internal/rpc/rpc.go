@@ -9,6 +9,7 @@ package rpc
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -39,6 +40,8 @@ type Conn struct {
 	came  []byte    // what is left of the frames of a gathered call, which has no connection of its own
 	since time.Time // when it went into the pool; zero for a new one
 	over  bool      // the call has ended cleanly
+
+	watched context.Context // of the call, where the client watches it; its cause is why the connection was broken off
 }
 
 func newConn(c net.Conn) *Conn {
@@ -73,7 +76,7 @@ func (c *Conn) readFrame() (kind byte, payload []byte, err error) {
 	}
 	var head [frameHead]byte
 	if _, err := io.ReadFull(c.r, head[:]); err != nil {
-		return 0, nil, err
+		return 0, nil, because(c.watched, err)
 	}
 	n := binary.BigEndian.Uint32(head[1:])
 	if n > MaxFrame {
@@ -84,7 +87,7 @@ func (c *Conn) readFrame() (kind byte, payload []byte, err error) {
 	}
 	c.buf = c.buf[:n]
 	_, err = io.ReadFull(c.r, c.buf)
-	return head[0], c.buf, err
+	return head[0], c.buf, because(c.watched, err)
 }
 
 // nextFrame is readFrame of a gathered call.
@@ -116,7 +119,7 @@ func (c *Conn) Flush() error {
 	if c.w == nil {
 		return ErrOneWay
 	}
-	return c.w.Flush()
+	return because(c.watched, c.w.Flush())
 }
 
 // CloseSend ends the stream of this side.
@@ -124,7 +127,7 @@ func (c *Conn) CloseSend() error {
 	if err := c.writeFrame(kindEnd); err != nil {
 		return err
 	}
-	return c.w.Flush()
+	return c.Flush()
 }
 
 // Recv returns the next piece of the other side's stream, valid until the next

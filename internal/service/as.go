@@ -16,7 +16,11 @@ type As struct {
 }
 
 func (as As) client(data string) *seam.Client {
-	return seam.NewClient(control.DialAs(data, as.Socket, control.Login{User: []byte(as.Address), Password: []byte(as.Password)}))
+	cl := seam.NewClient(control.DialAs(data, as.Socket, control.Login{User: []byte(as.Address), Password: []byte(as.Password)}))
+	cl.Watch = func(ctx context.Context) error {
+		return answers(ctx, Console, func(ctx context.Context) error { return control.GateAlive(ctx, data, as.Socket) })
+	}
+	return cl
 }
 
 // OpenStoresAs is OpenStores for an account: through a running server, which holds it to what is the account's.

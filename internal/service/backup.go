@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/rpc"
 )
@@ -136,7 +135,7 @@ func backupDatabases(ctx context.Context, data, name string, running bool) error
 	if running {
 		var errs []error
 		for r, path := range paths {
-			cl := control.Client(data, adminSocket(r))
+			cl := watchedClient(data, adminSocket(r), r)
 			_, err := rpc.Do[string, none](ctx, cl, methodSnapshot, path)
 			cl.Close()
 			errs = append(errs, err)

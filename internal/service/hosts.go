@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 
-	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/seam"
@@ -22,7 +21,7 @@ func Hosts(ctx context.Context, data string) (h FailingHosts, err error) {
 	if h.Destinations, err = askRole[none, []dispatch.DestStats](ctx, data, Queue, methodFailing, none{}); err != nil {
 		return h, err
 	}
-	cl := control.Client(data, adminSocket(Remote))
+	cl := watchedClient(data, adminSocket(Remote), Remote)
 	defer cl.Close()
 	h.Addresses, err = seam.DeadHosts(ctx, cl)
 	return h, err

@@ -28,6 +28,7 @@ import (
 const (
 	MethodFacts    = "role.facts"    // admin: what the role says of itself
 	MethodCounters = "role.counters" // both: a stats.Snapshot
+	methodAlive    = "role.alive"    // admin, office: returns when what the role keeps answers
 	methodPrepare  = "role.prepare"  // admin: check a new configuration and keep it ready
 	methodSwitch   = "role.switch"   // admin: bring it into force
 )
@@ -44,6 +45,12 @@ func (p *process) addCommon(part *part) {
 			return nil, nil
 		}
 		return part.facts(ctx), nil
+	})
+	part.admin[methodAlive] = rpc.Handle(func(ctx context.Context, _ none) (none, error) {
+		if part.alive != nil {
+			part.alive(ctx)
+		}
+		return none{}, nil
 	})
 	var mu sync.Mutex
 	var pending func()

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/postilion/postilion/internal/authority"
-	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/reason"
@@ -45,7 +44,7 @@ func officeHandlers(part *part) map[string]rpc.Handler {
 	if from == nil {
 		from = part.admin
 	}
-	picked := map[string]rpc.Handler{}
+	picked := map[string]rpc.Handler{methodAlive: part.admin[methodAlive]}
 	for _, method := range officeMethods[part.role] {
 		if h := from[method]; h != nil {
 			picked[method] = h
@@ -117,7 +116,7 @@ func askStores[Req, Resp any](ctx context.Context, s *Stores, r Role, method str
 	if s.socket == nil {
 		return askRole[Req, Resp](ctx, s.Data, r, method, req)
 	}
-	cl := control.Client(s.Data, s.socket(r))
+	cl := watchedClient(s.Data, s.socket(r), r)
 	defer cl.Close()
 	return rpc.Do[Req, Resp](ctx, cl, method, req)
 }

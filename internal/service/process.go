@@ -72,6 +72,7 @@ type part struct {
 	// office is for role console, see officeMethods; nil is what admin has of them.
 	office map[string]rpc.Handler
 	facts  func(ctx context.Context) map[string]any
+	alive  func(ctx context.Context) // asks what the role keeps something small, which a deadlock would never answer
 	// prepare checks a new configuration and returns what brings it into force.
 	prepare func(c *config.Config) (switchOver func(), err error)
 

@@ -40,8 +40,8 @@ func OpenQueue(ctx context.Context, data string) (*QueueAdmin, error) {
 		return nil, err
 	}
 	if running {
-		q := &QueueAdmin{client: control.Client(data, adminSocket(Queue))}
-		if err := answers(ctx, Queue, func(ctx context.Context) error { _, err := q.Stats(ctx); return err }); err != nil {
+		q := &QueueAdmin{client: watchedClient(data, adminSocket(Queue), Queue)}
+		if err := answers(ctx, Queue, func(ctx context.Context) error { return alive(ctx, data, adminSocket(Queue)) }); err != nil {
 			q.Close()
 			return nil, err
 		}

@@ -24,5 +24,9 @@ func (p *process) startAuth(ctx context.Context, part *part) error {
 	part.office = seam.AuthAdminHandlers(s)
 	part.admin = seam.AuthAdminHandlers(authority.Auth{Inner: s, Directory: p.anyDirectory(), Actor: authority.Actor{Owner: true}, Journal: p.journal(part)})
 	part.admin[methodSnapshot] = snapshotHandler(s)
+	part.alive = func(ctx context.Context) {
+		s.Blocked(ctx)
+		s.Credentials(ctx, 0)
+	}
 	return nil
 }

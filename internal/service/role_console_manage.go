@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"net"
 
 	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/auth"
@@ -45,9 +44,7 @@ type office struct {
 // startManage serves the gate.
 func (p *process) startManage(part *part) error {
 	data := p.cfg.Data
-	client := func(r Role) *seam.Client {
-		return seam.NewClient(func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, data, officeSocket(r)) })
-	}
+	client := func(r Role) *seam.Client { return watchedSeam(data, officeSocket(r), r) }
 	o := &office{
 		logins: p.authService(), ids: p.ids, journal: p.journal(part), queue: client(Queue).Client,
 		stores: &Stores{Data: data, Running: true, Directory: seam.Directory{Client: client(Directory)}, Auth: seam.AuthAdmin{Client: client(Auth)}, socket: officeSocket},

@@ -67,6 +67,7 @@ func (p *process) startDirectory(ctx context.Context, part *part) error {
 	part.office = seam.AdminHandlers(db)
 	part.admin = seam.AdminHandlers(authority.Directory{Inner: db, Actor: authority.Actor{Owner: true}, Journal: p.journal(part)})
 	part.admin[methodSnapshot] = snapshotHandler(db)
+	part.alive = func(ctx context.Context) { db.Account(ctx, 0) }
 	return nil
 }
 
@@ -189,6 +190,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	part.admin = queueHandlers(store, d, router)
 	part.office = officeQueue(d)
 	part.facts = func(context.Context) map[string]any { return watch.facts(queueFacts(d.Stats(0))) }
+	part.alive = func(context.Context) { d.Stats(0) }
 	return nil
 }
 

@@ -208,6 +208,8 @@ func (t *selftest) receive(ctx context.Context) {
 func (t *selftest) smtpAddr(ctx context.Context) (string, error) {
 	cl := control.Client(t.cfg.Data, control.Supervisor)
 	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	s, err := rpc.Do[none, control.Status](ctx, cl, control.MethodStatus, none{})
 	if err != nil {
 		return "", err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -44,11 +43,8 @@ func OpenStores(ctx context.Context, data string) (*Stores, error) {
 	if running {
 		s.Directory = seam.Directory{Client: adminClient(data, Directory)}
 		s.Auth = seam.AuthAdmin{Client: adminClient(data, Auth)}
-		for role, ask := range map[Role]func(context.Context) error{
-			Directory: func(ctx context.Context) error { _, err := s.Directory.Blocks(ctx); return err },
-			Auth:      func(ctx context.Context) error { _, err := s.Auth.Blocked(ctx); return err },
-		} {
-			if err := answers(ctx, role, ask); err != nil {
+		for _, role := range []Role{Directory, Auth} {
+			if err := answers(ctx, role, func(ctx context.Context) error { return alive(ctx, data, adminSocket(role)) }); err != nil {
 				s.Close()
 				return nil, err
 			}
@@ -62,9 +58,7 @@ func OpenStores(ctx context.Context, data string) (*Stores, error) {
 	return s, nil
 }
 
-func adminClient(data string, r Role) *seam.Client {
-	return seam.NewClient(func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, data, adminSocket(r)) })
-}
+func adminClient(data string, r Role) *seam.Client { return watchedSeam(data, adminSocket(r), r) }
 
 // Running reports whether a server serves the data folder.
 func Running(ctx context.Context, data string) (bool, error) {
