@@ -77,6 +77,7 @@ func (a *app) check(ctx context.Context, root string, dns bool) error {
 	}
 	if f != nil {
 		x.Findings = append(x.Findings, missingFiles(f)...)
+		x.Findings = append(x.Findings, unverifiedLogins(f)...)
 		x.Findings = append(x.Findings, a.postmaster(ctx, f)...)
 	}
 	x.OK = len(x.Problems) == 0 && !slices.ContainsFunc(x.Findings, func(f lint.Finding) bool { return f.Level == lint.Wrong })
@@ -218,6 +219,23 @@ func missingFiles(f *config.File) (found []lint.Finding) {
 		}
 		return ""
 	})
+	return found
+}
+
+// unverifiedLogins tells of relays that get a password without having shown who they are.
+func unverifiedLogins(f *config.File) (found []lint.Finding) {
+	for _, u := range f.Route.UnverifiedLogins() {
+		x := lint.Finding{File: u.Place.File, Line: u.Place.Line, Level: lint.Warning, Case: "unverified-login",
+			What:        fmt.Sprintf("%s: the certificate of %s is not looked at", u.Rule, u.Host),
+			Consequence: "user, password and mail go to whoever answers in its place",
+			Cure:        "write tls=verify into the route, or use port 465, where certificates are always verified"}
+		if x.File == "" {
+			x.File = f.Path
+		} else {
+			x.Cure = `set route.tls = "verify", or use port 465, where certificates are always verified`
+		}
+		found = append(found, x)
+	}
 	return found
 }
 

@@ -288,9 +288,16 @@ func (s *smtproutes) find(domain string) (rule, bool, error) {
 	if err != nil || !ok {
 		return rule{}, false, err
 	}
+	r, err := s.rule(relay, match)
+	return r, err == nil, err
+}
+
+// rule returns what a line asks for.
+func (s *smtproutes) rule(relay control.Relay, match control.Match) (rule, error) {
+	var err error
 	hop := NextHop{Port: relay.Port, TLS: s.tls, User: relay.User, Password: relay.Password, QMTP: relay.Port == qmtpPort && relay.User == "" && s.tls < TLSEncrypt}
 	if hop.Host, err = relayHost(relay.Host); err != nil {
-		return rule{}, false, fmt.Errorf("%s: relay %q: %w", match.Place, relay.Host, err)
+		return rule{}, fmt.Errorf("%s: relay %q: %w", match.Place, relay.Host, err)
 	}
 	if hop.Host == "" {
 		hop = NextHop{TLS: s.tls}
@@ -298,7 +305,7 @@ func (s *smtproutes) find(domain string) (rule, bool, error) {
 	if hop.Port == 465 && hop.TLS != TLSNone {
 		hop.TLS = TLSImplicit // RFC 8314 3.3
 	}
-	return rule{match.Key, hop, match.Place.String() + " " + describe(match.Key, hop)}, true, nil
+	return rule{match.Key, hop, match.Place.String() + " " + describe(match.Key, hop)}, nil
 }
 
 // relayHost writes a relay's name or address as a NextHop has it.
