@@ -7,6 +7,7 @@
 package bounce
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -110,7 +111,7 @@ func (b *Builder) Envelope(n *Notice, notice id.ID, now time.Time) *mail.Envelop
 		return nil
 	case from.IsZero():
 		env.From = DoubleSender
-		to = mail.Address{Local: or(b.DoubleTo, "postmaster"), Domain: or(b.DoubleHost, b.Name)}
+		to = mail.Address{Local: cmp.Or(b.DoubleTo, "postmaster"), Domain: cmp.Or(b.DoubleHost, b.Name)}
 	case from.Domain == "[]" && strings.HasSuffix(from.Local, "-"):
 		to = mail.ParseAddress(strings.TrimSuffix(from.Local, "-"))
 	}
@@ -185,13 +186,8 @@ const (
 // failure, and not of what requires TLS, since its bounce may pass without (RFC 8689 5).
 func (b *Builder) returned(n *Notice) part {
 	env := n.Of
-	most, full := b.MaxReturn, b.MaxFull
-	if most <= 0 {
-		most = 64 << 10
-	}
-	if full <= 0 {
-		full = 10 << 20
-	}
+	most := cmp.Or(max(b.Options.MaxReturn, 0), 64<<10)
+	full := cmp.Or(max(b.Options.MaxFull, 0), 10<<20)
 	switch {
 	case n.Kind != Failure, env.Ret == mail.RetHeaders, env.TLSOnly:
 		return header
@@ -199,11 +195,4 @@ func (b *Builder) returned(n *Notice) part {
 		return whole
 	}
 	return header
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

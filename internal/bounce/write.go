@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +53,8 @@ func (b *Builder) Write(ctx context.Context, to io.Writer, env *mail.Envelope, n
 // header writes the notice's own header.
 func (w *writer) header() {
 	b := w.b
-	host := or(b.Host, b.Name)
-	from := mail.Address{Local: or(b.From, "MAILER-DAEMON"), Domain: host}
+	host := cmp.Or(b.Host, b.Name)
+	from := mail.Address{Local: cmp.Or(b.From, "MAILER-DAEMON"), Domain: host}
 	w.printf("Date: %s\n", w.env.Accepted.UTC().Format("2 Jan 2006 15:04:05 -0000")) // qmail reference 3.3
 	w.printf("From: %s\n", clip(from.Quoted()))
 	w.printf("To: %s\n", clip(w.env.Recipients[0].To.Quoted()))
@@ -88,7 +89,7 @@ func (w *writer) text() {
 	} else {
 		w.printf("Content-Type: text/plain; charset=us-ascii\n\n")
 	}
-	w.opening(clip(or(w.b.Host, w.b.Name)))
+	w.opening(clip(cmp.Or(w.b.Host, w.b.Name)))
 	for i := range w.n.Recipients {
 		w.recipient(&w.n.Recipients[i])
 	}
@@ -137,7 +138,7 @@ func (w *writer) recipient(o *Outcome) {
 	case Delivered:
 		w.printf("%s\n", w.say("Delivered.", func(p *phrases) string { return p.delivered }, ""))
 	case Relayed:
-		w.printf("%s\n", w.say("Handed on to a host that sends no such notices: %[1]s.", func(p *phrases) string { return p.relayed }, clip(or(o.Host, "unknown"))))
+		w.printf("%s\n", w.say("Handed on to a host that sends no such notices: %[1]s.", func(p *phrases) string { return p.relayed }, clip(cmp.Or(o.Host, "unknown"))))
 	case Expanded:
 		w.printf("%s\n", w.say("Sent on to several addresses.", func(p *phrases) string { return p.expanded }, ""))
 	}
@@ -206,7 +207,7 @@ func (w *writer) status() {
 	if w.n.Of.EnvID != "" {
 		w.field("Original-Envelope-Id", w.n.Of.EnvID)
 	}
-	w.field("Reporting-MTA", "dns; "+or(w.b.Host, w.b.Name))
+	w.field("Reporting-MTA", "dns; "+cmp.Or(w.b.Host, w.b.Name))
 	w.date("Arrival-Date", w.n.Of.Accepted)
 	for i := range w.n.Recipients {
 		o := &w.n.Recipients[i]

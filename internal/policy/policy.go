@@ -62,7 +62,7 @@ type Policy struct {
 
 // New checks and compiles the options. The error names each wrong value and what was expected.
 func New(o Options) (*Policy, error) {
-	p := &Policy{o: o, maxSize: o.MaxSize, maxSendSize: o.MaxSendSize}
+	p := &Policy{o: o, maxSize: cmp.Or(o.MaxSize, defaultMaxSize), maxSendSize: cmp.Or(o.MaxSendSize, defaultMaxSize)}
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	var err error
@@ -105,8 +105,6 @@ func New(o Options) (*Policy, error) {
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
-	p.maxSize = cmp.Or(p.maxSize, defaultMaxSize)
-	p.maxSendSize = cmp.Or(p.maxSendSize, defaultMaxSize)
 	p.o.MaxRecipients = cmp.Or(p.o.MaxRecipients, defaultMaxRecipients)
 	p.o.MaxHops = cmp.Or(p.o.MaxHops, defaultMaxHops)
 	return p, nil

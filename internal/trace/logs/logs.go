@@ -6,6 +6,7 @@
 package logs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -87,7 +88,7 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 	var w io.Writer = stderr
 	switch o.To {
 	case "file":
-		r, err := openRotating(file, o.MaxBytes, o.Keep)
+		r, err := openRotating(file, cmp.Or(o.MaxBytes, 16<<20), cmp.Or(o.Keep, 10))
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,9 +23,8 @@ type rotating struct {
 	size int64
 }
 
+// openRotating opens a file that is set aside when it holds most bytes; keep such files are kept.
 func openRotating(name string, most int64, keep int) (*rotating, error) {
-	most = cmp.Or(most, 16<<20)
-	keep = cmp.Or(keep, 10)
 	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 		return nil, err
 	}
