@@ -41,10 +41,13 @@ type Options struct {
 	// of commits and soon after Nudge, by one goroutine. synced is called when that is durable; it is not
 	// called when the database froze before. May be nil.
 	Lazy func(c *Changes) (synced func())
-	// Broken is told once why a database froze, Probe is asked before it is opened again: it
+	// Broken is told why a database froze, and each time why it cannot be opened again; Probe is asked before that: it
 	// writes to the disk and returns nil when that works. Both may be nil.
 	Broken func(cause error)
 	Probe  func() error
+	// Tight reports whether the disk has no room to lose: then no body is moved from the log into the database, which
+	// needs room before it gives some. May be nil.
+	Tight func() bool
 
 	// RetryMin and RetryMax bound the back-off between openings after a failure.
 	// 0 means 100 ms and 30 s.

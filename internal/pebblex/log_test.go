@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,6 +136,54 @@ func TestALogOfLivingBodiesIsKeptWithinBounds(t *testing.T) {
 		attach(t, e, bodies+i)
 	}
 	untilSegments(t, disk, 40)
+}
+
+// What lives is not moved while the disk is tight, and what dies is freed; later it is moved in steps: the disk need not
+// have room for all of it twice.
+func TestMovingBodiesDoesNotFillTheDisk(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New(1)
+	var tight atomic.Bool
+	tight.Store(true)
+	o := withSmallLog(disk)
+	o.Tight = tight.Load
+	o.Tune = func(p *pebble.Options) {
+		p.MemTableSize = 64 << 10
+		p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+		p.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { // compactions copy no bodies
+			return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 100, MaxBlobReferenceDepth: 1 << 20, TargetGarbageRatio: 1}
+		}
+	}
+	o.Broken = func(cause error) { t.Errorf("the database froze: %v", cause) }
+	e := mustEngine(t, o)
+	defer e.Close()
+	const bodies = 4000 // of some 1000 bytes: 1200 segments
+	dead := func(i int) bool { return i >= 1000 && i < 2500 }
+	alive := func(i int) bool { return !dead(i) }
+	for i := range bodies {
+		attach(t, e, i)
+	}
+	for i := range bodies {
+		if dead(i) {
+			detach(t, e, i)
+		}
+	}
+	for i := range 20 {
+		attach(t, e, bodies+i)
+	}
+	untilSegments(t, disk, 900)
+	if n := len(databaseFiles(t, disk, isLog)); n < 600 {
+		t.Errorf("%d files of the log are left: what lives was moved on a tight disk", n)
+	}
+	space, err := disk.Space(".")
+	check(t, err)
+	disk.SetCapacity(int64(space.TotalBytes-space.FreeBytes) + 1<<20)
+	tight.Store(false)
+	for i := range 20 {
+		attach(t, e, bodies+20+i)
+	}
+	untilSegments(t, disk, 80)
+	holds(t, e, bodies, alive)
 }
 
 // openKilled opens the database of an engine that was left as a kill leaves it.

@@ -46,6 +46,9 @@ func (e *Engine) broken(g *generation) {
 			e.opts.Log.Info("the database is open again", "folder", e.opts.Dir)
 			return
 		}
+		if e.opts.Broken != nil {
+			e.opts.Broken(err)
+		}
 		e.opts.Log.Warn("the database cannot be opened yet", "folder", e.opts.Dir, "err", err, "again", e.wait)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const (
 	// moveRoom is how many bytes of bodies are moved at once: commits wait for it.
 	moveRoom = 256 << 10
-	// freeAtOnce is how many segments are freed together, if as many can be: each time the database is flushed.
+	// freeAtOnce is how many segments are freed together, at least: each time the database is flushed.
 	freeAtOnce = 3
 	// keepMost is how many old segments are kept for what lives in them.
 	keepMost = 64
@@ -38,20 +38,42 @@ func (g *generation) sweep() {
 }
 
 // sweepOld frees old segments in which less than half is alive. The others cost less where they are, up to keepMost.
+// Where there is no room, what has anything alive stays.
 func (g *generation) sweepOld() error {
 	var free []*segment
 	kept := 0
+	tight := g.e.opts.Tight != nil && g.e.opts.Tight()
 	for _, s := range slices.Backward(g.log.old()) {
-		if s.unreadable || s.live.Load() >= g.log.size/2 && kept < keepMost {
+		live := s.live.Load()
+		switch {
+		case s.unreadable || tight && live > 0:
+		case live >= g.log.size/2 && kept < keepMost:
 			kept++
-		} else {
+		default:
 			free = append(free, s)
 		}
 	}
-	if len(free) < freeAtOnce {
-		return nil
+	slices.Reverse(free)
+	for len(free) >= freeAtOnce {
+		n := g.step(free)
+		if err := g.free(free[:n]); err != nil {
+			return err
+		}
+		free = free[n:]
 	}
-	return g.free(free)
+	return nil
+}
+
+// step returns how many of the segments to free, oldest first, are freed next: what is moved is on the disk twice
+// until they are, however far the sweeping lies behind.
+func (g *generation) step(free []*segment) int {
+	room := max(freeAtOnce*g.log.size, moveRoom)
+	for i, s := range free {
+		if room -= s.live.Load(); room < 0 && i >= freeAtOnce {
+			return i
+		}
+	}
+	return len(free)
 }
 
 // free moves what is left in segments into the database, and takes them out of use when the

@@ -111,7 +111,7 @@ func (s *Store) open() error {
 		s.eng, err = pebblex.Open(pebblex.Options{
 			FS: s.vfs, Dir: s.vfs.PathJoin(s.dir, dbDir), Log: s.opts.Log, CacheBytes: s.opts.BlockCache, Tune: s.tune,
 			LogDir: s.vfs.PathJoin(s.dir, logDir), LogBytes: s.opts.LogBytes, LogAhead: max(s.opts.LogFiles, 0),
-			Settle: s.settle, Lazy: s.lazy, Broken: s.broken, Probe: s.probe,
+			Settle: s.settle, Lazy: s.lazy, Broken: s.broken, Probe: s.probe, Tight: s.reserve.gone.Load,
 			RetryMin: s.opts.RetryMin, RetryMax: s.opts.RetryMax,
 		})
 		return err
@@ -201,7 +201,7 @@ func readNumber(db *pebble.DB, key []byte) (v uint64, found bool, err error) {
 	return v, true, nil
 }
 
-// broken is told why the database froze.
+// broken is told why the database froze or cannot be opened.
 func (s *Store) broken(cause error) {
 	if isFull(cause) {
 		s.reserve.giveUp()
@@ -211,9 +211,6 @@ func (s *Store) broken(cause error) {
 // probe tells whether the disk takes a write again.
 func (s *Store) probe() error {
 	err := writeSynced(s.opts.FS, probeFile, 4<<10)
-	if isFull(err) {
-		s.reserve.giveUp()
-	}
 	return errors.Join(err, removeIfThere(s.opts.FS, probeFile))
 }
 
