@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/fs"
 )
 
@@ -304,14 +305,7 @@ func (f *Folder) wait(ctx context.Context, d time.Duration) error {
 	if f.waitFor != nil {
 		return f.waitFor(ctx, d)
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, d)
 }
 
 // Dir returns the folder's name, as Options had it.

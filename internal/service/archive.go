@@ -9,6 +9,7 @@ import (
 
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/rpc"
 )
@@ -110,33 +111,18 @@ func (q *QueueAdmin) Export(ctx context.Context, f dispatch.Filter, w io.Writer)
 // Import puts the messages of an archive into the queue, with their ids, ages and states, and
 // returns how many. Those that are there already are left out.
 func (q *QueueAdmin) Import(ctx context.Context, r io.Reader) (int, error) {
-	in := &noting{r: r}
+	in := &mail.Source{Reader: r}
 	return q.stream(ctx, methodImport, nil, func(s *rpc.Stream) error {
 		_, err := io.Copy(streamWriter{s.Conn}, in)
-		if in.err != nil { // the server waits for the rest, and has nothing to tell
+		if in.Err != nil { // the server waits for the rest, and has nothing to tell
 			s.Close()
-			return unreadable{in.err}
+			return unreadable{in.Err}
 		}
 		if err != nil {
 			return err
 		}
 		return s.CloseSend()
 	})
-}
-
-// noting remembers why a reader ended early.
-type noting struct {
-	r   io.Reader
-	err error
-}
-
-// Read implements io.Reader.
-func (n *noting) Read(p []byte) (int, error) {
-	c, err := n.r.Read(p)
-	if err != nil && err != io.EOF {
-		n.err = err
-	}
-	return c, err
 }
 
 // unreadable is a file of the caller's that could not be read.

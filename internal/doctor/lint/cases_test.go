@@ -43,12 +43,7 @@ func (f tree) person(line string) {
 
 // What is nearly wrong, and right, and what stands at the edge of it.
 func TestEdges(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		change func(tree)
-		want   string
-	}{
+	checkEach(t, []changed{
 		// Control files.
 		{"names that differ by one letter", func(f tree) {
 			for _, name := range []string{"rcpthostss", "xrcpthosts", "rcptHosts", "rcpthosst", "rcpthost.cdb", "mine", "concurrencyremot"} {
@@ -199,16 +194,7 @@ wrong qmail-file-refused: /srv/shop/.qmail-a:1: Uh-oh: first line of .qmail file
 			f.put("/home/joe/.qmail-c", "|true\n")
 			f.MapFS["home/joe/.qmail-c"].Mode = 0o611
 		}, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			f := healthy(t)
-			tc.change(f)
-			if d := cmp.Diff(tc.want, check(t, f, lint.Deps{})); d != "" {
-				t.Error(d)
-			}
-		})
-	}
+	})
 }
 
 func TestAnInstallationElsewhere(t *testing.T) {

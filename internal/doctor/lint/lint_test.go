@@ -119,13 +119,29 @@ func TestNothingIsWrongWithAHealthyInstallation(t *testing.T) {
 	}
 }
 
-func TestCases(t *testing.T) {
+// changed is a healthy installation in which something was changed, and what there is to say of it.
+type changed struct {
+	name   string
+	change func(tree)
+	want   string
+}
+
+func checkEach(t *testing.T, cases []changed) {
 	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		change func(tree)
-		want   string
-	}{
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			f := healthy(t)
+			tc.change(f)
+			if d := cmp.Diff(tc.want, check(t, f, lint.Deps{})); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestCases(t *testing.T) {
+	checkEach(t, []changed{
 		{"a domain in locals and virtualdomains", func(f tree) {
 			f.put("/var/qmail/control/virtualdomains", "# x\nExample.test:joe\nkim@example.test:joe\n")
 		},
@@ -236,16 +252,7 @@ warning no-root: /var/qmail/alias/.qmail-root: it is missing
 		}, `wrong assign-root: /var/qmail/users/assign:6: "ops" belongs to uid 0
 wrong assign-number: /var/qmail/users/assign:7: user "joe": uid "x", want a number up to 4294967295
 `},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			f := healthy(t)
-			tc.change(f)
-			if d := cmp.Diff(tc.want, check(t, f, lint.Deps{})); d != "" {
-				t.Error(d)
-			}
-		})
-	}
+	})
 }
 
 func TestNoQmailAtAll(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/postilion/postilion/internal/inject"
+	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/qmail/qq"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
@@ -88,31 +89,16 @@ func spool(e *tool.Env) (*spooled, error) {
 		return nil, err
 	}
 	os.Remove(f.Name())
-	in := &noting{r: e.In()}
+	in := &mail.Source{Reader: e.In()}
 	if _, err = io.Copy(f, in); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		f.Close()
-		if in.err != nil {
-			err = errors.Join(errRead, in.err)
+		if in.Err != nil {
+			err = errors.Join(errRead, in.Err)
 		}
 		return nil, err
 	}
 	return &spooled{Reader: io.MultiReader(&head, f), file: f}, nil
-}
-
-// noting remembers a reader's failure.
-type noting struct {
-	r   io.Reader
-	err error
-}
-
-// Read implements io.Reader.
-func (n *noting) Read(p []byte) (int, error) {
-	c, err := n.r.Read(p)
-	if err != nil && err != io.EOF {
-		n.err = err
-	}
-	return c, err
 }

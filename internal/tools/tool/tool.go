@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/qmail"
 )
 
@@ -272,14 +273,7 @@ func (e *Env) Sleep(ctx context.Context, d time.Duration) error {
 	if e.Wait != nil {
 		return e.Wait(ctx, d)
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, d)
 }
 
 // QmailHome returns the folder of the qmail host's files: $POSTILION_QMAIL, else /var/qmail,
