@@ -265,7 +265,7 @@ func leftInQueue(files fs.FS) (n int, err error) {
 }
 
 func crashQueue(dir fs.FS) pebblestore.Options {
-	return pebblestore.Options{FS: dir, ReserveBytes: -1, MemTable: 64 << 10, BlockCache: 1 << 20}
+	return pebblestore.Options{FS: dir, ReserveBytes: -1, MemTable: 64 << 10, LogBytes: 256 << 10, BlockCache: 1 << 20, LogFiles: -1}
 }
 
 // acceptedOf returns the acknowledged messages, in their order.
