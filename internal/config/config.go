@@ -133,7 +133,7 @@ type Hop struct {
 	User         string `toml:"user" doc:"the user name to log in with" example:"me"`
 	Password     string `toml:"password" secret:"true" doc:"the password to log in with" example:"secret"`
 	PasswordFile string `toml:"password_file" doc:"a file whose first line is the password" example:"/etc/postilion/relay-password"`
-	TLS          string `toml:"tls" default:"opportunistic" doc:"opportunistic, none, encrypt, verify or implicit; the last two alone look at the certificate, without which a password goes to whoever answers" example:"verify"`
+	TLS          string `toml:"tls" default:"opportunistic" doc:"opportunistic, none, encrypt, verify or implicit; the last two alone look at the certificate whatever the host has published, without which a password goes to whoever answers" example:"verify"`
 }
 
 // Process is what the supervisor needs to know.

@@ -2,6 +2,7 @@ package netx
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -50,7 +51,7 @@ func (e *DNSError) Unwrap() error { return e.Outcome }
 type Result[T any] struct {
 	Records []T
 	Name    string        // the name that has the records, after CNAMEs
-	Secure  bool          // the resolver vouches for the answer by DNSSEC (the AD bit)
+	Secure  bool          // a server that is believed vouches for the answer by DNSSEC (the AD bit)
 	TTL     time.Duration // left until the answer expires
 	Partial bool          // of addresses: only one family's, the other has not answered yet
 }
@@ -126,6 +127,26 @@ func (r *Resolver) PTR(ctx context.Context, addr netip.Addr) (Result[string], er
 		}
 		name, err := names.Domain(strings.TrimSuffix(ptr.Ptr, "."))
 		return name, err == nil
+	})
+}
+
+// TLSA is what a name's owner says of its certificates (RFC 6698 2.1). Data is a certificate, a public key, or a
+// digest of one.
+type TLSA struct {
+	Usage, Selector, Matching uint8
+	Data                      []byte
+}
+
+// TLSA looks up what is said of the TLS server at a TCP port of a host. They count only where the result is
+// Secure.
+func (r *Resolver) TLSA(ctx context.Context, host string, port uint16) (Result[TLSA], error) {
+	return pick(r, ctx, fmt.Sprintf("_%d._tcp.%s", port, host), dns.TypeTLSA, func(rr dns.RR) (TLSA, bool) {
+		t, ok := rr.(*dns.TLSA)
+		if !ok {
+			return TLSA{}, false
+		}
+		data, err := hex.DecodeString(t.Certificate)
+		return TLSA{t.Usage, t.Selector, t.MatchingType, data}, err == nil
 	})
 }
 

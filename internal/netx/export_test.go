@@ -13,7 +13,10 @@ func (r *Resolver) CacheLen() int {
 func (r *Resolver) SetNow(now func() time.Time) { r.now = now }
 
 // Servers returns the servers that are asked.
-func (r *Resolver) Servers() ([]string, error) { return r.servers() }
+func (r *Resolver) Servers() ([]string, error) {
+	list, _, err := r.servers()
+	return list, err
+}
 
 // SetServers replaces the servers that are asked.
 func (r *Resolver) SetServers(servers ...string) {
@@ -24,3 +27,12 @@ func (r *Resolver) SetServers(servers ...string) {
 var TwoFamilies = twoFamilies
 
 const ResolutionDelay = resolutionDelay
+
+// IsLoopback is isLoopback.
+var IsLoopback = isLoopback
+
+// Trusted reports whether servers are believed wherever they are.
+func (r *Resolver) Trusted() (bool, error) {
+	_, trusted, err := r.servers()
+	return trusted, err
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type Options struct {
 	Attempts    int           `toml:"attempts" default:"2" doc:"how often each server is asked before a lookup fails for now" example:"3"`
 	CacheSize   int           `toml:"cache_size" default:"20000" unit:"answers" doc:"answers kept in memory, for their time to live" example:"100000"`
 	MaxTTL      time.Duration `toml:"max_ttl" default:"1h" doc:"the longest that an answer is kept" example:"\"10m\""`
+	TrustAD     bool          `toml:"trust_ad" doc:"believe every server's word (the AD bit) that an answer is proven by DNSSEC, as if the way to it were safe; those of this machine are believed anyway, and all where resolv.conf says options trust-ad" example:"true"`
 	NegativeTTL time.Duration `toml:"negative_ttl" default:"5m" doc:"the longest that it is remembered that there is no such name or record" example:"\"1m\""`
 
 	ResolvConf string `toml:"-"` // "" means /etc/resolv.conf
@@ -53,6 +55,7 @@ type Resolver struct {
 		sync.Mutex
 		checked, modified time.Time
 		servers           []string
+		trustAD           bool // resolv.conf says so
 	}
 }
 
@@ -223,7 +226,7 @@ func (r *Resolver) negative(m *dns.Msg) time.Duration {
 // ask puts one question to each server in turn, Attempts times, until one gives an
 // answer that counts: NOERROR or NXDOMAIN.
 func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
-	servers, err := r.servers()
+	servers, trusted, err := r.servers()
 	if err != nil {
 		return nil, err
 	}
@@ -232,6 +235,7 @@ func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg
 		for _, server := range servers {
 			m, err := r.exchange(ctx, server, name, qtype)
 			if err == nil && (m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError) {
+				m.AuthenticatedData = m.AuthenticatedData && (trusted || isLoopback(server))
 				return m, nil
 			}
 			if ctx.Err() != nil {
@@ -287,31 +291,37 @@ func (r *Resolver) try(ctx context.Context, network, server string, q *dns.Msg) 
 	return m, nil
 }
 
+// isLoopback reports whether nobody can stand between this machine and the server: it is a part of it.
+func isLoopback(server string) bool {
+	to, err := netip.ParseAddrPort(server)
+	return err == nil && to.Addr().IsLoopback()
+}
+
 // servers returns the configured server or those of resolv.conf, which is looked at
-// again when it has changed.
-func (r *Resolver) servers() ([]string, error) {
+// again when it has changed; and whether they are believed what DNSSEC has proven wherever they are.
+func (r *Resolver) servers() (list []string, trusted bool, err error) {
 	if r.o.Server != "" {
-		return []string{r.o.Server}, nil
+		return []string{r.o.Server}, r.o.TrustAD, nil
 	}
 	r.conf.Lock()
 	defer r.conf.Unlock()
 	now := r.now()
 	if r.conf.servers != nil && now.Sub(r.conf.checked) < 10*time.Second {
-		return r.conf.servers, nil
+		return r.conf.servers, r.o.TrustAD || r.conf.trustAD, nil
 	}
 	r.conf.checked = now
 	info, err := os.Stat(r.o.ResolvConf)
 	switch {
 	case err != nil && r.conf.servers != nil:
-		return r.conf.servers, nil
+		return r.conf.servers, r.o.TrustAD || r.conf.trustAD, nil
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case r.conf.servers != nil && info.ModTime().Equal(r.conf.modified):
-		return r.conf.servers, nil
+		return r.conf.servers, r.o.TrustAD || r.conf.trustAD, nil
 	}
 	c, err := dns.ClientConfigFromFile(r.o.ResolvConf)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	port := c.Port
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
@@ -324,6 +334,20 @@ func (r *Resolver) servers() ([]string, error) {
 	if len(servers) == 0 {
 		servers = []string{"127.0.0.1:53"} // resolv.conf(5)
 	}
-	r.conf.servers, r.conf.modified = servers, info.ModTime()
-	return servers, nil
+	r.conf.servers, r.conf.modified, r.conf.trustAD = servers, info.ModTime(), saysTrustAD(r.o.ResolvConf)
+	return servers, r.o.TrustAD || r.conf.trustAD, nil
+}
+
+// saysTrustAD reports whether resolv.conf(5) has the option trust-ad, which package dns does not read.
+func saysTrustAD(path string) bool {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] == "options" && slices.Contains(words, "trust-ad") {
+			return true
+		}
+	}
+	return false
 }

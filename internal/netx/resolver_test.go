@@ -131,6 +131,7 @@ func TestOtherRecords(t *testing.T) {
 	t.Parallel()
 	r, _ := resolver(t, nettest.Zone{
 		"txt.test":               {`TXT "v=spf1 " "-all \"quoted\"" `, `TXT "b\255\\"`, "TXT !AD"},
+		"_25._tcp.mx.test":       {"TLSA 3 1 1 00ff", "TLSA 2 0 0 01", "TLSA !AD"},
 		"1.2.0.192.in-addr.arpa": {"PTR MX.example.test.", `PTR a\032b.`},
 	})
 	ctx := context.Background()
@@ -138,9 +139,49 @@ func TestOtherRecords(t *testing.T) {
 	if diff := cmp.Diff([]string{`v=spf1 -all "quoted"`, "b\xff\\"}, txt.Records); err != nil || diff != "" || !txt.Secure {
 		t.Errorf("TXT: %v %s secure %v", err, diff, txt.Secure)
 	}
+	tlsa, err := r.TLSA(ctx, "mx.test", 25)
+	if diff := cmp.Diff([]netx.TLSA{{Usage: 3, Selector: 1, Matching: 1, Data: []byte{0, 0xff}}, {Usage: 2, Data: []byte{1}}}, tlsa.Records); err != nil || diff != "" || !tlsa.Secure {
+		t.Errorf("TLSA: %v %s secure %v", err, diff, tlsa.Secure)
+	}
 	ptr, err := r.PTR(ctx, netip.MustParseAddr("::ffff:192.0.2.1"))
 	if diff := cmp.Diff([]string{"mx.example.test"}, ptr.Records); err != nil || diff != "" || ptr.Secure {
 		t.Errorf("PTR: %v %s secure %v", err, diff, ptr.Secure)
+	}
+}
+
+// Whose word that an answer is proven by DNSSEC is believed: the way to the server has to be safe.
+func TestTheADBitIsBelievedOfThisMachine(t *testing.T) {
+	t.Parallel()
+	for server, want := range map[string]bool{"127.0.0.53:53": true, "[::1]:53": true, "192.0.2.1:53": false, "127.0.0.1.test:53": false} {
+		if netx.IsLoopback(server) != want {
+			t.Errorf("%s: %t, want %t", server, !want, want)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	for text, want := range map[string]bool{
+		"nameserver 192.0.2.1\noptions edns0 trust-ad\n": true, "options trust-ad": true,
+		"nameserver 192.0.2.1\n": false, "# options trust-ad\n": false, "options no-trust-ad\n": false, "search trust-ad\n": false,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := netx.NewResolver(netx.Options{ResolvConf: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Trusted(); got != want || err != nil {
+			t.Errorf("%q: %t, %v; want %t", text, got, err, want)
+		}
+	}
+	// The configuration names one elsewhere.
+	for _, trust := range []bool{false, true} {
+		r, err := netx.NewResolver(netx.Options{Server: "192.0.2.1:53", TrustAD: trust})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Trusted(); got != trust || err != nil {
+			t.Errorf("trust_ad = %t: %t, %v", trust, got, err)
+		}
 	}
 }
 

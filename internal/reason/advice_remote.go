@@ -38,6 +38,15 @@ var remoteAdvice = map[ID]advice{
 	"tls-failed": {
 		[3]string{"encryption could not be agreed on, or the other host's certificate is not valid", "암호화 협상에 실패했거나, 상대 호스트의 인증서가 유효하지 않습니다", "暗号化の合意ができなかったか、相手ホストの証明書が有効ではありません"},
 		[3]string{"see the text behind it; the other host mends its certificate, or this host's clock is wrong", "뒤에 나오는 문구를 보십시오. 상대가 인증서를 고치거나, 이 호스트의 시계를 맞춰야 합니다", "その後の文を見てください。相手が証明書を直すか、このホストの時計を合わせる必要があります"}},
+	"dane-failed": {
+		[3]string{"the other host's TLSA records in DNS and the certificate that it shows do not fit, or it offers no TLS; somebody may stand between", "상대 호스트의 DNS TLSA 레코드와 제시한 인증서가 맞지 않거나 TLS를 제공하지 않습니다. 중간에 누가 있을 수 있습니다", "相手ホストの DNS の TLSA レコードと提示された証明書が合わないか、TLS が提供されていません。間に誰かがいるかもしれません"},
+		[3]string{"it is tried again; tell the other host's postmaster, who mends records or certificate; a route for the domain with tls=encrypt sends all the same", "다시 시도합니다. 상대 postmaster에게 알려 레코드나 인증서를 고치게 하십시오. 그래도 보내려면 그 도메인의 경로에 tls=encrypt를 쓰십시오", "再試行されます。相手の postmaster に知らせ、レコードか証明書を直してもらってください。それでも送るには、そのドメインの経路に tls=encrypt を指定します"}},
+	"dane-unavailable": {
+		[3]string{"DNS gives no answer about the other host's TLSA records, so nobody knows whether its certificate has to be checked", "상대 호스트의 TLSA 레코드에 대해 DNS가 응답하지 않아, 인증서를 확인해야 하는지 알 수 없습니다", "相手ホストの TLSA レコードについて DNS の応答がなく、証明書の確認が必要か分かりません"},
+		[3]string{"it is tried again; if it stays, the name servers of the other host are broken: tell its postmaster; remote.no_dane asks no more", "다시 시도합니다. 계속되면 상대의 네임서버가 고장난 것이니 postmaster에게 알리십시오. remote.no_dane을 쓰면 묻지 않습니다", "再試行されます。続くなら相手のネームサーバーが壊れています。postmaster に知らせてください。remote.no_dane を使うと問い合わせません"}},
+	"mta-sts-failed": {
+		[3]string{"the domain has published an MTA-STS policy, and its mail server does not keep it: another name, no TLS, or a certificate that is not valid", "도메인이 MTA-STS 정책을 공표했지만 메일 서버가 지키지 않습니다. 이름이 다르거나, TLS가 없거나, 인증서가 유효하지 않습니다", "ドメインは MTA-STS ポリシーを公表していますが、メールサーバーが守っていません。名前が違うか、TLS がないか、証明書が有効ではありません"},
+		[3]string{"it is tried again; tell the domain's postmaster; a route for the domain with tls=encrypt sends all the same", "다시 시도합니다. 도메인의 postmaster에게 알리십시오. 그래도 보내려면 그 도메인의 경로에 tls=encrypt를 쓰십시오", "再試行されます。ドメインの postmaster に知らせてください。それでも送るには、そのドメインの経路に tls=encrypt を指定します"}},
 	"requiretls-impossible": {
 		[3]string{"the sender wants TLS on the whole way (REQUIRETLS), and the next host does not support that", "보낸 사람이 전 구간 TLS(REQUIRETLS)를 요구하지만 다음 호스트가 지원하지 않습니다", "差出人が全経路の TLS(REQUIRETLS)を求めていますが、次のホストが対応していません"},
 		[3]string{"send without that demand, or in another way", "그 요구 없이 보내거나 다른 방법으로 보내십시오", "その指定なしで送るか、別の方法で送ってください"}},

@@ -45,17 +45,17 @@ type Error struct {
 }
 
 // Error returns the English text with the private cause, for logs. A cause that says the text itself,
-// as an error of our own that was wrapped again does, stands for it.
+// as an error of our own that was wrapped again does, stands for it; one that the text ends with is not said twice.
 func (e *Error) Error() string {
 	s, more := e.Text(English), ""
 	if e.Remote != "" {
 		more = fmt.Sprintf(": %q", e.Remote)
 	}
 	if e.Cause != nil {
-		cause := e.Cause.Error()
-		if strings.Contains(cause, strings.TrimSuffix(s, ".")) {
+		switch cause := e.Cause.Error(); {
+		case strings.Contains(cause, strings.TrimSuffix(s, ".")):
 			s = cause
-		} else {
+		case !strings.HasSuffix(strings.TrimSuffix(s, "."), " "+cause):
 			more += ": " + cause
 		}
 	}

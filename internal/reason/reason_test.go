@@ -18,6 +18,9 @@ func TestACauseOfTheSameWordsIsToldOnce(t *testing.T) {
 	if got := NoDotQmail.Because(where).Error(); got != where.Error() {
 		t.Errorf("%q", got)
 	}
+	if got, want := TLSFailed.With("192.0.2.1", "bad certificate").Because(errors.New("bad certificate")).Error(), "TLS with 192.0.2.1 failed: bad certificate"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 	if got, want := NoDotQmail.Because(errors.New("x")).Error(), strings.TrimSuffix(inner.Text(English), ".")+": x"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

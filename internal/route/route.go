@@ -107,7 +107,7 @@ type NextHop struct {
 type TLSPolicy uint8
 
 const (
-	TLSOpportunistic TLSPolicy = iota // STARTTLS when offered, any certificate; falls back to plain text, recorded
+	TLSOpportunistic TLSPolicy = iota // what the host publishes (DANE, MTA-STS), else STARTTLS when offered, any certificate; falls back to plain text, recorded
 	TLSNone                           // never
 	TLSEncrypt                        // STARTTLS or no delivery, any certificate
 	TLSVerify                         // STARTTLS with a certificate that is valid for the host

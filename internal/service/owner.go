@@ -29,6 +29,7 @@ var folders = []folder{
 	{name: "directory", role: Directory, mode: 0o700, deep: true},
 	{name: "auth", role: Auth, mode: 0o700, deep: true},
 	{name: "mail", role: Local, group: "mail", mode: fs.ModeSetgid | 0o770},
+	{name: policiesFolder, role: Remote, mode: 0o700, deep: true},
 	{name: "tls", role: SMTPD, group: "tls", mode: 0o750, deep: true},
 	{name: "events", mode: 0o711},
 	{name: "log", group: "run", mode: fs.ModeSticky | 0o770},

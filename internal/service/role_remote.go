@@ -16,6 +16,9 @@ import (
 	"github.com/postilion/postilion/internal/seam"
 )
 
+// policiesFolder has the MTA-STS policies of other domains, a file for each.
+const policiesFolder = "mta-sts"
+
 func (p *process) startRemote(_ context.Context, part *part) error {
 	resolver, err := netx.NewResolver(p.cfg.DNS)
 	if err != nil {
@@ -25,7 +28,11 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	deps := remote.Deps{Resolver: resolver, Own: comesBack(p.cfg, new(netx.OwnAddrs)), Record: book, Dialogue: dialogue(part.watch, p.clock)}
+	policies, err := p.folder(policiesFolder)
+	if err != nil {
+		return err
+	}
+	deps := remote.Deps{Resolver: resolver, Policies: policies, Clock: p.clock, Own: comesBack(p.cfg, new(netx.OwnAddrs)), Record: book, Dialogue: dialogue(part.watch, p.clock)}
 	target := new(swapRemote)
 	part.prepare = func(c *config.Config) (func(), error) { return target.prepare(c.Remote, deps) }
 	if err := prepareNow(part, p.cfg); err != nil {

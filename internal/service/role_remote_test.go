@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -11,19 +10,8 @@ import (
 	"github.com/postilion/postilion/internal/netx"
 )
 
-// noDNS answers nothing.
-type noDNS struct{}
-
-func (noDNS) MX(context.Context, string) (netx.Result[netx.MX], error) {
-	return netx.Result[netx.MX]{}, netx.ErrNoName
-}
-func (noDNS) Addrs(context.Context, string) (netx.Result[netip.Addr], error) {
-	return netx.Result[netip.Addr]{}, netx.ErrNoName
-}
-
-func (d noDNS) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
-	return d.Addrs(ctx, name)
-}
+// noDNS stands for DNS, where nothing is asked.
+type noDNS struct{ remote.Resolver }
 
 func TestAReloadReplacesWhoSendsToOtherHostsOnlyWhenItsKeysChanged(t *testing.T) {
 	t.Parallel()

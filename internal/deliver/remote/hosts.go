@@ -29,13 +29,20 @@ type host struct {
 	secure bool // found through DNSSEC, or named by the operator
 	qmtp   bool // by QMTP
 
+	// What its owner and the domain's have published of its TLS (see guard).
+	proven bool   // DNSSEC proves the way from the domain to its addresses
+	alias  string // its name after CNAMEs, where that is another
+	sts    bool   // the domain's MTA-STS policy is in force, and names it
+	remark string // why a policy that there is could not be had
+
 	// late has the addresses that are known where the other family's are still awaited.
 	late []netip.AddrPort
 }
 
 // lookup finds the hosts of a next hop in the order to try them, at least one, each
-// with at least one address; or why there are none (qmail reference 11.1).
-func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reason.Error) {
+// with at least one address; or why there are none (qmail reference 11.1). With published set, hosts that the
+// domain's MTA-STS policy forbids are none.
+func (t *Target) lookup(ctx context.Context, next *route.NextHop, published bool) ([]host, *reason.Error) {
 	port := next.Port
 	switch {
 	case port == 0 && next.QMTP:
@@ -60,7 +67,14 @@ func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reas
 		}
 		return []host{h}, nil
 	}
+	policy := noPolicy
+	if published && !fixed {
+		policy = t.policy(ctx, name)
+	}
 	hosts, err := t.exchangers(ctx, name, fixed && !next.MX)
+	if err == nil {
+		hosts, err = policy().allow(name, hosts)
+	}
 	if err != nil {
 		return nil, atFixed(err, fixed)
 	}
@@ -77,7 +91,7 @@ func (t *Target) lookup(ctx context.Context, next *route.NextHop) ([]host, *reas
 	if hosts = t.dropOwn(hosts); len(hosts) == 0 {
 		return nil, reason.MXIsMe.With(name)
 	}
-	if t.o.MXPS && next.TLS < route.TLSEncrypt {
+	if t.o.MXPS && next.TLS < route.TLSEncrypt && !hosts[0].sts {
 		hosts = mxps(hosts)
 	}
 	return hosts, nil
@@ -113,20 +127,22 @@ func atFixed(err *reason.Error, fixed bool) *reason.Error {
 // exchangers looks up MX records: equals in random order; without any the name itself
 // (RFC 5321 5.1).
 func (t *Target) exchangers(ctx context.Context, name string, direct bool) ([]host, *reason.Error) {
+	// Who gave the name gave the host's: of the way to that nothing is left to prove.
+	itself := []host{{name: name, secure: true, proven: true}}
 	if direct {
-		return []host{{name: name}}, nil
+		return itself, nil
 	}
 	res, err := t.deps.Resolver.MX(ctx, name)
 	switch {
 	case errors.Is(err, netx.ErrNoData), errors.Is(err, netx.ErrNoName):
-		return []host{{name: name}}, nil
+		return itself, nil
 	case err != nil:
 		return nil, reason.DNSTemporary.With(name).Because(err)
 	}
 	hosts := make([]host, 0, len(res.Records))
 	for _, mx := range res.Records {
 		if mx.Host != "" {
-			hosts = append(hosts, host{name: mx.Host, pref: mx.Pref, secure: res.Secure})
+			hosts = append(hosts, host{name: mx.Host, pref: mx.Pref, secure: res.Secure, proven: res.Secure})
 		}
 	}
 	if len(hosts) == 0 {
@@ -158,6 +174,10 @@ func (t *Target) addresses(ctx context.Context, name string, hosts []host, port 
 			}
 			if results[i].Partial {
 				h.late = slices.Clone(h.addrs)
+			}
+			h.proven = h.proven && results[i].Secure
+			if results[i].Name != h.name {
+				h.alias = results[i].Name
 			}
 			found = append(found, h)
 		case errors.Is(err, netx.ErrNoData):

@@ -17,7 +17,10 @@ import (
 )
 
 // halfDNS knows a host's IPv4 address at once and its other ones only when all are waited for.
-type halfDNS struct{ late []string }
+type halfDNS struct {
+	unpublished
+	late []string
+}
 
 func (halfDNS) MX(context.Context, string) (r netx.Result[netx.MX], err error) {
 	return r, netx.ErrNoData
@@ -46,7 +49,7 @@ func TestTheOtherFamilyIsTriedWhenItComesLate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dialled := make(chan string, 10)
-			target, err := New(Options{Host: "here.test"}, Deps{Resolver: halfDNS{tt.late},
+			target, err := New(Options{Host: "here.test"}, Deps{Resolver: halfDNS{late: tt.late},
 				Own: func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("2001:db8::99") },
 				Dial: func(_ context.Context, to netip.AddrPort) (net.Conn, error) {
 					dialled <- to.String()

@@ -11,7 +11,7 @@ import (
 )
 
 // nameless is a host without a name server; /etc/hosts is never asked in its place.
-type nameless struct{}
+type nameless struct{ unpublished }
 
 var errNameless = errors.New("no name server")
 
@@ -35,13 +35,13 @@ func TestAnAddressNeedsNoNameServer(t *testing.T) {
 	}
 	defer target.Close()
 	for _, next := range []route.NextHop{{Domain: "far.test", Host: "[192.0.2.1]"}, {Domain: "[192.0.2.1]"}, {Domain: "far.test", Host: "[IPv6:2001:db8::1]", Port: 26}} {
-		hosts, e := target.lookup(context.Background(), &next)
+		hosts, e := target.lookup(context.Background(), &next, true)
 		if e != nil || len(hosts) != 1 || len(hosts[0].addrs) != 1 {
 			t.Errorf("%+v: %+v, %v", next, hosts, e)
 		}
 	}
 	for _, next := range []route.NextHop{{Domain: "localhost"}, {Domain: "far.test", Host: "localhost"}} {
-		if hosts, e := target.lookup(context.Background(), &next); e == nil || e.Reason != "dns-temporary" {
+		if hosts, e := target.lookup(context.Background(), &next, true); e == nil || e.Reason != "dns-temporary" {
 			t.Errorf("%+v: %+v, %v; want that its name is not found in /etc/hosts", next, hosts, e)
 		}
 	}

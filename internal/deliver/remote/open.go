@@ -32,6 +32,11 @@ func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
 	if h.qmtp {
 		return a.openQMTP(ctx, h, awake)
 	}
+	g, e := a.guard(ctx, h)
+	if e != nil {
+		h.addrs = nil
+		return nil, failure{err: e, host: h.name}
+	}
 	conn, to, failures, err := netx.HappyEyeballs(ctx, awake, t.deps.Dial)
 	for _, f := range failures {
 		t.dead.note(f.To.Addr(), f.Err)
@@ -49,15 +54,15 @@ func (a *attempt) open(ctx context.Context, h *host) (*session, failure) {
 	})
 	s := a.recorded(t.newSession(a.key, conn, h, to))
 	s.tap = a.tap()
-	f, ok := s.begin(ctx, h, a.key.tls)
+	f, ok := s.begin(ctx, h, g)
 	var broken *tlsError
-	if !ok && a.key.tls == route.TLSOpportunistic && !a.key.required && errors.As(f.err, &broken) && ctx.Err() == nil {
+	if !ok && g.policy == route.TLSOpportunistic && errors.As(f.err, &broken) && ctx.Err() == nil {
 		// RFC 7435: rather in plain text than not at all, on a connection of its own.
 		if conn, err = t.deps.Dial(ctx, to); err == nil {
 			s = a.recorded(t.newSession(a.key, conn, h, to))
 			s.tap = a.tap()
 			s.plain = "STARTTLS failed: " + smtp.Text(broken.Error(), 200)
-			f, ok = s.begin(ctx, h, route.TLSNone)
+			f, ok = s.begin(ctx, h, guard{policy: route.TLSNone})
 		}
 	}
 	if !ok {
@@ -95,18 +100,16 @@ func (e *tlsError) Error() string { return e.cause.Error() }
 func (e *tlsError) Unwrap() error { return e.cause }
 
 // begin takes the session from the connection to MAIL. After a failure the connection is closed.
-func (s *session) begin(ctx context.Context, h *host, policy route.TLSPolicy) (f failure, ok bool) {
+func (s *session) begin(ctx context.Context, h *host, g guard) (f failure, ok bool) {
+	s.remark = h.remark
 	defer s.watch(ctx)()
 	defer func() {
 		if !ok {
 			s.close()
 		}
 	}()
-	if s.key.required && policy != route.TLSImplicit {
-		policy = route.TLSVerify
-	}
-	if policy == route.TLSImplicit {
-		if e := s.handshake(ctx, s.t.verified); e != nil {
+	if g.policy == route.TLSImplicit {
+		if e := s.handshake(ctx, g); e != nil {
 			return s.failed(e, ""), false
 		}
 	}
@@ -125,10 +128,10 @@ func (s *session) begin(ctx context.Context, h *host, policy route.TLSPolicy) (f
 	if f, ok = s.ehlo(); !ok {
 		return f, false
 	}
-	if f, ok = s.startTLS(ctx, policy); !ok {
+	if f, ok = s.startTLS(ctx, g); !ok {
 		return f, false
 	}
-	if s.key.required && (!s.offer.RequireTLS || !h.secure) {
+	if s.key.required && (!s.offer.RequireTLS || !h.secure && !h.sts) {
 		s.quit()
 		return s.failed(reason.RequireTLS.With(s.who()), "EHLO "+s.t.o.Helo), false
 	}
@@ -173,12 +176,12 @@ func (s *session) ehlo() (failure, bool) {
 	return failure{}, true
 }
 
-// startTLS protects the session as the policy asks.
-func (s *session) startTLS(ctx context.Context, policy route.TLSPolicy) (failure, bool) {
-	if policy == route.TLSNone || policy == route.TLSImplicit {
+// startTLS protects the session as its guard asks.
+func (s *session) startTLS(ctx context.Context, g guard) (failure, bool) {
+	if g.policy == route.TLSNone || g.policy == route.TLSImplicit {
 		return failure{}, true
 	}
-	must := policy != route.TLSOpportunistic
+	must := g.policy != route.TLSOpportunistic
 	if !s.offer.StartTLS {
 		if !must {
 			return failure{}, true
@@ -187,7 +190,7 @@ func (s *session) startTLS(ctx context.Context, policy route.TLSPolicy) (failure
 		if s.key.required {
 			return s.failed(reason.RequireTLS.With(s.who()), "EHLO "+s.helo()), false
 		}
-		return s.failed(reason.TLSNotOffered.With(s.who()), "EHLO "+s.helo()), false
+		return s.failed(g.broken(reason.TLSNotOffered.With(s.who()), "TLS is not offered"), "EHLO "+s.helo()), false
 	}
 	r, err := s.command(s.t.o.EhloTimeout, "STARTTLS")
 	switch {
@@ -195,18 +198,15 @@ func (s *session) startTLS(ctx context.Context, policy route.TLSPolicy) (failure
 		return s.failed(lost(err, s.who()), "STARTTLS"), false
 	case r.Code != 220 && must, r.Code == 421:
 		s.farewell(r)
-		e := reason.TLSFailed.With(s.who(), "STARTTLS was refused")
+		const refused = "STARTTLS was refused"
+		e := g.broken(reason.TLSFailed.With(s.who(), refused), refused)
 		e.Remote = r.Verbatim(maxRemote)
 		return s.failed(e, "STARTTLS"), false
 	case r.Code != 220:
 		s.plain = "STARTTLS was refused: " + smtp.Text(r.String(), 200)
 		return failure{}, true
 	}
-	config := s.t.any
-	if policy == route.TLSVerify {
-		config = s.t.verified
-	}
-	if e := s.handshake(ctx, config); e != nil {
+	if e := s.handshake(ctx, g); e != nil {
 		if s.key.required {
 			e = reason.RequireTLS.With(s.who()).Because(e)
 		}
@@ -217,28 +217,21 @@ func (s *session) startTLS(ctx context.Context, policy route.TLSPolicy) (failure
 
 // handshake switches the connection to TLS. What came in plain text behind the reply to
 // STARTTLS is dropped unread: it may be an attacker's (RFC 3207 6).
-func (s *session) handshake(ctx context.Context, base *tls.Config) *reason.Error {
-	config := base.Clone()
-	config.ServerName = strings.Trim(s.host, "[]")
-	if a, ok := names.Literal(s.host); ok {
-		config.ServerName = a.String()
-	}
+func (s *session) handshake(ctx context.Context, g guard) *reason.Error {
+	config := g.config.Clone()
+	config.ServerName = g.name
 	ctx, cancel := context.WithTimeout(ctx, s.t.o.EhloTimeout)
 	defer cancel()
 	s.arm(s.t.o.EhloTimeout)
 	c := tls.Client(s.conn, config)
 	if err := c.HandshakeContext(ctx); err != nil {
-		return reason.TLSFailed.With(s.who(), smtp.Text(err.Error(), 200)).Because(&tlsError{err})
+		why := smtp.Text(err.Error(), 200)
+		return g.broken(reason.TLSFailed.With(s.who(), why), why).Because(&tlsError{err})
 	}
 	s.conn = c
 	s.in.Reset(c)
 	state := c.ConnectionState()
-	s.tls = strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + " " + tls.CipherSuiteName(state.CipherSuite)
-	if config.InsecureSkipVerify {
-		s.tls += " unverified"
-	} else {
-		s.tls += " verified"
-	}
+	s.tls = strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + " " + tls.CipherSuiteName(state.CipherSuite) + " " + g.how()
 	return nil
 }
 

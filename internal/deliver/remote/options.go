@@ -10,6 +10,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
+	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/record"
@@ -25,6 +27,8 @@ type Options struct {
 
 	CAFile        string   `toml:"ca_file" doc:"a PEM file of certificate authorities to trust besides the system's" example:"\"/etc/ssl/own-ca.pem\""`
 	NoChunking    bool     `toml:"no_chunking" doc:"send content with DATA even where BDAT is offered" example:"true"`
+	NoDANE        bool     `toml:"no_dane" doc:"do not look up TLSA records (DANE): hosts that publish them are sent to as others are" example:"true"`
+	NoMTASTS      bool     `toml:"no_mta_sts" doc:"do not look up MTA-STS policies: domains that publish one are sent to as others are" example:"true"`
 	QMQPServers   []string `toml:"qmqp_servers" doc:"QMQP servers, as address or address:port, that take all mail for other hosts, tried in order (control/qmqpservers): with route.null_client a null client of a hub" example:"[\"192.0.2.1\", \"192.0.2.2:628\"]"`
 	MXPS          bool     `toml:"mxps" doc:"send by QMTP, in plain text, to exchangers whose preference is one of 12801, 12817, … 13041 (MXPS); by SMTP where that connection cannot be made" example:"true"`
 	NoPipelining  bool     `toml:"no_pipelining" doc:"wait for each reply even where PIPELINING is offered" example:"true"`
@@ -57,6 +61,8 @@ type Resolver interface {
 	Addrs(ctx context.Context, name string) (netx.Result[netip.Addr], error)
 	// DialAddrs does not wait long for the second family once the first has brought addresses.
 	DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error)
+	TXT(ctx context.Context, name string) (netx.Result[string], error)
+	TLSA(ctx context.Context, host string, port uint16) (netx.Result[netx.TLSA], error)
 }
 
 // Deps is the world around a Target. Resolver is needed; the rest has defaults.
@@ -67,6 +73,10 @@ type Deps struct {
 	Own func(netip.AddrPort) bool
 	// Record writes dialogues down on demand; nil never does.
 	Record *record.Book
+	// Policies keeps the MTA-STS policies of other domains over restarts; nil forgets them.
+	Policies fs.FS
+	// Clock is what policies and certificates expire by; nil means the system's.
+	Clock clock.Clock
 	// Dial opens a connection; nil means a netx.Dialer with the Options.
 	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// Dialogue returns what is told each line of the sessions that carry a message, "<<< " or ">>> "

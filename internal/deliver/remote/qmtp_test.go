@@ -147,7 +147,10 @@ func TestQMTPTroubleIsNeverASuccess(t *testing.T) {
 }
 
 // mxpsDNS has one exchanger of a preference.
-type mxpsDNS struct{ pref uint16 }
+type mxpsDNS struct {
+	unpublished
+	pref uint16
+}
 
 func (d mxpsDNS) MX(context.Context, string) (r netx.Result[netx.MX], err error) {
 	r.Records = []netx.MX{{Pref: d.pref, Host: "mx.dest.test"}}
@@ -186,7 +189,7 @@ func TestMXPSTriesQMTPFirstAndSMTPWhereItCannotConnect(t *testing.T) {
 			}
 			return new(net.Dialer).DialContext(ctx, "tcp", at.String())
 		}
-		target := newTarget(t, Options{MXPS: !c.off}, Deps{Resolver: mxpsDNS{c.pref}, Dial: dial})
+		target := newTarget(t, Options{MXPS: !c.off}, Deps{Resolver: mxpsDNS{pref: c.pref}, Dial: dial})
 		job := letterTo(at, "x\n", "ann@dest.test")
 		job.Next = &route.NextHop{Domain: "dest.test", TLS: c.tls}
 		v := target.Deliver(context.Background(), job)

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -15,6 +16,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -38,19 +40,24 @@ import (
 // Each file of testdata is a delivery: its DNS zone, its message, the dialogue on each
 // connection, and the verdicts.
 //
-//	dns NAME RECORD        a line of the zone
+//	dns NAME RECORD        a line of the zone; KEY256 and CERT256 stand for digests of the test servers' certificate
+//	policy LINE            of the MTA-STS policy that the web server of dest.test has, which is asked once at most
+//	web WORDS              what it answers else: status=N type=T
 //	from, to ADDRESS       the envelope; after to: notify=N orcpt=TEXT from=REVERSE-PATH
 //	env WORDS              eight utf8 requiretls envid=X ret=FULL|HDRS size=N
 //	hop WORDS              host=H port=N mx tls=POLICY user=U password=P
-//	set WORDS              no_chunking no_pipelining max_recipients=N max_messages=N trust
+//	set WORDS              no_chunking no_pipelining max_recipients=N max_messages=N trust no_dane no_mta_sts mxps
 //	body TEXT              one line of content
 //	times N                the message is delivered N times; the verdicts are the last one's
+//	once                   no connection is made but those with a dialogue
 //	timeout ADDRESS        connections to it time out; others without a dialogue are refused
 //	connect ADDRESS        begins the dialogue on the next connection to it:
 //	S LINE, C LINE         the server says, the client must say
 //	TLS                    the server's side of a handshake
 //	CLOSE, HANG            the server closes; waits until the client does
+//	certificate other      the SMTP servers show one that nobody knows, for mx.dest.test too
 //	says TEXT              a part of what each recipient's verdict says
+//	tls TEXT               how it says that the session was protected, at the end
 //	verdict ADDRESS TEXT   begins with "delivered", or class, code, enhanced code, reason
 //
 // After its dialogue the server lets the client say QUIT and close, nothing else.
@@ -63,9 +70,15 @@ type script struct {
 	body     strings.Builder
 	times    int
 	dead     map[string]bool
+	policy   strings.Builder
+	status   int
+	kind     string
 	dialogue map[string][][]string // by address, a list of connections
 	verdicts []string
 	says     string
+	tls      string
+	once     bool
+	stranger bool // shows the certificate
 }
 
 func readScript(t *testing.T, file string) *script {
@@ -74,7 +87,8 @@ func readScript(t *testing.T, file string) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sc := &script{zone: nettest.Zone{}, times: 1, dead: map[string]bool{}, dialogue: map[string][][]string{}}
+	sc := &script{zone: nettest.Zone{}, times: 1, dead: map[string]bool{}, dialogue: map[string][][]string{}, status: http.StatusOK, kind: "text/plain"}
+	digests := strings.NewReplacer("KEY256", keyDigest(), "CERT256", fmt.Sprintf("%x", sha256.Sum256(certificate().Certificate[0])))
 	sc.job.Envelope = &mail.Envelope{}
 	var open *[]string
 	for n, line := range strings.Split(string(text), "\n") {
@@ -83,12 +97,14 @@ func readScript(t *testing.T, file string) *script {
 		case "", "#":
 		case "dns":
 			name, record, _ := strings.Cut(rest, " ")
-			sc.zone[name] = append(sc.zone[name], record)
+			sc.zone[name] = append(sc.zone[name], digests.Replace(record))
+		case "policy":
+			sc.policy.WriteString(rest + "\r\n")
 		case "from":
 			sc.job.Envelope.From = mail.ParseAddress(rest)
 		case "to":
 			sc.to(rest)
-		case "env", "hop", "set":
+		case "env", "hop", "set", "web":
 			for f := range strings.FieldsSeq(rest) {
 				key, value, _ := strings.Cut(f, "=")
 				if !sc.word(t, word, key, value) {
@@ -106,6 +122,12 @@ func readScript(t *testing.T, file string) *script {
 			open = &sc.dialogue[rest][len(sc.dialogue[rest])-1]
 		case "S", "C", "TLS", "CLOSE", "HANG":
 			*open = append(*open, line)
+		case "once":
+			sc.once = true
+		case "certificate":
+			sc.stranger = true
+		case "tls":
+			sc.tls = rest
 		case "says":
 			sc.says = rest
 		case "verdict":
@@ -188,6 +210,16 @@ func (sc *script) word(t *testing.T, kind, key, value string) bool {
 		sc.options.MaxRecipients = n
 	case "set max_messages":
 		sc.options.MaxMessages = n
+	case "web status":
+		sc.status = n
+	case "web type":
+		sc.kind = value
+	case "set no_dane":
+		sc.options.NoDANE = true
+	case "set no_mta_sts":
+		sc.options.NoMTASTS = true
+	case "set mxps":
+		sc.options.MXPS = true
 	case "set trust":
 		sc.trust = true
 	default:
@@ -196,14 +228,16 @@ func (sc *script) word(t *testing.T, kind, key, value string) bool {
 	return true
 }
 
-// certificate is the test servers' one, for mx.dest.test and 192.0.2.1.
-var certificate = sync.OnceValue(func() tls.Certificate {
+// certificate is the test servers' one, for mx.dest.test, the web server of dest.test, and 192.0.2.1.
+var certificate = sync.OnceValue(newCertificate)
+
+func newCertificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mx.dest.test"}, DNSNames: []string{"mx.dest.test"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mx.dest.test"}, DNSNames: []string{"mx.dest.test", "mta-sts.dest.test"},
 		IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
@@ -212,7 +246,15 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 		panic(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-})
+}
+
+func keyDigest() string {
+	c, err := x509.ParseCertificate(certificate().Certificate[0])
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(c.RawSubjectPublicKeyInfo))
+}
 
 func caFile(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -229,8 +271,9 @@ type servers struct {
 	sc *script
 	wg sync.WaitGroup
 
-	mu   sync.Mutex
-	left map[string][][]string
+	mu      sync.Mutex
+	fetched int // of the policy
+	left    map[string][][]string
 }
 
 type timeoutError struct{}
@@ -244,14 +287,10 @@ func (v *servers) dial(_ context.Context, to netip.AddrPort) (net.Conn, error) {
 	if v.sc.dead[address] {
 		return nil, &net.OpError{Op: "dial", Err: timeoutError{}}
 	}
-	v.mu.Lock()
-	list := v.left[address]
-	if len(list) == 0 {
-		v.mu.Unlock()
+	play, ok := v.next(to)
+	if !ok {
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	}
-	v.left[address] = list[1:]
-	v.mu.Unlock()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -265,8 +304,45 @@ func (v *servers) dial(_ context.Context, to netip.AddrPort) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.wg.Go(func() { v.play(server, address, list[0]) })
+	v.wg.Go(func() { play(server) })
 	return client, nil
+}
+
+// next returns what happens on the next connection to an address; false where it is refused.
+func (v *servers) next(to netip.AddrPort) (play func(net.Conn), ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if to.Port() == 443 {
+		if v.fetched++; v.fetched > 1 {
+			v.t.Error("the policy is fetched again")
+		}
+		return v.serveWeb, v.sc.policy.Len() > 0
+	}
+	address := to.Addr().String()
+	list := v.left[address]
+	if len(list) == 0 {
+		if v.sc.once {
+			v.t.Errorf("one more connection to %s", address)
+		}
+		return nil, false
+	}
+	v.left[address] = list[1:]
+	return func(c net.Conn) { v.play(c, address, list[0]) }, true
+}
+
+// serveWeb answers one request for the policy.
+func (v *servers) serveWeb(c net.Conn) {
+	defer c.Close()
+	s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+	r, err := http.ReadRequest(bufio.NewReader(s))
+	if err != nil {
+		return // it does not trust the certificate
+	}
+	if r.Host != "mta-sts.dest.test" || r.URL.Path != "/.well-known/mta-sts.txt" {
+		v.t.Errorf("asked for %s of %s", r.URL, r.Host)
+	}
+	text := v.sc.policy.String()
+	fmt.Fprintf(s, "HTTP/1.1 %d X\r\nContent-Type: %s\r\nLocation: https://elsewhere.test/\r\nContent-Length: %d\r\n\r\n%s", v.sc.status, v.sc.kind, len(text), text)
 }
 
 func (v *servers) play(c net.Conn, address string, lines []string) {
@@ -290,7 +366,11 @@ func (v *servers) play(c net.Conn, address string, lines []string) {
 				return
 			}
 		case "TLS":
-			s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+			shown := certificate()
+			if v.sc.stranger {
+				shown = newCertificate()
+			}
+			s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{shown}})
 			if err := s.Handshake(); err != nil {
 				return // the client's verdict tells whether that was right
 			}
@@ -344,6 +424,7 @@ func (sc *script) run(t *testing.T) []deliver.Verdict {
 func describe(to mail.Address, v deliver.Verdict) string {
 	if v.Err == nil {
 		text, _, _ := strings.Cut(v.Text, "STARTTLS failed:") // the rest is the system's word for it
+		text, _, _ = strings.Cut(text, " (the MTA-STS policy")
 		return fmt.Sprintf("%s delivered %s", to, text)
 	}
 	s := fmt.Sprintf("%s %s %d %s %s", to, v.Err.Class, v.Err.Code, v.Err.Enhanced, v.Err.Reason)
@@ -369,6 +450,9 @@ func TestDialogues(t *testing.T) {
 				got = append(got, describe(sc.job.Recipients[i].To, v))
 				if !strings.Contains(v.Text, sc.says) {
 					t.Errorf("the verdict says %q; want %q in it", v.Text, sc.says)
+				}
+				if !strings.HasSuffix(v.TLS, sc.tls) {
+					t.Errorf("the session was protected by %q; want %q", v.TLS, sc.tls)
 				}
 				if v.Err != nil && (v.Text == "" || len(v.Transcript) > maxRemote) {
 					t.Errorf("verdict without a text or with too long a transcript: %+v", v)

@@ -34,6 +34,7 @@ type session struct {
 	offer  smtp.Offer
 	tls    string // describes the protection, see deliver.Verdict
 	plain  string // why there is none though the other side offered it
+	remark string // why the domain's MTA-STS policy could not be had
 	qmtp   bool   // it speaks QMTP
 	equals bool   // other exchangers have the same preference
 

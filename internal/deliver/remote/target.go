@@ -17,7 +17,9 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/deliver/remote/mtasts"
 	"github.com/postilion/postilion/internal/deliver/remote/sevenbit"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
@@ -34,6 +36,7 @@ type Target struct {
 	own  func(netip.AddrPort) bool
 
 	verified, any *tls.Config      // the roots of a session's own config, by policy
+	sts           *mtasts.Cache    // nil where policies are not asked for
 	qmqp          []netip.AddrPort // a null client's servers
 	idle          pool
 	dead          deadHosts
@@ -66,9 +69,18 @@ func New(o Options, deps Deps) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.verified = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	if t.deps.Clock == nil {
+		t.deps.Clock = clock.System{}
+	}
+	t.verified = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(256), Time: t.deps.Clock.Now}
 	// RFC 7435: encryption to anyone beats none, so any certificate and TLS 1.0 will do.
-	t.any = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	t.any = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, ClientSessionCache: tls.NewLRUClientSessionCache(256), Time: t.deps.Clock.Now}
+	if !o.NoMTASTS {
+		t.sts, err = mtasts.New(mtasts.Deps{Resolver: deps.Resolver, Dial: t.deps.Dial, Clock: t.deps.Clock, Roots: roots, Folder: deps.Policies})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if name, err := names.Domain(o.Helo); err == nil {
 		t.helo = name
 	}
@@ -190,7 +202,7 @@ func (a *attempt) session(ctx context.Context) *session {
 	}
 	if !a.looked {
 		a.looked = true
-		hosts, err := a.t.lookup(ctx, a.job.Next)
+		hosts, err := a.t.lookup(ctx, a.job.Next, a.key.published())
 		if ctx.Err() != nil {
 			err = reason.AttemptInterrupted.Because(ctx.Err())
 		}

@@ -33,7 +33,18 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noDNS answers nothing; its users give fixed next hops.
-type noDNS struct{}
+type noDNS struct{ unpublished }
+
+// unpublished is the DNS of domains that publish nothing of their TLS.
+type unpublished struct{}
+
+func (unpublished) TXT(context.Context, string) (r netx.Result[string], err error) {
+	return r, netx.ErrNoData
+}
+
+func (unpublished) TLSA(context.Context, string, uint16) (r netx.Result[netx.TLSA], err error) {
+	return r, netx.ErrNoData
+}
 
 func (noDNS) MX(context.Context, string) (r netx.Result[netx.MX], err error) {
 	return r, netx.ErrNoName
@@ -688,13 +699,16 @@ func BenchmarkRelay(b *testing.B) {
 }
 
 // zone is DNS from a map: a name's exchangers, and their addresses.
-type zone map[string][]netx.MX
+type zone struct {
+	unpublished
+	mx map[string][]netx.MX
+}
 
 func (z zone) MX(_ context.Context, name string) (netx.Result[netx.MX], error) {
-	if len(z[name]) == 0 {
+	if len(z.mx[name]) == 0 {
 		return netx.Result[netx.MX]{}, netx.ErrNoData
 	}
-	return netx.Result[netx.MX]{Records: z[name]}, nil
+	return netx.Result[netx.MX]{Records: z.mx[name]}, nil
 }
 
 func (z zone) Addrs(_ context.Context, name string) (netx.Result[netip.Addr], error) {
@@ -708,14 +722,14 @@ func (z zone) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Add
 
 func TestEqualExchangersShareTheLoad(t *testing.T) {
 	t.Parallel()
-	z := zone{"dest.test": {{Pref: 20, Host: "c"}, {Pref: 10, Host: "a"}, {Pref: 10, Host: "b"}}}
+	z := zone{mx: map[string][]netx.MX{"dest.test": {{Pref: 20, Host: "c"}, {Pref: 10, Host: "a"}, {Pref: 10, Host: "b"}}}}
 	for i := range 100 {
-		z["many.test"] = append(z["many.test"], netx.MX{Pref: uint16(i), Host: string(rune('a'+i%26)) + "x"})
+		z.mx["many.test"] = append(z.mx["many.test"], netx.MX{Pref: uint16(i), Host: string(rune('a'+i%26)) + "x"})
 	}
 	target := newTarget(t, Options{}, Deps{Resolver: z})
 	first := map[string]int{}
 	for range 200 {
-		hosts, err := target.lookup(t.Context(), &route.NextHop{Domain: "dest.test"})
+		hosts, err := target.lookup(t.Context(), &route.NextHop{Domain: "dest.test"}, false)
 		if err != nil || len(hosts) != 3 || hosts[2].name != "c" {
 			t.Fatal(hosts, err)
 		}
@@ -724,7 +738,7 @@ func TestEqualExchangersShareTheLoad(t *testing.T) {
 	if first["a"] < 50 || first["b"] < 50 {
 		t.Errorf("the first was %v", first)
 	}
-	if hosts, err := target.lookup(t.Context(), &route.NextHop{Domain: "many.test"}); err != nil || len(hosts) != maxExchangers || hosts[0].name != "ax" {
+	if hosts, err := target.lookup(t.Context(), &route.NextHop{Domain: "many.test"}, false); err != nil || len(hosts) != maxExchangers || hosts[0].name != "ax" {
 		t.Errorf("%d hosts, %v", len(hosts), err)
 	}
 }
@@ -735,7 +749,7 @@ func TestEqualExchangersShareTheLoadOfKeptConnections(t *testing.T) {
 	b, addrB := startSink(t, nil)
 	one, addrOne := startSink(t, nil)
 	target := newTarget(t, Options{IdleTime: time.Minute}, Deps{
-		Resolver: zone{"dest.test": {{Pref: 10, Host: "a"}, {Pref: 10, Host: "b"}, {Pref: 20, Host: "c"}}, "one.test": {{Pref: 10, Host: "o"}, {Pref: 20, Host: "c"}}},
+		Resolver: zone{mx: map[string][]netx.MX{"dest.test": {{Pref: 10, Host: "a"}, {Pref: 10, Host: "b"}, {Pref: 20, Host: "c"}}, "one.test": {{Pref: 10, Host: "o"}, {Pref: 20, Host: "c"}}}},
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			at := map[byte]net.Addr{'a': addrA, 'b': addrB, 'o': addrOne}[to.Addr().As4()[3]]
 			return new(net.Dialer).DialContext(ctx, "tcp", at.String())

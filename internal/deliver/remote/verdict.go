@@ -84,6 +84,9 @@ func (s *session) success(r smtp.Reply) deliver.Verdict {
 	if s.plain != "" {
 		text += " (in plain text: " + s.plain + ")"
 	}
+	if s.remark != "" {
+		text += " (" + s.remark + ")"
+	}
 	return deliver.Verdict{Text: text, Host: s.host, Addr: s.who(), TLS: s.tls, Relayed: s.offer.DSN}
 }
 

@@ -47,7 +47,7 @@ smtpd_timeout = 300s
 smtpd_banner = $myhostname ESMTP $mail_name
 smtpd_tls_cert_file=/etc/ssl/mx.pem
 smtpd_tls_key_file=/etc/ssl/mx.key
-smtp_tls_security_level = dane
+smtp_tls_security_level = dane-only
 inet_interfaces = loopback-only
 recipient_delimiter = +
 home_mailbox = Maildir/
@@ -103,7 +103,7 @@ func TestWhatPostfixSaysIsToldLineByLine(t *testing.T) {
 	for _, want := range []string{
 		"/main.cf:7: not carried: !192.0.2.9 -> policy.relay_networks; exceptions have no equal: name the networks that remain\n",
 		"/main.cf:11: not carried: transport_maps = hash:/etc/postfix/transport, ldap:/etc/x -> route.routes; tables of kind ldap are not read\n",
-		"/main.cf:22: differs: smtp_tls_security_level = dane -> route.tls; certificates are not checked that way: TLS is used where it is offered\n",
+		"/main.cf:22: differs: smtp_tls_security_level = dane-only -> route.tls; certificates are checked where DANE or MTA-STS say which are right; to other hosts TLS is used where it is offered\n",
 		"/main.cf:26: not carried: smtpd_recipient_restrictions: reject_unknown_sender_domain; has no equal\n",
 		"/main.cf:26: taken: smtpd_recipient_restrictions: reject_rbl_client -> dns_lists.lists\n",
 		"/main.cf:28: not carried: smtpd_milters = inet:127.0.0.1:8891; mail filters (milters) are not spoken to; submit.filter runs a program for each message\n",

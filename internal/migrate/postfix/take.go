@@ -426,15 +426,15 @@ func (r *reader) virtual(p parameter) {
 }
 
 func (r *reader) clientTLS(p parameter, value string) {
-	policy, same := map[string]string{"none": "none", "may": "opportunistic", "encrypt": "encrypt", "verify": "verify", "secure": "verify"}[value]
+	policy, same := map[string]string{"none": "none", "may": "opportunistic", "dane": "opportunistic", "encrypt": "encrypt", "verify": "verify", "secure": "verify"}[value]
 	switch {
 	case same:
 		r.set(p, "route.tls", policy)
-	case strings.HasPrefix(value, "dane") || value == "fingerprint":
+	case value == "dane-only" || value == "fingerprint":
 		r.r.Set("route.tls", "opportunistic", r.file, p.line)
-		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "route.tls", "certificates are not checked that way: TLS is used where it is offered")
+		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "route.tls", "certificates are checked where DANE or MTA-STS say which are right; to other hosts TLS is used where it is offered")
 	default:
-		r.not(p, "route.tls", "want none, may, encrypt, verify or secure")
+		r.not(p, "route.tls", "want none, may, dane, encrypt, verify or secure")
 	}
 }
 
