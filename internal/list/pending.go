@@ -352,28 +352,37 @@ func (d *Decision) giveBack(ctx context.Context, post io.Reader, sender string) 
 	if err != nil {
 		return "", err
 	}
-	return d.List.returnPost(ctx, post, sender, "mod-reject", remarks, d.PID, 0, d.Queue)
+	return d.List.returnPost(ctx, returned{post: post, sender: sender, text: "mod-reject", remarks: remarks, pid: d.PID}, d.Queue)
 }
 
-// returnPost sends a post back to its author below a text. One without an author goes nowhere.
-func (f *Folder) returnPost(ctx context.Context, post io.Reader, sender, text, remarks string, pid, n int, queue Queue) (string, error) {
+// returned is a post that goes back to its author.
+type returned struct {
+	post    io.Reader
+	sender  string // the author; "" or a wrong address has it go nowhere
+	text    string // the name of the text above it
+	remarks string // the moderator's, behind the text
+	pid, n  int    // of its Message-ID, see dated
+}
+
+// returnPost sends a post back. The id is the queue's.
+func (f *Folder) returnPost(ctx context.Context, r returned, queue Queue) (id string, err error) {
 	l := f.newLetter()
-	l.dated(pid, n)
+	l.dated(r.pid, r.n)
 	l.field("From", f.address(f.Local, "-owner"))
-	l.field("To", quotedAddress(sender))
+	l.field("To", quotedAddress(r.sender))
 	writeField(&l.late, "Subject", "Returned post for "+f.quoted(f.Local)+"@"+f.Host)
-	for _, name := range []string{"top", text} {
-		t, err := f.Text(name, &Tags{Target: sender})
+	for _, name := range []string{"top", r.text} {
+		t, err := f.Text(name, &Tags{Target: r.sender})
 		if err != nil {
 			return "", err
 		}
 		l.text.WriteString(t)
 	}
-	l.text.WriteString(remarks)
-	l.attached = post
+	l.text.WriteString(r.remarks)
+	l.attached = r.post
 	var to []string
-	if CheckRequester(sender) == nil {
-		to = []string{sender}
+	if CheckRequester(r.sender) == nil {
+		to = []string{r.sender}
 	}
 	return queue(ctx, f.returnSender(), to, l.message())
 }
@@ -513,7 +522,7 @@ func (c *Clean) giveBack(ctx context.Context, name string, n int) error {
 		return err
 	}
 	defer post.Close()
-	id, err := c.List.returnPost(ctx, post, sender, "mod-timeout", "", c.PID, n, c.Queue)
+	id, err := c.List.returnPost(ctx, returned{post: post, sender: sender, text: "mod-timeout", pid: c.PID, n: n}, c.Queue)
 	if err == nil && c.Told != nil {
 		c.Told(id)
 	}

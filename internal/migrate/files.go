@@ -29,7 +29,7 @@ func ReadFile(path string) ([]byte, error) {
 func (r *Report) File(path string) ([]byte, error) {
 	data, err := ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.Note(path, 0, filepath.Base(path), NotCarried, "", "cannot be read: %s", Plain(err))
+		r.Note(At(path, 0, filepath.Base(path)), NotCarried, "", "cannot be read: %s", Plain(err))
 	}
 	return data, err
 }

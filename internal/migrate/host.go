@@ -23,7 +23,7 @@ func (r *Report) HostName(root string) {
 		host, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		if _, err := names.Domain(host); err == nil && strings.Contains(host, ".") {
 			r.Set("host", host, path, 1)
-			r.Taken(path, 1, host, "host")
+			r.Taken(At(path, 1, host), "host")
 			return
 		}
 	}
@@ -39,6 +39,6 @@ func (r *Report) Forwards(file string) {
 		return
 	}
 	r.Set("local.default_delivery", "spool", file, 0)
-	r.Note(file, 0, "users' .forward files", NotCarried, "local.default_delivery",
+	r.Note(At(file, 0, "users' .forward files"), NotCarried, "local.default_delivery",
 		"read where a user's .qmail, or this key, has the line |dot-forward .forward, which needs a mailbox in the home behind it")
 }

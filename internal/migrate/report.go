@@ -102,15 +102,24 @@ func (r *Report) Get(key string) (Setting, bool) {
 	return *s, true
 }
 
-// Note records what became of a line.
-func (r *Report) Note(file string, line int, what string, fate Fate, key, format string, args ...any) {
-	r.Notes = append(r.Notes, Note{file, line, shorten(what), fate, key, fmt.Sprintf(format, args...)})
+// Origin is a setting of the old system, and where it stands.
+type Origin struct {
+	File string
+	Line int    // from 1; 0 for the whole file
+	What string // as it stands there
 }
 
-// Taken notes a line that means the same here.
-func (r *Report) Taken(file string, line int, what, key string) {
-	r.Note(file, line, what, Taken, key, "")
+// At returns the Origin of a line.
+func At(file string, line int, what string) Origin { return Origin{file, line, what} }
+
+// Note records what became of a setting: key is ours, "" for none, and the text tells the difference, or what to do
+// instead.
+func (r *Report) Note(o Origin, fate Fate, key, format string, args ...any) {
+	r.Notes = append(r.Notes, Note{o.File, o.Line, shorten(o.What), fate, key, fmt.Sprintf(format, args...)})
 }
+
+// Taken notes a setting that means the same here as key.
+func (r *Report) Taken(o Origin, key string) { r.Note(o, Taken, key, "") }
 
 // shorten bounds what is quoted of a file.
 func shorten(s string) string {

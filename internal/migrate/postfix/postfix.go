@@ -54,7 +54,7 @@ func Read(o Options) (*migrate.Report, error) {
 	r.parse(string(text))
 	for _, p := range r.list {
 		if r.byName[p.name].line != p.line {
-			r.r.Note(r.file, p.line, p.text(), migrate.NotCarried, "", "%s stands again in line %d, which is the one that counts", p.name, r.byName[p.name].line)
+			r.r.Note(r.at(p), migrate.NotCarried, "", "%s stands again in line %d, which is the one that counts", p.name, r.byName[p.name].line)
 			continue
 		}
 		r.parameter(p)
@@ -66,6 +66,9 @@ func Read(o Options) (*migrate.Report, error) {
 
 // text is the parameter as notes show it.
 func (p *parameter) text() string { return p.name + " = " + p.value }
+
+// at is where notes about the parameter belong.
+func (r *reader) at(p parameter) migrate.Origin { return migrate.At(r.file, p.line, p.text()) }
 
 // parse reads `name = value`; a line that begins with a blank continues the one before (postconf(5)).
 func (r *reader) parse(text string) {
@@ -83,7 +86,7 @@ func (r *reader) parse(text string) {
 		default:
 			name, value, ok := strings.Cut(trimmed, "=")
 			if !ok || strings.TrimSpace(name) == "" {
-				r.r.Note(r.file, n, trimmed, migrate.NotCarried, "", "want NAME = VALUE")
+				r.r.Note(migrate.At(r.file, n, trimmed), migrate.NotCarried, "", "want NAME = VALUE")
 				continue
 			}
 			p := parameter{strings.TrimSpace(name), strings.TrimSpace(value), n}
@@ -240,7 +243,7 @@ func (r *reader) host(path string) string {
 func (r *reader) read(path string) (string, bool) {
 	data, err := r.r.File(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		r.r.Note(path, 0, filepath.Base(path), migrate.NotCarried, "", "there is no such file")
+		r.r.Note(migrate.At(path, 0, filepath.Base(path)), migrate.NotCarried, "", "there is no such file")
 	}
 	return string(data), err == nil
 }
@@ -282,7 +285,7 @@ func (r *reader) maps(p parameter, key string, each func(path, left, right strin
 			}
 			continue
 		case kind != "hash" && kind != "btree" && kind != "texthash" && kind != "lmdb" && kind != "cdb" && kind != "dbm":
-			r.r.Note(r.file, p.line, p.text(), migrate.NotCarried, key, "tables of kind %s are not read", kind)
+			r.r.Note(r.at(p), migrate.NotCarried, key, "tables of kind %s are not read", kind)
 			continue
 		}
 		path = r.host(path)
@@ -294,7 +297,7 @@ func (r *reader) maps(p parameter, key string, each func(path, left, right strin
 		lines(text, func(n int, line string) {
 			i := strings.IndexAny(line, " \t")
 			if i < 0 {
-				r.r.Note(path, n, line, migrate.NotCarried, key, "want a key, blanks, and a value")
+				r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "want a key, blanks, and a value")
 				return
 			}
 			each(path, line[:i], strings.TrimSpace(line[i:]), n, line)

@@ -79,7 +79,7 @@ func (r *reader) parameter(p parameter) {
 		return
 	}
 	if !quiet[p.name] {
-		r.r.Note(r.file, p.line, p.text(), migrate.NotCarried, "", "%s", orElse(instead[p.name], "has no equal"))
+		r.r.Note(r.at(p), migrate.NotCarried, "", "%s", orElse(instead[p.name], "has no equal"))
 	}
 }
 
@@ -149,7 +149,7 @@ var simple = map[string]func(*reader, parameter, string){
 			return
 		}
 		r.r.Set("route.user_break", v, r.file, p.line)
-		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "route.user_break", "the part behind it needs a .qmail-PART or .qmail-default file; without one it is refused")
+		r.r.Note(r.at(p), migrate.Differs, "route.user_break", "the part behind it needs a .qmail-PART or .qmail-default file; without one it is refused")
 	},
 	"smtpd_tls_security_level": func(r *reader, p parameter, v string) {
 		if v == "encrypt" {
@@ -171,7 +171,7 @@ var simple = map[string]func(*reader, parameter, string){
 			return
 		}
 		r.r.Set("local.default_delivery", "|preline "+r.command(p.value), r.file, p.line)
-		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "local.default_delivery", "the variables of its environment are those of .qmail programs")
+		r.r.Note(r.at(p), migrate.Differs, "local.default_delivery", "the variables of its environment are those of .qmail programs")
 	},
 	"mail_spool_directory": func(r *reader, p parameter, v string) {
 		if strings.HasPrefix(v, "/") {
@@ -200,10 +200,10 @@ func (r *reader) set(p parameter, key, value string) {
 	r.taken(p, key)
 }
 
-func (r *reader) taken(p parameter, key string) { r.r.Taken(r.file, p.line, p.text(), key) }
+func (r *reader) taken(p parameter, key string) { r.r.Taken(r.at(p), key) }
 
 func (r *reader) not(p parameter, key, format string, args ...any) {
-	r.r.Note(r.file, p.line, p.text(), migrate.NotCarried, key, format, args...)
+	r.r.Note(r.at(p), migrate.NotCarried, key, format, args...)
 }
 
 func (r *reader) name(p parameter, key, value string) {
@@ -232,7 +232,7 @@ func (r *reader) number(p parameter, value string, keys []string, difference str
 		r.r.Set(key, value, r.file, p.line)
 	}
 	if difference != "" {
-		r.r.Note(r.file, p.line, p.text(), migrate.Differs, keys[0], "%s", difference)
+		r.r.Note(r.at(p), migrate.Differs, keys[0], "%s", difference)
 		return
 	}
 	r.taken(p, keys[0])
@@ -264,11 +264,11 @@ func span(s string, unit time.Duration) (time.Duration, bool) {
 func (r *reader) destinations(p parameter, _ string) {
 	r.members(p, func(w, file string, line int) {
 		if _, err := names.Domain(w); err != nil || strings.Contains(w, ":") {
-			r.r.Note(file, line, w, migrate.NotCarried, "route.locals", "want a domain")
+			r.r.Note(migrate.At(file, line, w), migrate.NotCarried, "route.locals", "want a domain")
 			return
 		}
 		r.r.Add("route.locals", strings.ToLower(w), file, line)
-		r.r.Taken(file, line, w, "route.locals")
+		r.r.Taken(migrate.At(file, line, w), "route.locals")
 	})
 }
 
@@ -276,14 +276,14 @@ func (r *reader) relayDomains(p parameter, _ string) {
 	r.members(p, func(w, file string, line int) {
 		w = strings.ToLower(w)
 		if _, err := names.Domain(strings.TrimPrefix(w, ".")); err != nil || strings.Contains(w, ":") {
-			r.r.Note(file, line, w, migrate.NotCarried, "policy.rcpthosts", "want a domain")
+			r.r.Note(migrate.At(file, line, w), migrate.NotCarried, "policy.rcpthosts", "want a domain")
 			return
 		}
 		r.r.Add("policy.rcpthosts", w, file, line)
 		if !strings.HasPrefix(w, ".") {
 			r.r.Add("policy.rcpthosts", "."+w, file, line) // parent_domain_matches_subdomains
 		}
-		r.r.Taken(file, line, w, "policy.rcpthosts")
+		r.r.Taken(migrate.At(file, line, w), "policy.rcpthosts")
 	})
 }
 
@@ -291,11 +291,11 @@ func (r *reader) networks(p parameter, _ string) {
 	r.members(p, func(w, file string, line int) {
 		network, err := network(w)
 		if err != nil {
-			r.r.Note(file, line, w, migrate.NotCarried, "policy.relay_networks", "%s", err)
+			r.r.Note(migrate.At(file, line, w), migrate.NotCarried, "policy.relay_networks", "%s", err)
 			return
 		}
 		r.r.Add("policy.relay_networks", network, file, line)
-		r.r.Taken(file, line, w, "policy.relay_networks")
+		r.r.Taken(migrate.At(file, line, w), "policy.relay_networks")
 	})
 }
 
@@ -358,12 +358,12 @@ func (r *reader) relayhost(p parameter, value string) {
 			user, password, ok := strings.Cut(right, ":")
 			switch {
 			case !ok || user == "" || password == "":
-				r.r.Note(path, n, left, migrate.NotCarried, "route.next_hop", "want USER:PASSWORD behind the relay")
+				r.r.Note(migrate.At(path, n, left), migrate.NotCarried, "route.next_hop", "want USER:PASSWORD behind the relay")
 			case left != value:
-				r.r.Note(path, n, left, migrate.NotCarried, "routes", "this relay is not the relayhost: give it a [[routes]] of its own")
+				r.r.Note(migrate.At(path, n, left), migrate.NotCarried, "routes", "this relay is not the relayhost: give it a [[routes]] of its own")
 			default:
 				to += " user=" + url.PathEscape(user) + " password=" + url.PathEscape(password)
-				r.r.Taken(path, n, left+" (with a user and a password)", "route.next_hop")
+				r.r.Taken(migrate.At(path, n, left+" (with a user and a password)"), "route.next_hop")
 			}
 		})
 	}
@@ -389,15 +389,15 @@ func (r *reader) transports(p parameter, _ string) {
 			err = bad
 		}
 		if err != nil {
-			r.r.Note(path, n, line, migrate.NotCarried, key, "%s", err)
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "%s", err)
 			return
 		}
 		if domain == "" && to == "" {
-			r.r.Taken(path, n, line, key) // as it is for domains without a route
+			r.r.Taken(migrate.At(path, n, line), key) // as it is for domains without a route
 			return
 		}
 		r.r.Add(key, domain+":"+to, path, n)
-		r.r.Taken(path, n, line, key)
+		r.r.Taken(migrate.At(path, n, line), key)
 	})
 }
 
@@ -407,13 +407,13 @@ func (r *reader) virtual(p parameter) {
 	paths := r.maps(p, key, func(path, left, right string, n int, line string) {
 		switch {
 		case !strings.Contains(left, "@") && strings.Contains(left, "."):
-			r.r.Note(path, n, line, migrate.Differs, key, "says that the domain is one of aliases: it needs no such line here")
+			r.r.Note(migrate.At(path, n, line), migrate.Differs, key, "says that the domain is one of aliases: it needs no such line here")
 		case !strings.Contains(left, "@"):
-			r.r.Note(path, n, line, migrate.NotCarried, key, "a name in all domains has no equal: an alias in /etc/aliases has")
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "a name in all domains has no equal: an alias in /etc/aliases has")
 		case len(words(right)) != 1:
-			r.r.Note(path, n, line, migrate.NotCarried, key, "want one address: give several by an alias")
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "want one address: give several by an alias")
 		default:
-			r.r.Taken(path, n, line, key)
+			r.r.Taken(migrate.At(path, n, line), key)
 		}
 	})
 	for i, path := range paths {
@@ -432,7 +432,7 @@ func (r *reader) clientTLS(p parameter, value string) {
 		r.set(p, "route.tls", policy)
 	case value == "dane-only" || value == "fingerprint":
 		r.r.Set("route.tls", "opportunistic", r.file, p.line)
-		r.r.Note(r.file, p.line, p.text(), migrate.Differs, "route.tls", "certificates are checked where DANE or MTA-STS say which are right; to other hosts TLS is used where it is offered")
+		r.r.Note(r.at(p), migrate.Differs, "route.tls", "certificates are checked where DANE or MTA-STS say which are right; to other hosts TLS is used where it is offered")
 	default:
 		r.not(p, "route.tls", "want none, may, dane, encrypt, verify or secure")
 	}
@@ -468,7 +468,9 @@ func (r *reader) restrictions(p parameter, value string) {
 		if i+1 < len(list) {
 			argument = list[i+1]
 		}
-		note := func(f migrate.Fate, key, text string) { r.r.Note(r.file, p.line, p.name+": "+w, f, key, "%s", text) }
+		note := func(f migrate.Fate, key, text string) {
+			r.r.Note(migrate.At(r.file, p.line, p.name+": "+w), f, key, "%s", text)
+		}
 		switch w {
 		case "permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination", "defer_unauth_destination", "permit", "permit_auth_destination",
 			"reject_non_fqdn_recipient", "reject_unauth_pipelining", "reject_unlisted_recipient", "reject_unverified_recipient":
@@ -501,12 +503,12 @@ func (r *reader) accessMap(p parameter, key string) {
 		a := mail.ParseAddress(left)
 		switch {
 		case verb != "REJECT" && !(len(verb) == 3 && verb[0] == '5'):
-			r.r.Note(path, n, line, migrate.NotCarried, key, "only refusals are carried")
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "only refusals are carried")
 		case a.Domain == "" || smtp.CheckDomain(a.Domain) != nil:
-			r.r.Note(path, n, line, migrate.NotCarried, key, "want user@host or a host")
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "want user@host or a host")
 		default:
 			r.r.Add(key, left, path, n)
-			r.r.Note(path, n, line, migrate.Differs, key, "the refusal has a text of this server's; of a domain those below it are not meant")
+			r.r.Note(migrate.At(path, n, line), migrate.Differs, key, "the refusal has a text of this server's; of a domain those below it are not meant")
 		}
 	})
 }

@@ -46,9 +46,9 @@ func (r *reader) users() {
 	}
 	alias := filepath.Join(dir, "alias")
 	if _, err := os.Stat(alias); err != nil {
-		r.r.Note(alias, 0, "alias", migrate.Differs, keyAliasHome, "missing: mail for names that no user has is refused for now")
+		r.r.Note(migrate.At(alias, 0, "alias"), migrate.Differs, keyAliasHome, "missing: mail for names that no user has is refused for now")
 	} else {
-		r.r.Taken(alias, 0, "alias", keyAliasHome)
+		r.r.Taken(migrate.At(alias, 0, "alias"), keyAliasHome)
 	}
 	r.r.Set(keyAliasHome, alias, alias, 0)
 	folder := filepath.Join(dir, "users")
@@ -58,13 +58,13 @@ func (r *reader) users() {
 	switch {
 	case errAssign != nil && errCDB != nil:
 	case errCDB != nil:
-		r.r.Note(filepath.Join(folder, "assign"), 0, "assign", migrate.Differs, keyUsers, "there is no cdb, without which qmail reads none of it: run qmail-newu; here the text counts")
+		r.r.Note(migrate.At(filepath.Join(folder, "assign"), 0, "assign"), migrate.Differs, keyUsers, "there is no cdb, without which qmail reads none of it: run qmail-newu; here the text counts")
 	case errAssign != nil:
-		r.r.Taken(filepath.Join(folder, "cdb"), 0, "cdb", keyUsers)
+		r.r.Taken(migrate.At(filepath.Join(folder, "cdb"), 0, "cdb"), keyUsers)
 	case cdb.ModTime().Before(assign.ModTime()):
-		r.r.Note(filepath.Join(folder, "assign"), 0, "assign", migrate.Differs, keyUsers, "newer than cdb, which is what counts: run qmail-newu")
+		r.r.Note(migrate.At(filepath.Join(folder, "assign"), 0, "assign"), migrate.Differs, keyUsers, "newer than cdb, which is what counts: run qmail-newu")
 	default:
-		r.r.Taken(filepath.Join(folder, "assign"), 0, "assign", keyUsers)
+		r.r.Taken(migrate.At(filepath.Join(folder, "assign"), 0, "assign"), keyUsers)
 	}
 }
 
@@ -108,7 +108,7 @@ func (r *reader) otherListeners() {
 				continue
 			}
 		}
-		r.r.Note(path, line, s.names[i], migrate.Differs, key, "address and port are not plain: the usual port of all addresses is taken")
+		r.r.Note(migrate.At(path, line, s.names[i]), migrate.Differs, key, "address and port are not plain: the usual port of all addresses is taken")
 	}
 }
 
@@ -121,10 +121,10 @@ func (r *reader) passwords(words []word, path string, line int) {
 	}
 	program := words[i+2].text
 	if filepath.Base(program) == "checkpassword" {
-		r.r.Taken(path, line, program, keySystemUsers)
+		r.r.Taken(migrate.At(path, line, program), keySystemUsers)
 		return
 	}
-	r.r.Note(path, line, program, migrate.NotCarried, "", "it is not asked: who logs in is a user of the system, or an account made with `domain add` and `account add`")
+	r.r.Note(migrate.At(path, line, program), migrate.NotCarried, "", "it is not asked: who logs in is a user of the system, or an account made with `domain add` and `account add`")
 }
 
 func (r *reader) has(path string) bool {
@@ -149,7 +149,7 @@ func (r *reader) listener(words []word, key, path string, line int) bool {
 		return false
 	}
 	r.r.SetList(key, []string{net.JoinHostPort(host, port)}, path, line)
-	r.r.Taken(path, line, words[0].text+" "+words[1].text, key)
+	r.r.Taken(migrate.At(path, line, words[0].text+" "+words[1].text), key)
 	return true
 }
 
@@ -176,17 +176,17 @@ func (r *reader) startScript() {
 		case words[1].plain:
 			text, from, at = words[1].text, path, line
 		case !strings.Contains(words[1].text, "defaultdelivery"):
-			r.r.Note(path, line, words[1].text, migrate.NotCarried, keyDefaultDelivery, "the argument of qmail-start is not plain: set the key by hand")
+			r.r.Note(migrate.At(path, line, words[1].text), migrate.NotCarried, keyDefaultDelivery, "the argument of qmail-start is not plain: set the key by hand")
 		}
 		break
 	}
 	if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' && c != '\n' && c != '\t' || c == 0x7f }) {
-		r.r.Note(from, at, text, migrate.NotCarried, keyDefaultDelivery, "want printable text")
+		r.r.Note(migrate.At(from, at, text), migrate.NotCarried, keyDefaultDelivery, "want printable text")
 		return
 	}
 	r.r.Set(keyDefaultDelivery, text, from, at)
 	if at > 0 {
-		r.r.Taken(from, at, text, keyDefaultDelivery)
+		r.r.Taken(migrate.At(from, at, text), keyDefaultDelivery)
 	}
 }
 
@@ -195,7 +195,7 @@ func (r *reader) logger(words []word, path string, line int) {
 	r.r.Set("log.format", "qmail", path, line)
 	if len(words) > 2 && filepath.Base(words[2].text) == "splogger" {
 		r.r.Set("log.to", "syslog", path, line)
-		r.r.Taken(path, line, "splogger", "log.to")
+		r.r.Taken(migrate.At(path, line, "splogger"), "log.to")
 	}
 }
 
@@ -208,13 +208,13 @@ func (r *reader) smtpdScript() {
 	}
 	words, line := command(string(script), "tcpserver")
 	if line == 0 {
-		r.r.Note(path, 0, "run", migrate.NotCarried, "smtp.listen", "tcpserver is not found in it")
+		r.r.Note(migrate.At(path, 0, "run"), migrate.NotCarried, "smtp.listen", "tcpserver is not found in it")
 		return
 	}
 	rest := r.tcpserverOptions(words[1:], "smtp", path, line)
 	r.rblsmtpd(rest, path, line)
 	if !r.listener(rest, "smtp.listen", path, line) {
-		r.r.Note(path, line, "tcpserver", migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
+		r.r.Note(migrate.At(path, line, "tcpserver"), migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
 	}
 }
 
@@ -246,9 +246,9 @@ func (r *reader) rblsmtpd(words []word, path string, line int) {
 					entry += " allow"
 				}
 				r.r.Add(keyDNSLists, entry, path, line)
-				r.r.Taken(path, line, option+" "+value, keyDNSLists)
+				r.r.Taken(migrate.At(path, line, option+" "+value), keyDNSLists)
 			case option == "-r" || option == "-a":
-				r.r.Note(path, line, option+" "+value, migrate.NotCarried, keyDNSLists, "want a list's name")
+				r.r.Note(migrate.At(path, line, option+" "+value), migrate.NotCarried, keyDNSLists, "want a list's name")
 			}
 		}
 		return
@@ -289,12 +289,12 @@ func (r *reader) tcpserverOption(option byte, value word, service, path string, 
 	case 'c':
 		if n, err := strconv.Atoi(value.text); err == nil && n > 0 {
 			r.r.Set(service+".max_connections", value.text, path, line)
-			r.r.Note(path, line, "-c "+value.text, migrate.Differs, service+".max_connections", "clients above it get 421 instead of waiting unanswered")
+			r.r.Note(migrate.At(path, line, "-c "+value.text), migrate.Differs, service+".max_connections", "clients above it get 421 instead of waiting unanswered")
 		}
 	case 'x':
 		if filepath.IsAbs(value.text) {
 			r.r.SetList(service+".access_rules", []string{r.host(value.text)}, path, line)
-			r.r.Taken(path, line, "-x "+value.text, service+".access_rules")
+			r.r.Taken(migrate.At(path, line, "-x "+value.text), service+".access_rules")
 		}
 	}
 }
@@ -310,10 +310,10 @@ func (r *reader) clientRules() {
 	switch {
 	case errCDB == nil:
 		r.r.SetList(keyClientRules, []string{cdb}, cdb, 0)
-		r.r.Taken(cdb, 0, filepath.Base(cdb), keyClientRules)
+		r.r.Taken(migrate.At(cdb, 0, filepath.Base(cdb)), keyClientRules)
 	case errText == nil:
 		r.r.SetList(keyClientRules, []string{text}, text, 0)
-		r.r.Note(text, 0, filepath.Base(text), migrate.Differs, keyClientRules, "there is no %s, without which tcpserver reads none of it; here the text counts", filepath.Base(cdb))
+		r.r.Note(migrate.At(text, 0, filepath.Base(text)), migrate.Differs, keyClientRules, "there is no %s, without which tcpserver reads none of it; here the text counts", filepath.Base(cdb))
 	}
 }
 

@@ -86,23 +86,23 @@ func (r *reader) controlFiles() {
 		}
 		if f.has {
 			for _, fault := range control.Check(f.File, f.path, f.data) {
-				r.r.Note(f.path, fault.Line, lineOf(f.data, fault.Line), migrate.Differs, "", "%s", fault.Text)
+				r.r.Note(migrate.At(f.path, fault.Line, lineOf(f.data, fault.Line)), migrate.Differs, "", "%s", fault.Text)
 			}
 		}
 		if row.Take != nil {
 			row.Take(r, f)
 		} else if f.has {
-			r.r.Note(f.path, 0, row.Name, migrate.NotCarried, "", "%s", row.Instead)
+			r.r.Note(migrate.At(f.path, 0, row.Name), migrate.NotCarried, "", "%s", row.Instead)
 		}
 	}
 	entries, err := os.ReadDir(filepath.Join(r.o.Dir, "control"))
 	if err != nil {
-		r.r.Note(filepath.Join(r.o.Dir, "control"), 0, "control", migrate.NotCarried, "", "cannot be listed: %s", migrate.Plain(err))
+		r.r.Note(migrate.At(filepath.Join(r.o.Dir, "control"), 0, "control"), migrate.NotCarried, "", "cannot be listed: %s", migrate.Plain(err))
 	}
 	for _, e := range entries {
 		name := e.Name()
 		if !known[name] && !ignored(name) {
-			r.r.Note(filepath.Join(r.o.Dir, "control", name), 0, name, migrate.NotCarried, "", "no program of qmail reads a file of this name")
+			r.r.Note(migrate.At(filepath.Join(r.o.Dir, "control", name), 0, name), migrate.NotCarried, "", "no program of qmail reads a file of this name")
 		}
 	}
 }

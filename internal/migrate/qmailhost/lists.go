@@ -20,14 +20,14 @@ import (
 func (r *reader) list(f file, key string, check func(string) error) (list []string, at int) {
 	for _, e := range control.List(f.data) {
 		if err := check(e.Text); err != nil {
-			r.r.Note(f.path, e.Line, e.Text, migrate.NotCarried, key, "%s", err)
+			r.r.Note(migrate.At(f.path, e.Line, e.Text), migrate.NotCarried, key, "%s", err)
 			continue
 		}
 		if at == 0 {
 			at = e.Line
 		}
 		list = append(list, e.Text)
-		r.r.Taken(f.path, e.Line, e.Text, key)
+		r.r.Taken(migrate.At(f.path, e.Line, e.Text), key)
 	}
 	return list, at
 }
@@ -62,7 +62,7 @@ func (r *reader) locals(f file) {
 	if list == nil && !r.o.Live {
 		// No list would stand for control/me, but this file says that nothing is local.
 		r.r.Set(keyLocalsFile, f.path, f.path, 0)
-		r.r.Note(f.path, 0, "locals", migrate.Differs, keyLocalsFile, "empty: nothing is local, which the file goes on to say")
+		r.r.Note(migrate.At(f.path, 0, "locals"), migrate.Differs, keyLocalsFile, "empty: nothing is local, which the file goes on to say")
 		return
 	}
 	r.lists(keyLocals, keyLocalsFile, list, f, at)
@@ -81,7 +81,7 @@ func (r *reader) qmqpservers(f file) {
 	}
 	queue := filepath.Join(r.o.Dir, "bin", "qmail-queue")
 	if to, err := os.Readlink(queue); err != nil || filepath.Base(to) != "qmail-qmqpc" {
-		r.r.Note(f.path, 0, "qmqpservers", migrate.NotCarried, keyQMQPServers, "%s is no link to qmail-qmqpc, so nothing reads it", queue)
+		r.r.Note(migrate.At(f.path, 0, "qmqpservers"), migrate.NotCarried, keyQMQPServers, "%s is no link to qmail-qmqpc, so nothing reads it", queue)
 		return
 	}
 	if list, at := r.list(f, keyQMQPServers, checkAddr); list != nil {
@@ -96,16 +96,16 @@ func (r *reader) dnsbllist(f file) {
 	for _, e := range control.List(f.data) {
 		name, permanent := strings.CutPrefix(e.Text, "-")
 		if checkHost(name) != nil || !strings.Contains(name, ".") {
-			r.r.Note(f.path, e.Line, e.Text, migrate.NotCarried, keyDNSLists, "want a list's name")
+			r.r.Note(migrate.At(f.path, e.Line, e.Text), migrate.NotCarried, keyDNSLists, "want a list's name")
 			continue
 		}
 		r.r.Add(keyDNSLists, name, f.path, e.Line)
 		if permanent {
 			r.r.Set("dns_lists.permanent", "true", f.path, e.Line)
-			r.r.Note(f.path, e.Line, e.Text, migrate.Differs, keyDNSLists, "all lists refuse for good, with 553")
+			r.r.Note(migrate.At(f.path, e.Line, e.Text), migrate.Differs, keyDNSLists, "all lists refuse for good, with 553")
 			continue
 		}
-		r.r.Taken(f.path, e.Line, e.Text, keyDNSLists)
+		r.r.Taken(migrate.At(f.path, e.Line, e.Text), keyDNSLists)
 	}
 }
 
@@ -131,14 +131,14 @@ func (r *reader) virtualdomains(f file) {
 			continue // told by control.Check
 		}
 		if strings.ContainsAny(e.Key+e.Value, " \t") {
-			r.r.Note(f.path, e.Line, e.Key+":"+e.Value, migrate.NotCarried, keyVirtualDomains, "it holds a blank, so it matches nothing")
+			r.r.Note(migrate.At(f.path, e.Line, e.Key+":"+e.Value), migrate.NotCarried, keyVirtualDomains, "it holds a blank, so it matches nothing")
 			continue
 		}
 		if at == 0 {
 			at = e.Line
 		}
 		list = append(list, e.Key+":"+e.Value)
-		r.r.Taken(f.path, e.Line, e.Key+":"+e.Value, keyVirtualDomains)
+		r.r.Taken(migrate.At(f.path, e.Line, e.Key+":"+e.Value), keyVirtualDomains)
 	}
 	r.lists(keyVirtualDomains, keyVirtualDomainsFile, list, f, at)
 }
@@ -148,8 +148,9 @@ func (r *reader) rcpthosts(f file) {
 	const key = keyRcptHosts
 	if !f.has {
 		r.r.Set("policy.any_recipient", "true", f.path, 0)
-		r.r.Note(f.path, 0, "rcpthosts is missing", migrate.Differs, "policy.any_recipient",
+		r.r.Note(migrate.At(f.path, 0, "rcpthosts is missing"), migrate.Differs, "policy.any_recipient",
 			"OPEN RELAY: without control/rcpthosts qmail takes mail for every host from everybody, and so does this server; list your domains there, or set policy.any_recipient = false")
+
 		return
 	}
 	r.r.Set("policy.rcpthosts_only", "true", f.path, 0)
@@ -160,7 +161,7 @@ func (r *reader) rcpthosts(f file) {
 	cdb := filepath.Join(r.o.Dir, "control", "morercpthosts.cdb")
 	if _, err := os.Stat(cdb); err == nil {
 		list = append(list, cdb)
-		r.r.Taken(cdb, 0, "morercpthosts.cdb", key)
+		r.r.Taken(migrate.At(cdb, 0, "morercpthosts.cdb"), key)
 	}
 	r.r.SetList(key, list, f.path, at)
 }
@@ -174,15 +175,15 @@ func (r *reader) morercpthosts(f file) {
 	switch {
 	case errText != nil && errCDB != nil:
 	case errMain != nil:
-		r.r.Note(f.path, 0, "morercpthosts", migrate.NotCarried, keyRcptHosts, "it counts only beside rcpthosts, which is missing")
+		r.r.Note(migrate.At(f.path, 0, "morercpthosts"), migrate.NotCarried, keyRcptHosts, "it counts only beside rcpthosts, which is missing")
 	case errCDB != nil:
-		r.r.Note(f.path, 0, "morercpthosts", migrate.NotCarried, keyRcptHosts, "there is no morercpthosts.cdb: run qmail-newmrh")
+		r.r.Note(migrate.At(f.path, 0, "morercpthosts"), migrate.NotCarried, keyRcptHosts, "there is no morercpthosts.cdb: run qmail-newmrh")
 	case errText != nil:
-		r.r.Note(cdb, 0, "morercpthosts.cdb", migrate.Differs, keyRcptHosts, "taken, though morercpthosts, which it was made of, is missing")
+		r.r.Note(migrate.At(cdb, 0, "morercpthosts.cdb"), migrate.Differs, keyRcptHosts, "taken, though morercpthosts, which it was made of, is missing")
 	case compiled.ModTime().Before(text.ModTime()):
-		r.r.Note(f.path, 0, "morercpthosts", migrate.Differs, keyRcptHosts, "morercpthosts.cdb is older, and it is the one that counts: run qmail-newmrh")
+		r.r.Note(migrate.At(f.path, 0, "morercpthosts"), migrate.Differs, keyRcptHosts, "morercpthosts.cdb is older, and it is the one that counts: run qmail-newmrh")
 	default:
-		r.r.Taken(f.path, 0, "morercpthosts", keyRcptHosts)
+		r.r.Taken(migrate.At(f.path, 0, "morercpthosts"), keyRcptHosts)
 	}
 }
 
@@ -203,14 +204,14 @@ func (r *reader) smtproutes(f file) {
 		}
 		route, err := Route(e.Key, e.Value)
 		if err != nil {
-			r.r.Note(f.path, e.Line, what, migrate.NotCarried, key, "%s", err)
+			r.r.Note(migrate.At(f.path, e.Line, what), migrate.NotCarried, key, "%s", err)
 			continue
 		}
 		if at == 0 {
 			at = e.Line
 		}
 		list = append(list, route)
-		r.r.Taken(f.path, e.Line, what, key)
+		r.r.Taken(migrate.At(f.path, e.Line, what), key)
 	}
 	r.lists(key, keyRoutesFile, list, f, at)
 }

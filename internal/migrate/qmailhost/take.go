@@ -22,10 +22,10 @@ func line(key string) func(*reader, file) {
 		value := control.Value(f.data)
 		switch {
 		case f.has && hostile(value):
-			r.r.Note(f.path, 1, value, migrate.NotCarried, key, "want printable text")
+			r.r.Note(migrate.At(f.path, 1, value), migrate.NotCarried, key, "want printable text")
 		case f.has:
 			r.r.Set(key, value, f.path, 1)
-			r.r.Taken(f.path, 1, value, key)
+			r.r.Taken(migrate.At(f.path, 1, value), key)
 		case f.FromMe && r.me != "":
 			r.r.Set(key, r.me, f.path, 0)
 		case f.Default != "" && !f.FromMe:
@@ -47,10 +47,10 @@ func message(key string) func(*reader, file) {
 			switch {
 			case strings.TrimSpace(l) == "":
 			case hostile(l) || !utf8.ValidString(l) || l[0] == '<' || l[0] == '-' || len(l) > 900 || len(list) == 50:
-				r.r.Note(f.path, i+1, l, migrate.NotCarried, key, "want up to 50 lines of UTF-8 text of at most 900 bytes, none that begins with < or -, after which programs look")
+				r.r.Note(migrate.At(f.path, i+1, l), migrate.NotCarried, key, "want up to 50 lines of UTF-8 text of at most 900 bytes, none that begins with < or -, after which programs look")
 			default:
 				list = append(list, l)
-				r.r.Taken(f.path, i+1, l, key)
+				r.r.Taken(migrate.At(f.path, i+1, l), key)
 			}
 		}
 		if list != nil {
@@ -82,10 +82,10 @@ func seconds(keys ...string) func(*reader, file) {
 		}
 		const most = 10 * 365 * 86400
 		if n < 1 || n > most {
-			r.r.Note(f.path, at, strconv.FormatInt(n, 10), migrate.Differs, keys[0], "taken as %d seconds", min(max(n, 1), most))
+			r.r.Note(migrate.At(f.path, at, strconv.FormatInt(n, 10)), migrate.Differs, keys[0], "taken as %d seconds", min(max(n, 1), most))
 			n = min(max(n, 1), most)
 		} else if at > 0 {
-			r.r.Taken(f.path, at, control.Value(f.data), keys[0])
+			r.r.Taken(migrate.At(f.path, at, control.Value(f.data)), keys[0])
 		}
 		for _, key := range keys {
 			r.r.Set(key, migrate.Seconds(n), f.path, at)
@@ -103,7 +103,7 @@ func optional(keys ...string) func(*reader, file) {
 		for _, key := range keys {
 			r.r.Set(key, strconv.FormatInt(min(n, 1<<30), 10), f.path, at)
 		}
-		r.r.Taken(f.path, at, control.Value(f.data), keys[0])
+		r.r.Taken(migrate.At(f.path, at, control.Value(f.data)), keys[0])
 	}
 }
 
@@ -115,14 +115,14 @@ func concurrency(key string) func(*reader, file) {
 		case !ok || at == 0:
 		case n == 0:
 			r.r.Set(key, "-1", f.path, at) // the channel is not served
-			r.r.Taken(f.path, at, "0", key)
+			r.r.Taken(migrate.At(f.path, at, "0"), key)
 		default:
 			r.r.Set(key, strconv.FormatInt(min(n, 100_000), 10), f.path, at)
 			if n > control.MaxConcurrency {
-				r.r.Note(f.path, at, control.Value(f.data), migrate.Differs, key, "qmail silently uses %d at most; here it is as written", control.MaxConcurrency)
+				r.r.Note(migrate.At(f.path, at, control.Value(f.data)), migrate.Differs, key, "qmail silently uses %d at most; here it is as written", control.MaxConcurrency)
 				return
 			}
-			r.r.Taken(f.path, at, control.Value(f.data), key)
+			r.r.Taken(migrate.At(f.path, at, control.Value(f.data)), key)
 		}
 	}
 }
@@ -133,21 +133,21 @@ func (r *reader) concurrencyIncoming(f file) {
 		return
 	}
 	r.r.Set("smtp.max_connections", strconv.FormatInt(min(n, 1_000_000), 10), f.path, at)
-	r.r.Note(f.path, at, control.Value(f.data), migrate.Differs, "smtp.max_connections", "clients above it get 421 instead of waiting unanswered")
+	r.r.Note(migrate.At(f.path, at, control.Value(f.data)), migrate.Differs, "smtp.max_connections", "clients above it get 421 instead of waiting unanswered")
 }
 
 func (r *reader) takeMe(f file) {
 	switch {
 	case !f.has || r.me == "":
-		r.r.Note(f.path, 0, "me", migrate.NotCarried, "host", "missing or empty: qmail does not start without it")
+		r.r.Note(migrate.At(f.path, 0, "me"), migrate.NotCarried, "host", "missing or empty: qmail does not start without it")
 	default:
 		if _, err := names.Domain(r.me); err != nil {
-			r.r.Note(f.path, 1, r.me, migrate.NotCarried, "host", "%s", err)
+			r.r.Note(migrate.At(f.path, 1, r.me), migrate.NotCarried, "host", "%s", err)
 			r.me = "" // other files do without it: one error is enough
 			return
 		}
 		r.r.Set("host", r.me, f.path, 1)
-		r.r.Taken(f.path, 1, r.me, "host")
+		r.r.Taken(migrate.At(f.path, 1, r.me), "host")
 	}
 }
 
@@ -156,12 +156,12 @@ func (r *reader) databytes(f file) {
 	r.r.Set("policy.max_send_size", noLimit, f.path, at) // qmail-queue has no limit for programs
 	if n > 0 {
 		r.r.Set("policy.databytes", strconv.FormatInt(min(n, 1<<50), 10), f.path, at)
-		r.r.Taken(f.path, at, control.Value(f.data), "policy.databytes")
+		r.r.Taken(migrate.At(f.path, at, control.Value(f.data)), "policy.databytes")
 		return
 	}
 	r.r.Set("policy.max_size", noLimit, f.path, at)
 	if at > 0 {
-		r.r.Note(f.path, at, control.Value(f.data), migrate.Taken, "policy.max_size", "no limit")
+		r.r.Note(migrate.At(f.path, at, control.Value(f.data)), migrate.Taken, "policy.max_size", "no limit")
 	}
 }
 
@@ -178,15 +178,15 @@ func (r *reader) smtpgreeting(f file) {
 		greeting = rest + " ESMTP"
 	}
 	if smtp.Text(greeting, 200) != greeting {
-		r.r.Note(f.path, at, value, migrate.NotCarried, "smtp.greeting", "want at most 200 printable ASCII characters")
+		r.r.Note(migrate.At(f.path, at, value), migrate.NotCarried, "smtp.greeting", "want at most 200 printable ASCII characters")
 		return
 	}
 	r.r.Set("smtp.greeting", greeting, f.path, at)
 	switch {
 	case f.has && isMe:
-		r.r.Taken(f.path, at, value, "smtp.greeting")
+		r.r.Taken(migrate.At(f.path, at, value), "smtp.greeting")
 	case f.has:
-		r.r.Note(f.path, at, value, migrate.Differs, "smtp.greeting", "the name of control/me stands before it, as RFC 5321 wants")
+		r.r.Note(migrate.At(f.path, at, value), migrate.Differs, "smtp.greeting", "the name of control/me stands before it, as RFC 5321 wants")
 	}
 }
 
@@ -196,7 +196,7 @@ func (r *reader) outgoingIP(f file) {
 	}
 	a, err := netip.ParseAddr(control.Value(f.data))
 	if err != nil {
-		r.r.Note(f.path, 1, control.Value(f.data), migrate.NotCarried, "remote.bind4", "want an IP address")
+		r.r.Note(migrate.At(f.path, 1, control.Value(f.data)), migrate.NotCarried, "remote.bind4", "want an IP address")
 		return
 	}
 	key := "remote.bind4"
@@ -204,7 +204,7 @@ func (r *reader) outgoingIP(f file) {
 		key = "remote.bind6"
 	}
 	r.r.Set(key, a.String(), f.path, 1)
-	r.r.Taken(f.path, 1, a.String(), key)
+	r.r.Taken(migrate.At(f.path, 1, a.String()), key)
 }
 
 // serverCert takes the file that holds both certificate and key.
@@ -214,7 +214,7 @@ func (r *reader) serverCert(f file) {
 	}
 	r.r.Set("tls.cert", f.path, f.path, 0)
 	r.r.Set("tls.key", f.path, f.path, 0)
-	r.r.Taken(f.path, 0, "servercert.pem", "tls.cert")
+	r.r.Taken(migrate.At(f.path, 0, "servercert.pem"), "tls.cert")
 }
 
 // senders are the entries of badmailfrom and badrcptto that can match at all.
@@ -227,14 +227,14 @@ func (r *reader) addresses(f file, key string) {
 	for _, e := range control.List(f.data) {
 		a := mail.ParseAddress(e.Text)
 		if a.Domain == "" || smtp.CheckDomain(a.Domain) != nil {
-			r.r.Note(f.path, e.Line, e.Text, migrate.NotCarried, key, "want user@host or @host; as it stands it matches nobody in qmail either, patterns only in patched versions")
+			r.r.Note(migrate.At(f.path, e.Line, e.Text), migrate.NotCarried, key, "want user@host or @host; as it stands it matches nobody in qmail either, patterns only in patched versions")
 			continue
 		}
 		if at == 0 {
 			at = e.Line
 		}
 		list = append(list, e.Text)
-		r.r.Taken(f.path, e.Line, e.Text, key)
+		r.r.Taken(migrate.At(f.path, e.Line, e.Text), key)
 	}
 	if list != nil {
 		r.r.SetList(key, list, f.path, at)

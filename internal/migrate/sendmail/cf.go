@@ -75,11 +75,11 @@ func (r *reader) cf(file, text string, first int) {
 			r.rule(at, rest, file, n, line)
 		case 'P', 'T', 'V', 'E', 'L', ' ', '\t', 'Q', 'X':
 			if line[0] == 'X' {
-				r.r.Note(file, n, line, migrate.NotCarried, "", "mail filters (milters) are not spoken to; submit.filter runs a program for each message")
+				r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "mail filters (milters) are not spoken to; submit.filter runs a program for each message")
 			}
 			// Precedences and the like are built in; continued lines belong to those before.
 		default:
-			r.r.Note(file, n, line, migrate.NotCarried, "", "no line of sendmail.cf begins so")
+			r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "no line of sendmail.cf begins so")
 		}
 	}
 	r.mailers(mailers, file)
@@ -96,7 +96,7 @@ func (r *reader) startRuleset(s string, n int) *ruleset {
 // takes all of it for the left side.
 func (r *reader) rule(at *ruleset, rest, file string, n int, line string) {
 	if !strings.Contains(rest, "\t") {
-		r.r.Note(file, n, line, migrate.NotCarried, "", "a space stands where a tab belongs: sendmail sees no right side in it")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "a space stands where a tab belongs: sendmail sees no right side in it")
 	}
 	if list := listLookup.FindStringSubmatch(rest); list != nil {
 		r.dnsList(list[1], nil, file, n, line)
@@ -113,21 +113,21 @@ var listLookup = regexp.MustCompile(`\$\((?:dnsbl|edns) \$4\.\$3\.\$2\.\$1\.([A-
 func (r *reader) dnsList(list string, codes []string, file string, n int, line string) {
 	list = strings.TrimSuffix(list, ".")
 	if _, err := names.Domain(list); err != nil {
-		r.r.Note(file, n, line, migrate.NotCarried, "dns_lists.lists", "it names no list: %s", err)
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "dns_lists.lists", "it names no list: %s", err)
 		return
 	}
 	entry := list
 	for i, c := range codes {
 		c = strings.TrimSuffix(c, ".")
 		if _, err := netip.ParseAddr(c); err != nil {
-			r.r.Note(file, n, line, migrate.NotCarried, "dns_lists.lists", "the answers that count are a pattern: name them there, as %s codes=127.0.0.2-127.0.0.11", list)
+			r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "dns_lists.lists", "the answers that count are a pattern: name them there, as %s codes=127.0.0.2-127.0.0.11", list)
 			return
 		}
 		entry += map[bool]string{true: " codes=", false: ","}[i == 0] + c
 	}
 	r.r.Add("dns_lists.lists", entry, file, n)
 	r.r.Set("dns_lists.permanent", "true", file, n)
-	r.r.Note(file, n, line, migrate.Differs, "dns_lists.lists", "refused at RCPT, in the list's own words; clients that may relay and accounts are not asked for")
+	r.r.Note(migrate.At(file, n, line), migrate.Differs, "dns_lists.lists", "refused at RCPT, in the list's own words; clients that may relay and accounts are not asked for")
 }
 
 // rules tells of the host's own rulesets: those that look at headers, and those that the stock
@@ -140,14 +140,14 @@ func (r *reader) rules(file string) {
 		case named[key]:
 		case strings.HasPrefix(key, "local_") && len(rs.rules) > 0:
 			for _, rl := range rs.rules {
-				r.r.Note(file, rl.line, rl.text, migrate.NotCarried, "", "rule of %s: addresses and clients are not rewritten or judged by rules here", rs.name)
+				r.r.Note(migrate.At(file, rl.line, rl.text), migrate.NotCarried, "", "rule of %s: addresses and clients are not rewritten or judged by rules here", rs.name)
 			}
 		case len(rs.rules) > 0:
 			stock += len(rs.rules)
 		}
 	}
 	if stock > 0 {
-		r.r.Note(file, 0, fmt.Sprintf("%d stock rewriting rules", stock), migrate.Differs, "", "what they do is built in: routing by tables, relaying by policy; look through them if some are the host's own")
+		r.r.Note(migrate.At(file, 0, fmt.Sprintf("%d stock rewriting rules", stock)), migrate.Differs, "", "what they do is built in: routing by tables, relaying by policy; look through them if some are the host's own")
 	}
 }
 
@@ -168,11 +168,11 @@ func (r *reader) headerChecks(file string) map[string]bool {
 	}
 	note := func(line int, text string) {
 		if err == nil {
-			r.r.Taken(file, line, text, keyContentRules)
+			r.r.Taken(migrate.At(file, line, text), keyContentRules)
 			return
 		}
 		wrong, _, _ := strings.Cut(err.Error(), "\n")
-		r.r.Note(file, line, text, migrate.NotCarried, keyContentRules, "the header checks are taken all or none: %s", wrong)
+		r.r.Note(migrate.At(file, line, text), migrate.NotCarried, keyContentRules, "the header checks are taken all or none: %s", wrong)
 	}
 	for _, h := range r.hooks {
 		note(h.line, h.text)
@@ -205,7 +205,7 @@ func (r *reader) macro(s, file string, n int, line string) {
 			return
 		}
 		if name != "S" {
-			r.r.Note(file, n, line, migrate.NotCarried, "", "a relay for names without a domain, or for users here, has no equal")
+			r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "a relay for names without a domain, or for users here, has no equal")
 			return
 		}
 		r.smartHost(value, file, n, line)
@@ -218,27 +218,27 @@ func (r *reader) macro(s, file string, n int, line string) {
 
 func (r *reader) masquerade(value, file string, n int, line string) {
 	r.r.Set("inject.default_host", value, file, n)
-	r.r.Note(file, n, line, migrate.Differs, "inject.default_host", "addresses without a host get it, in the header and the envelope of what programs of this host hand in; those that name this host are not rewritten, nor what comes over SMTP")
+	r.r.Note(migrate.At(file, n, line), migrate.Differs, "inject.default_host", "addresses without a host get it, in the header and the envelope of what programs of this host hand in; those that name this host are not rewritten, nor what comes over SMTP")
 }
 
 // name takes a key whose value is a host's name.
 func (r *reader) name(key, value, file string, n int, line string) {
 	if _, err := names.Domain(value); err != nil {
-		r.r.Note(file, n, line, migrate.NotCarried, key, "%s", err)
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, key, "%s", err)
 		return
 	}
 	r.r.Set(key, value, file, n)
-	r.r.Taken(file, n, line, key)
+	r.r.Taken(migrate.At(file, n, line), key)
 }
 
 func (r *reader) smartHost(value, file string, n int, line string) {
 	hop, err := hop(value)
 	if err != nil {
-		r.r.Note(file, n, line, migrate.NotCarried, "route.next_hop", "%s", err)
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "route.next_hop", "%s", err)
 		return
 	}
 	r.r.Set("route.next_hop", hop, file, n)
-	r.r.Taken(file, n, line, "route.next_hop")
+	r.r.Taken(migrate.At(file, n, line), "route.next_hop")
 }
 
 // classLine takes C lines: Cw names, C{w}names.
@@ -263,7 +263,7 @@ func (r *reader) classFile(s, file string, n int, line string) {
 	}
 	path := r.host(strings.TrimSuffix(rest, " %[^\\#]"))
 	if strings.Contains(path, "|") {
-		r.r.Note(file, n, line, migrate.NotCarried, "", "a program's output is not read")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "a program's output is not read")
 		return
 	}
 	r.class(class[0], path)
@@ -284,7 +284,7 @@ func className(s string) (class, rest string, ok bool) {
 func (r *reader) optionLine(s, file string, n int, line string) {
 	name, value, ok := strings.Cut(strings.TrimSpace(s), "=")
 	if !ok || !strings.HasPrefix(s, " ") {
-		r.r.Note(file, n, line, migrate.NotCarried, "", "want `O Name=value`: options of one letter are of an old sendmail")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "want `O Name=value`: options of one letter are of an old sendmail")
 		return
 	}
 	r.option(strings.TrimSpace(name), strings.TrimSpace(value), file, n, line)
@@ -305,7 +305,7 @@ func (r *reader) mapLine(s, file string, n int, line string) {
 	case "access":
 		r.accessTable(path)
 	case "generics", "domaintable":
-		r.r.Note(file, n, line, migrate.NotCarried, "", "addresses are not rewritten by tables")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "addresses are not rewritten by tables")
 	}
 }
 
@@ -347,7 +347,7 @@ func (r *reader) listener(value, file string, n int, line string) {
 	if l := net.JoinHostPort(addr, port); !slices.Contains(r.listen[service], l) {
 		r.listen[service] = append(r.listen[service], l)
 	}
-	r.r.Taken(file, n, line, service+".listen")
+	r.r.Taken(migrate.At(file, n, line), service+".listen")
 }
 
 // span reads sendmail's intervals: 5d, 1h30m, 10 (in the option's own unit).

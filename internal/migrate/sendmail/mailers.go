@@ -43,10 +43,10 @@ func (r *reader) mailers(list []mailer, file string) {
 // mailerLimit tells of the largest message of one mailer.
 func (r *reader) mailerLimit(name, most, file string, line int, text string) {
 	if name == "local" || name == "procmail" {
-		r.r.Note(file, line, text, migrate.NotCarried, "policy.max_size", "sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write %q there if that is meant", most)
+		r.r.Note(migrate.At(file, line, text), migrate.NotCarried, "policy.max_size", "sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write %q there if that is meant", most)
 		return
 	}
-	r.r.Note(file, line, text, migrate.NotCarried, "", "one mailer's largest message has no equal: policy.max_size and policy.max_send_size are for all mail")
+	r.r.Note(migrate.At(file, line, text), migrate.NotCarried, "", "one mailer's largest message has no equal: policy.max_size and policy.max_send_size are for all mail")
 }
 
 // localMailer takes the program that delivers users' mail.
@@ -55,13 +55,13 @@ func (r *reader) localMailer(program, file string, line int, text string) {
 	switch path.Base(program) {
 	case "procmail":
 		r.r.Set(key, "procmail", file, line)
-		r.r.Taken(file, line, text, key)
+		r.r.Taken(migrate.At(file, line, text), key)
 	case "maildrop":
 		r.r.Set(key, "maildrop", file, line)
-		r.r.Taken(file, line, text, key)
+		r.r.Taken(migrate.At(file, line, text), key)
 	case "mail.local", "lmail":
-		r.r.Taken(file, line, text, key)
+		r.r.Taken(migrate.At(file, line, text), key)
 	default:
-		r.r.Note(file, line, text, migrate.NotCarried, key, "users' mail goes into their mailboxes in /var/mail; a line such as |preline %s there has a program deliver it", program)
+		r.r.Note(migrate.At(file, line, text), migrate.NotCarried, key, "users' mail goes into their mailboxes in /var/mail; a line such as |preline %s there has a program deliver it", program)
 	}
 }

@@ -156,21 +156,21 @@ func (r *reader) call(file string, c *call) {
 		r.class('R', r.host(c.arg(0)))
 	case "VIRTUSER_DOMAIN", "VIRTUSER_DOMAIN_FILE", "GENERICS_DOMAIN", "GENERICS_DOMAIN_FILE", "MASQUERADE_DOMAIN", "MASQUERADE_EXCEPTION",
 		"EXPOSED_USER", "LOCAL_USER", "CANONIFY_DOMAIN", "TRUST_AUTH_MECH", "INPUT_MAIL_FILTER", "MAIL_FILTER":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "has no equal")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "has no equal")
 	case "MAILER":
 		switch c.arg(0) {
 		case "local", "smtp", "":
 		case "procmail":
-			r.r.Note(file, c.line, c.text, migrate.NotCarried, "local.default_delivery", "`|preline procmail` there has procmail deliver for users without .qmail")
+			r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "local.default_delivery", "`|preline procmail` there has procmail deliver for users without .qmail")
 		default:
-			r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "there is no mailer %q here", c.arg(0))
+			r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "there is no mailer %q here", c.arg(0))
 		}
 	case "OSTYPE", "DOMAIN", "VERSIONID", "include", "divert", "undefine", "sinclude", "CF_LEVEL":
 		if c.name == "DOMAIN" || strings.HasSuffix(c.name, "include") && !strings.Contains(c.arg(0), "cf.m4") {
-			r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "what that file says is not read: migrate from sendmail.cf to see it")
+			r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "what that file says is not read: migrate from sendmail.cf to see it")
 		}
 	default:
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "has no equal")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "has no equal")
 	}
 }
 
@@ -187,7 +187,7 @@ func (r *reader) define(file string, c *call) {
 	case defines[name] != "":
 		r.option(defines[name], value, file, c.line, c.text)
 	case name == "MAIL_HUB" || name == "LOCAL_RELAY" || name == "LUSER_RELAY":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "a relay for users here, or for unknown ones, has no equal: a .qmail-default of alias can forward")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "a relay for users here, or for unknown ones, has no equal: a .qmail-default of alias can forward")
 	case name == "LOCAL_MAILER_MAX" || name == "PROCMAIL_MAILER_MAX" || name == "SMTP_MAILER_MAX":
 		r.mailerLimit(strings.ToLower(strings.TrimSuffix(name, "_MAILER_MAX")), value, file, c.line, c.text)
 	case name == "LOCAL_MAILER_PATH":
@@ -195,10 +195,10 @@ func (r *reader) define(file string, c *call) {
 	case name == "PROCMAIL_MAILER_PATH" || name == "STATUS_FILE" || name == "UUCP_MAILER_MAX" || strings.HasPrefix(name, "_"):
 	case strings.HasPrefix(name, "conf"):
 		if !builtIn[strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "conf"), "_", ""))] {
-			r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "%s has no equal", name)
+			r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "%s has no equal", name)
 		}
 	default:
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "has no equal")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "has no equal")
 	}
 }
 
@@ -211,10 +211,10 @@ func (r *reader) feature(file string, c *call) {
 		}
 		return r.host(f[len(f)-1])
 	}
-	taken := func(key string) { r.r.Taken(file, c.line, c.text, key) }
+	taken := func(key string) { r.r.Taken(migrate.At(file, c.line, c.text), key) }
 	read := func(key, path string) {
 		if _, err := os.Stat(path); err != nil {
-			r.r.Note(file, c.line, c.text, migrate.NotCarried, key, "there is no %s", path)
+			r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, key, "there is no %s", path)
 			return
 		}
 		taken(key)
@@ -234,7 +234,7 @@ func (r *reader) feature(file string, c *call) {
 		read("route.routes", table("/etc/mail/mailertable"))
 	case "promiscuous_relay":
 		r.r.Set("policy.any_recipient", "true", file, c.line)
-		r.r.Note(file, c.line, c.text, migrate.Differs, "policy.any_recipient", "OPEN RELAY: everybody may send to everywhere")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.Differs, "policy.any_recipient", "OPEN RELAY: everybody may send to everywhere")
 	case "nullclient":
 		r.smartHost(c.arg(1), file, c.line, c.text)
 		r.r.Set("route.null_client", "true", file, c.line)
@@ -244,7 +244,7 @@ func (r *reader) feature(file string, c *call) {
 		// FEATURE(`enhdnsbl', `LIST', `TEXT', `t', `127.0.0.2.', …): what it answers counts only if it is named.
 		r.dnsList(c.arg(1), c.args[min(len(c.args), 4):], file, c.line, c.text)
 	case "rbl":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "dns_lists.lists", "sendmail has it no more; name a list there")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "dns_lists.lists", "sendmail has it no more; name a list there")
 	case "blacklist_recipients", "blocklist_recipients":
 		taken("route.access")
 	case "delay_checks":
@@ -256,18 +256,18 @@ func (r *reader) feature(file string, c *call) {
 	case "always_add_domain":
 		taken("inject.default_host") // programs always do
 	case "masquerade_envelope":
-		r.r.Note(file, c.line, c.text, migrate.Differs, "inject.default_host", "programs give it to a sender without a host in the envelope and the header alike; senders that name a host are not rewritten")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.Differs, "inject.default_host", "programs give it to a sender without a host in the envelope and the header alike; senders that name a host are not rewritten")
 	case "masquerade_entire_domain", "allmasquerade", "limited_masquerade", "genericstable", "generics_entire_domain", "domaintable":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "addresses are not rewritten")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "addresses are not rewritten")
 	case "relay_entire_domain", "relay_based_on_MX", "relay_local_from", "relay_mail_from", "loose_relay_check", "accept_unqualified_senders", "accept_unresolvable_domains":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "policy.relay_networks", "names that clients or senders give prove nothing: name the clients' addresses")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "policy.relay_networks", "names that clients or senders give prove nothing: name the clients' addresses")
 	case "greet_pause":
 		r.greetPause(c, file)
 	case "ratecontrol", "conncontrol", "badmx", "require_rdns", "block_bad_helo", "ldap_routing", "smrsh", "local_lmtp", "msp", "lookupdotdomain", "redirect", "preserve_luser_host", "preserve_local_plus_detail":
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "has no equal")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "has no equal")
 	case "nouucp", "no_default_msa", "nocanonify", "stickyhost", "use_ct_file", "notsticky", "tls_session_features", "authinfo", "compat_check", "dns":
 	default:
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, "", "feature %q is not known", c.arg(0))
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "feature %q is not known", c.arg(0))
 	}
 }
 
@@ -276,11 +276,11 @@ func (r *reader) greetPause(c *call, file string) {
 	const key = "smtp.greeting_pause"
 	ms, err := strconv.Atoi(strings.TrimSpace(c.arg(1)))
 	if err != nil || ms < 0 || ms > int(time.Hour/time.Millisecond) {
-		r.r.Note(file, c.line, c.text, migrate.NotCarried, key, "want a number of milliseconds")
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, key, "want a number of milliseconds")
 		return
 	}
 	if ms > 0 {
 		r.r.Set(key, (time.Duration(ms) * time.Millisecond).String(), file, c.line)
 	}
-	r.r.Taken(file, c.line, c.text, key)
+	r.r.Taken(migrate.At(file, c.line, c.text), key)
 }

@@ -71,7 +71,7 @@ func (r *reader) option(name, value, file string, n int, line string) {
 			value = r.host(value)
 		}
 		r.r.Set(key, value, file, n)
-		r.r.Taken(file, n, line, key)
+		r.r.Taken(migrate.At(file, n, line), key)
 		return
 	}
 	switch low {
@@ -87,24 +87,24 @@ func (r *reader) option(name, value, file string, n int, line string) {
 			value = local
 		}
 		r.r.Set("bounce.doublebounceto", value, file, n)
-		r.r.Taken(file, n, line, "bounce.doublebounceto")
+		r.r.Taken(migrate.At(file, n, line), "bounce.doublebounceto")
 	case "privacyoptions":
-		r.r.Note(file, n, line, migrate.Differs, "", "EXPN is never answered and VRFY tells nothing; who sees the queue is inject.queue_users")
+		r.r.Note(migrate.At(file, n, line), migrate.Differs, "", "EXPN is never answered and VRFY tells nothing; who sees the queue is inject.queue_users")
 	case "badrcptthrottle":
-		r.r.Note(file, n, line, migrate.NotCarried, "smtp.max_errors", "sendmail slows such clients down; the key ends the connection")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "smtp.max_errors", "sendmail slows such clients down; the key ends the connection")
 	case "connectionratethrottle":
-		r.r.Note(file, n, line, migrate.NotCarried, "smtp.connection_rate", "sendmail limits all clients together, the key each one a minute")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "smtp.connection_rate", "sendmail limits all clients together, the key each one a minute")
 	case "minfreeblocks":
-		r.r.Note(file, n, line, migrate.NotCarried, "floors.free_bytes", "write the bytes there: blocks differ from disk to disk")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "floors.free_bytes", "write the bytes there: blocks differ from disk to disk")
 	case "fallbackmxhost", "fallbacksmarthost":
-		r.r.Note(file, n, line, migrate.NotCarried, "", "there is no relay of last resort")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "there is no relay of last resort")
 	case "inputmailfilters":
-		r.r.Note(file, n, line, migrate.NotCarried, "", "mail filters (milters) are not spoken to; submit.filter runs a program for each message")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "mail filters (milters) are not spoken to; submit.filter runs a program for each message")
 	case "runasuser", "safefileenvironment", "clientcertfile", "clientkeyfile":
-		r.r.Note(file, n, line, migrate.NotCarried, "", "has no equal")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "has no equal")
 	default:
 		if !builtIn[low] {
-			r.r.Note(file, n, line, migrate.NotCarried, "", "option %s has no equal", smtp.Text(name, 60))
+			r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "option %s has no equal", smtp.Text(name, 60))
 		}
 	}
 }
@@ -118,16 +118,16 @@ func (r *reader) timeout(name, value, file string, n int, line string) {
 		name == "quit" || name == "misc" || name == "control" || name == "resolver" || name == "fileopen" || name == "aconnect":
 		return // as sendmail has them by default, or without an equal that anybody would miss
 	case !ok:
-		r.r.Note(file, n, line, migrate.NotCarried, "", "this timeout has no equal")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "", "this timeout has no equal")
 	case variant != "" && variant != "normal":
-		r.r.Note(file, n, line, migrate.NotCarried, t.keys[0], "all messages have the same")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, t.keys[0], "all messages have the same")
 	case !read || d == 0 && name != "queuewarn":
-		r.r.Note(file, n, line, migrate.NotCarried, t.keys[0], "want a time such as 4h or 5d above 0")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, t.keys[0], "want a time such as 4h or 5d above 0")
 	default:
 		for _, key := range t.keys {
 			r.r.Set(key, d.String(), file, n)
 		}
-		r.r.Taken(file, n, line, t.keys[0])
+		r.r.Taken(migrate.At(file, n, line), t.keys[0])
 	}
 }
 
@@ -135,7 +135,7 @@ func (r *reader) number(keys []string, difference, value, file string, n int, li
 	v, err := strconv.Atoi(value)
 	switch {
 	case err != nil || v < 0:
-		r.r.Note(file, n, line, migrate.NotCarried, keys[0], "want a number")
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, keys[0], "want a number")
 		return
 	case v == 0:
 		return // no limit of sendmail's; ours are generous
@@ -144,10 +144,10 @@ func (r *reader) number(keys []string, difference, value, file string, n int, li
 		r.r.Set(key, strconv.Itoa(v), file, n)
 	}
 	if difference != "" {
-		r.r.Note(file, n, line, migrate.Differs, keys[0], "%s", difference)
+		r.r.Note(migrate.At(file, n, line), migrate.Differs, keys[0], "%s", difference)
 		return
 	}
-	r.r.Taken(file, n, line, keys[0])
+	r.r.Taken(migrate.At(file, n, line), keys[0])
 }
 
 // greeting takes the text behind the host's name; macros mean nothing here.
@@ -155,7 +155,7 @@ func (r *reader) greeting(value, file string, n int, line string) {
 	rest := strings.TrimSpace(strings.TrimPrefix(value, "$j"))
 	if strings.Contains(rest, "$") {
 		if rest != "Sendmail $v/$Z; $b" && rest != "Sendmail $v; $b" {
-			r.r.Note(file, n, line, migrate.NotCarried, "smtp.greeting", "macros have no equal: write the text without them")
+			r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "smtp.greeting", "macros have no equal: write the text without them")
 		}
 		return
 	}
@@ -164,7 +164,7 @@ func (r *reader) greeting(value, file string, n int, line string) {
 		return
 	}
 	r.r.Set("smtp.greeting", greeting, file, n)
-	r.r.Taken(file, n, line, "smtp.greeting")
+	r.r.Taken(migrate.At(file, n, line), "smtp.greeting")
 }
 
 func (r *reader) aliasFiles(value, file string, n int, line string) {
@@ -172,12 +172,12 @@ func (r *reader) aliasFiles(value, file string, n int, line string) {
 		f = strings.TrimSpace(f)
 		if kind, path, ok := strings.Cut(f, ":"); ok && kind != "" && !strings.Contains(kind, "/") {
 			if kind != "hash" && kind != "dbm" && kind != "btree" && kind != "cdb" && kind != "implicit" {
-				r.r.Note(file, n, line, migrate.NotCarried, "route.alias_files", "aliases of kind %s are not read", smtp.Text(kind, 30))
+				r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "route.alias_files", "aliases of kind %s are not read", smtp.Text(kind, 30))
 				continue
 			}
 			f = path
 		}
 		r.file("route.alias_files", r.host(f), true)
 	}
-	r.r.Taken(file, n, line, "route.alias_files")
+	r.r.Taken(migrate.At(file, n, line), "route.alias_files")
 }

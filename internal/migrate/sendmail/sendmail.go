@@ -142,7 +142,7 @@ func (r *reader) tables() {
 	} {
 		path := filepath.Join(r.dir, name)
 		if text, ok := r.read(path); ok {
-			lines(text, func(n int, line string) { r.r.Note(path, n, line, migrate.NotCarried, "", "%s", instead) })
+			lines(text, func(n int, line string) { r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "%s", instead) })
 		}
 	}
 }
@@ -169,7 +169,7 @@ func (r *reader) file(key, path string, list bool) {
 	} else {
 		r.r.Set(key, path, path, 0)
 	}
-	r.r.Taken(path, 0, filepath.Base(path), key)
+	r.r.Taken(migrate.At(path, 0, filepath.Base(path)), key)
 }
 
 // class takes the members of a class in a file.
@@ -187,18 +187,18 @@ func (r *reader) member(class byte, name, file string, line int) {
 	_, bad := names.Domain(strings.TrimPrefix(name, "."))
 	switch {
 	case class == 'w' && bad != nil:
-		r.r.Note(file, line, name, migrate.NotCarried, "route.locals", "%s", bad)
+		r.r.Note(migrate.At(file, line, name), migrate.NotCarried, "route.locals", "%s", bad)
 	case class == 'w':
 		r.r.Add("route.locals", strings.ToLower(name), file, line)
-		r.r.Taken(file, line, name, "route.locals")
+		r.r.Taken(migrate.At(file, line, name), "route.locals")
 	case class == 'R':
 		if network, ok := prefix(name); ok {
 			r.r.Add("policy.relay_networks", network, file, line)
-			r.r.Taken(file, line, name, "policy.relay_networks")
+			r.r.Taken(migrate.At(file, line, name), "policy.relay_networks")
 			return
 		}
 		if bad != nil {
-			r.r.Note(file, line, name, migrate.NotCarried, "policy.rcpthosts", "%s", bad)
+			r.r.Note(migrate.At(file, line, name), migrate.NotCarried, "policy.rcpthosts", "%s", bad)
 			return
 		}
 		r.r.Add("policy.rcpthosts", strings.ToLower(strings.TrimPrefix(name, ".")), file, line)
@@ -206,7 +206,7 @@ func (r *reader) member(class byte, name, file string, line int) {
 			// sendmail matches the domain and all below it.
 			r.r.Add("policy.rcpthosts", "."+strings.ToLower(name), file, line)
 		}
-		r.r.Note(file, line, name, migrate.Differs, "policy.rcpthosts", "mail to it is taken from everybody; clients of that name may not relay: name their addresses")
+		r.r.Note(migrate.At(file, line, name), migrate.Differs, "policy.rcpthosts", "mail to it is taken from everybody; clients of that name may not relay: name their addresses")
 	}
 }
 
@@ -240,7 +240,7 @@ func (r *reader) mailertable(path string) {
 	lines(text, func(n int, line string) {
 		key, value, ok := pair(line)
 		if !ok {
-			r.r.Note(path, n, line, migrate.NotCarried, "route.routes", "want a domain, blanks, and MAILER:HOST")
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "route.routes", "want a domain, blanks, and MAILER:HOST")
 			return
 		}
 		route, err := hop(value)
@@ -248,14 +248,14 @@ func (r *reader) mailertable(path string) {
 			err = bad
 		}
 		if err != nil {
-			r.r.Note(path, n, line, migrate.NotCarried, "route.routes", "%s", err)
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "route.routes", "%s", err)
 			return
 		}
 		if key == "." {
 			key = ""
 		}
 		r.r.Add("route.routes", strings.ToLower(key)+":"+route, path, n)
-		r.r.Taken(path, n, line, "route.routes")
+		r.r.Taken(migrate.At(path, n, line), "route.routes")
 	})
 }
 
@@ -316,7 +316,7 @@ func (r *reader) accessTable(path string) {
 	lines(text, func(n int, line string) {
 		key, value, ok := pair(line)
 		if !ok {
-			r.r.Note(path, n, line, migrate.NotCarried, "", "want a key, blanks, and a value")
+			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "want a key, blanks, and a value")
 			return
 		}
 		r.access(key, value, path, n, line)
@@ -326,7 +326,7 @@ func (r *reader) accessTable(path string) {
 func (r *reader) access(key, value, path string, n int, line string) {
 	tag, rest, tagged := strings.Cut(key, ":")
 	if tagged && !slices.Contains([]string{"from", "to", "connect", "ipv6"}, strings.ToLower(tag)) {
-		r.r.Note(path, n, line, migrate.NotCarried, "", "limits of clients are keys of the listeners: smtp.max_per_client, smtp.connection_rate")
+		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "limits of clients are keys of the listeners: smtp.max_per_client, smtp.connection_rate")
 		return
 	}
 	if !tagged || strings.EqualFold(tag, "ipv6") {
@@ -339,23 +339,23 @@ func (r *reader) access(key, value, path string, n int, line string) {
 	case tag == "to" && verb == "RELAY":
 		r.member('R', rest, path, n)
 	case tag == "to":
-		r.r.Taken(path, n, line, "route.access")
+		r.r.Taken(migrate.At(path, n, line), "route.access")
 	case tag == "connect" || tag == "" && !address && isNetwork(rest):
-		r.r.Taken(path, n, line, "smtp.access_rules")
+		r.r.Taken(migrate.At(path, n, line), "smtp.access_rules")
 	case refuses && address && strings.HasSuffix(rest, "@"):
-		r.r.Note(path, n, line, migrate.NotCarried, "policy.bad_senders", "a user at any host has no equal")
+		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "policy.bad_senders", "a user at any host has no equal")
 	case refuses && (tag == "from" || tag == ""):
 		if !address {
 			rest = "@" + rest
 		}
 		r.r.Add("policy.bad_senders", rest, path, n)
-		r.r.Note(path, n, line, migrate.Differs, "policy.bad_senders", "the refusal has a text of this server's; of a domain those below it are not meant")
+		r.r.Note(migrate.At(path, n, line), migrate.Differs, "policy.bad_senders", "the refusal has a text of this server's; of a domain those below it are not meant")
 	case verb == "RELAY":
 		r.member('R', rest, path, n)
 	case verb == "OK":
-		r.r.Note(path, n, line, migrate.NotCarried, "", "exceptions for senders have no equal")
+		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "exceptions for senders have no equal")
 	default:
-		r.r.Note(path, n, line, migrate.NotCarried, "", "%s of senders has no equal", verb)
+		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "%s of senders has no equal", verb)
 	}
 }
 

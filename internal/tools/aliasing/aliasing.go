@@ -40,6 +40,7 @@ const sourceLimit = 256 << 20
 // opened is a delivery's message, which can be read again and again.
 type opened struct {
 	*os.File
+	env       *tool.Env
 	temporary bool
 }
 
@@ -47,14 +48,14 @@ type opened struct {
 func openMessage(e *tool.Env) (*opened, error) {
 	if f, ok := e.In().(*os.File); ok {
 		if _, err := f.Seek(0, io.SeekStart); err == nil {
-			return &opened{File: f}, nil
+			return &opened{File: f, env: e}, nil
 		}
 	}
 	f, err := os.CreateTemp(e.Getenv("TMPDIR"), "postilion-*")
 	if err != nil {
 		return nil, err
 	}
-	m := &opened{f, true}
+	m := &opened{f, e, true}
 	if err = os.Remove(f.Name()); err == nil {
 		_, err = io.Copy(f, e.In())
 	}
@@ -95,9 +96,10 @@ type variable struct {
 	to   *string
 }
 
-// runProgram feeds the message to a shell command, with prefix before it. It returns 0 or the exit
+// run feeds the message to a shell command, with prefix before it. It returns 0 or the exit
 // code that ends the delivery (qmail reference 9.5).
-func runProgram(ctx context.Context, e *tool.Env, m *opened, prefix, command string) int {
+func (m *opened) run(ctx context.Context, prefix, command string) int {
+	e := m.env
 	if _, err := m.Seek(0, io.SeekStart); err != nil {
 		return e.Fatal(tool.Temporary, "unable to rewind message: ", err)
 	}
@@ -123,12 +125,13 @@ func runProgram(ctx context.Context, e *tool.Env, m *opened, prefix, command str
 	return tool.Temporary
 }
 
-// sendOn queues the message with its Delivered-To line before it.
-func sendOn(ctx context.Context, e *tool.Env, q Queue, m *opened, d *delivery, from string, to []string) int {
+// sendOn queues the message with its Delivered-To line before it. It returns 0 or the exit code that ends the delivery.
+func (m *opened) sendOn(ctx context.Context, q Queue, deliveredTo, from string, to []string) int {
+	e := m.env
 	if _, err := m.Seek(0, io.SeekStart); err != nil {
 		return e.Fatal(tool.Temporary, "unable to rewind message: ", err)
 	}
-	qp, fail := q(ctx, e, from, to, io.MultiReader(strings.NewReader(d.dt), m.File))
+	qp, fail := q(ctx, e, from, to, io.MultiReader(strings.NewReader(deliveredTo), m.File))
 	if fail != "" {
 		code := tool.Temporary
 		if fail[0] == 'D' {

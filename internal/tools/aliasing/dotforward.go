@@ -126,12 +126,12 @@ func (w *dotRun) finish(ctx context.Context, q Queue) int {
 		}
 		defer m.done()
 		for _, p := range w.programs {
-			if code := runProgram(ctx, w.e, m, w.uf+w.rp+w.dt, p); code != tool.OK {
+			if code := m.run(ctx, w.uf+w.rp+w.dt, p); code != tool.OK {
 				return code
 			}
 		}
 		if len(w.to) > 0 {
-			if code := sendOn(ctx, w.e, q, m, &w.delivery, w.sender, w.to); code != tool.OK {
+			if code := m.sendOn(ctx, q, w.dt, w.sender, w.to); code != tool.OK {
 				return code
 			}
 		}

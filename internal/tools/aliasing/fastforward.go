@@ -242,12 +242,12 @@ func (f *forwarding) deliver(ctx context.Context, q Queue, d *delivery, sender s
 		if r[0] == '!' {
 			prefix = d.uf + d.rp + d.dt
 		}
-		if code := runProgram(ctx, f.e, m, prefix, r[1:]); code != tool.OK {
+		if code := m.run(ctx, prefix, r[1:]); code != tool.OK {
 			return code
 		}
 	}
 	if len(f.rcpts) == 0 {
 		return tool.OK
 	}
-	return sendOn(ctx, f.e, q, m, d, sender, f.rcpts)
+	return m.sendOn(ctx, q, d.dt, sender, f.rcpts)
 }
