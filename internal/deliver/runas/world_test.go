@@ -29,7 +29,7 @@ func needRoot(t testing.TB) {
 func newUser(t testing.TB) User {
 	t.Helper()
 	needRoot(t)
-	uid := 712_000 + lastUID.Add(1)
+	uid := 712_000 + uint32(os.Getpid()%4000)*1000 + lastUID.Add(1) // of no other run beside this one
 	top, err := os.MkdirTemp("", "runas")
 	if err != nil {
 		t.Fatal(err)
