@@ -226,9 +226,12 @@ func missingFiles(f *config.File) (found []lint.Finding) {
 func unverifiedLogins(f *config.File) (found []lint.Finding) {
 	for _, u := range f.Route.UnverifiedLogins() {
 		x := lint.Finding{File: u.Place.File, Line: u.Place.Line, Level: lint.Warning, Case: "unverified-login",
-			What:        fmt.Sprintf("%s: the certificate of %s is not looked at", u.Rule, u.Host),
+			What:        fmt.Sprintf("%s: nothing asks %s to show who it is", u.Rule, u.Host),
 			Consequence: "user, password and mail go to whoever answers in its place",
 			Cure:        "write tls=verify into the route, or use port 465, where certificates are always verified"}
+		if u.TLS == route.TLSOpportunistic { // where DANE has the last word
+			x.What, x.Consequence = fmt.Sprintf("%s: nothing but DANE asks %s to show who it is", u.Rule, u.Host), "unless it has TLSA records, "+x.Consequence
+		}
 		if x.File == "" {
 			x.File = f.Path
 		} else {

@@ -11,8 +11,8 @@ import (
 	"github.com/postilion/postilion/internal/qmail/control"
 )
 
-// UnverifiedLogin is a route whose password goes to whoever answers as its relay: TLS hides it on the way, but nobody
-// looks at the certificate.
+// UnverifiedLogin is a route whose password goes to whoever answers as its relay: TLS hides it on the way, but the route
+// does not have the certificate looked at.
 type UnverifiedLogin struct {
 	Host  string // the relay
 	TLS   TLSPolicy
