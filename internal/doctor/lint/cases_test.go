@@ -86,6 +86,8 @@ warning misnamed: /var/qmail/control/xrcpthosts: no program reads a control file
 			f.touch("/var/qmail/control/morercpthosts")
 		}, "wrong cdb-older: /var/qmail/control/morercpthosts.cdb: it is older than /var/qmail/control/morercpthosts, and does not hold what that says\n"},
 		{"morercpthosts in another order", func(f tree) { f.more("more.test\nlater.test\n", "later.test\nmore.test\n") }, ""},
+		{"users/cdb that is a folder", func(f tree) { f.dir("/var/qmail/users/cdb", 0o755, 0) },
+			"wrong unreadable: /var/qmail/users/cdb: it cannot be read: invalid argument\n"},
 		{"users/cdb no database", func(f tree) { f.put("/var/qmail/users/cdb", "x") },
 			"wrong cdb-older: /var/qmail/users/cdb: it does not hold what /var/qmail/users/assign says\n"},
 		{"rules in every folder, and none in leftovers", func(f tree) {
@@ -119,8 +121,20 @@ wrong account-new: /etc/passwd:9: user %[2]q is not in users/assign
 			f.assign(strings.Replace(assigned, ".\n", "=Kim:kim:1002:100:/none:::\n.\n", 1))
 		}, ""},
 		{"users/assign that is nobody's copy of passwd", func(f tree) {
-			f.assign("=joe:joe:1002:100:/home/joe:::\n.\n")
-		}, ""},
+			f.assign("=joe:joe:1002:100:/home/joe:::\n+joe-:joe:1002:100:/home/joe:-::\n.\n")
+			f.person("kim:x:1002:100::/home/kim:/bin/sh")
+			f.dir("/home/kim", 0o755, 1002)
+			f.put("/var/qmail/alias/.qmail-kim", "&x@far.test\n")
+		}, "warning alias-hidden: /var/qmail/alias/.qmail-kim: \"kim\" belongs to user \"kim\", by /etc/passwd:5\n"},
+		{"the first person, and homes of passwd alone", func(f tree) {
+			f.remove("/var/qmail/users/assign", "/var/qmail/users/cdb")
+			f.person("first:x:1000:100::/none:/bin/sh")
+			f.person("nobody:x:65534:65534::/srv/nobody:/bin/sh")
+			f.dir("/srv/nobody", 0o777, 65534)
+			f.dir("/home/joe", 0o757, 1001)
+		}, `wrong user-skipped: /etc/passwd:5: user "first" has no home: "/none" does not exist
+wrong home-writable: /home/joe: others can write into it
+`},
 		{"accounts that pw2u leaves out", func(f tree) {
 			f.person("kim:x:1002:100::/home/kim:/bin/sh")
 			f.dir("/home/kim", 0o755, 1002)
@@ -140,6 +154,9 @@ wrong account-new: /etc/passwd:9: user %[2]q is not in users/assign
 			f.put("/var/qmail/alias/.qmail-kim", "&x@far.test\n")
 			f.put("/var/qmail/alias/.qmail-joe-default", "&x@far.test\n")
 			f.put("/var/qmail/alias/.qmail-j:oe", "&x@far.test\n")
+			f.person("lee:x:1002:100::/home/lee:/bin/sh")
+			f.dir("/home/lee", 0o755, 1002)
+			f.dir("/var/qmail/alias/.qmail-lee", 0o755, 7790) // which is no alias
 		}, "warning alias-hidden: /var/qmail/alias/.qmail-joe: \"joe\" belongs to user \"joe\", by /etc/passwd:4\n"},
 		{"the alias user's home elsewhere", func(f tree) {
 			f.put("/etc/passwd", strings.Replace(passwd, "/var/qmail/alias", "/home/alias", 1))
@@ -178,6 +195,8 @@ wrong assign-root: /var/qmail/users/assign:7: "root" belongs to uid 0
 		{"homes of users/assign, each once", func(f tree) {
 			f.assign(strings.Replace(assigned, ".\n", "=shop:shop:1004:100:/srv/shop:::\n+shop-:shop:1004:100:/srv/shop:-::\n.\n", 1))
 			f.dir("/srv/shop", 0o757, 1004)
+			f.put("/srv/shop/.qmail-", "\n./Maildir/\n")
+			f.MapFS["srv/shop/.qmail-"].Mode = fs.ModeNamedPipe | 0o666
 			f.put("/srv/shop/.qmail-a", "\n./Maildir/\n")
 			f.dir("/srv/shop/.qmail-b", 0o777, 1004)
 		}, `wrong home-writable: /srv/shop: others can write into it
