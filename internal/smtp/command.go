@@ -210,7 +210,11 @@ func (r *Rcpt) param(ext Extensions, key, value string) (e *reason.Error) {
 		return e
 	case key == "ORCPT" && ext.DSN:
 		kind, address, ok := strings.Cut(value, ";")
-		address, err := DecodeXtext(address)
+		decode := DecodeXtext
+		if strings.EqualFold(kind, "utf-8") {
+			decode = decodeUTF8Xtext
+		}
+		address, err := decode(address)
 		if !ok || err != nil || address == "" || len(value) > MaxORcpt || !isAtom(kind) {
 			return badParam("ORCPT", "want type;xtext of at most 500 characters")
 		}

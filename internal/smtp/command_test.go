@@ -58,11 +58,14 @@ func TestParametersAreReadAsTheStandardsSay(t *testing.T) {
 		}
 	}
 	for params, want := range map[string]Rcpt{
-		"":                                  {},
-		" NOTIFY=NEVER":                     {Notify: mail.NotifyNever},
-		" NOTIFY=SUCCESS,failure,DELAY":     {Notify: mail.NotifySuccess | mail.NotifyFailure | mail.NotifyDelay},
-		" ORCPT=rfc822;a+2Bb@far.test":      {ORcpt: "rfc822;a+b@far.test"},
-		" ORCPT=rfc822;" + long(MaxORcpt-7): {ORcpt: "rfc822;" + long(MaxORcpt-7)},
+		"":                                     {},
+		" NOTIFY=NEVER":                        {Notify: mail.NotifyNever},
+		" NOTIFY=SUCCESS,failure,DELAY":        {Notify: mail.NotifySuccess | mail.NotifyFailure | mail.NotifyDelay},
+		" ORCPT=rfc822;a+2Bb@far.test":         {ORcpt: "rfc822;a+b@far.test"},
+		` ORCPT=UTF-8;j\x{F6}\x{2b}\x{5C}\x@x`: {ORcpt: `UTF-8;jö+\\x@x`}, // RFC 6533 3
+		` ORCPT=utf-8;jö+2B\x{1F600}@x`:        {ORcpt: "utf-8;jö+😀@x"},
+		` ORCPT=rfc822;\x{F6}@x`:               {ORcpt: `rfc822;\x{F6}@x`},
+		" ORCPT=rfc822;" + long(MaxORcpt-7):    {ORcpt: "rfc822;" + long(MaxORcpt-7)},
 	} {
 		want.To = mail.Address{Local: "joe", Domain: "far.test"}
 		if r, err := ParseRcpt("TO:<joe@far.test>"+params, all, false); err != nil || r != want {
@@ -71,6 +74,7 @@ func TestParametersAreReadAsTheStandardsSay(t *testing.T) {
 	}
 	for _, params := range []string{
 		" NOTIFY=", " NOTIFY=NEVER,DELAY", " NOTIFY=DELAY,NEVER", " NOTIFY=DELAY,DELAY", " NOTIFY=OFTEN", " ORCPT=", " ORCPT=rfc822", " ORCPT=rfc822;",
+		` ORCPT=utf-8;a\x{D}`, ` ORCPT=utf-8;a\x{85}`, ` ORCPT=utf-8;a\x{D800}`, ` ORCPT=utf-8;a\x{}`, ` ORCPT=utf-8;a\x{6`, ` ORCPT=utf-8;a\x{110000}`,
 		" ORCPT=;a", " ORCPT=rfc_822;a", " ORCPT=rfc822;+", " ORCPT=rfc822;" + long(MaxORcpt-6), " SIZE=1",
 	} {
 		if r, err := ParseRcpt("TO:<joe@far.test>"+params, all, false); err == nil {

@@ -2,7 +2,9 @@ package smtp
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -79,4 +81,28 @@ func checkXtext(s string) error {
 		return ErrXtext
 	}
 	return nil
+}
+
+// decodeUTF8Xtext decodes the address of an ORCPT of type utf-8 in any of its forms, RFC 6533 3: characters
+// as \x{HEX}, in UTF-8 or, of old senders, in xtext.
+func decodeUTF8Xtext(s string) (string, error) {
+	s, err := DecodeXtext(s)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, `\x{`)
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		digits, rest, found := strings.Cut(rest, "}")
+		r, err := strconv.ParseUint(digits, 16, 24)
+		if !found || err != nil || !utf8.ValidRune(rune(r)) || unicode.IsControl(rune(r)) {
+			return "", ErrXtext
+		}
+		b.WriteRune(rune(r))
+		s = rest
+	}
 }
