@@ -256,6 +256,23 @@ func TestNoValueBreaksOutOfItsLine(t *testing.T) {
 	})
 }
 
+func TestAnInternationalOriginalRecipientIsToldInEitherKindOfNotice(t *testing.T) {
+	t.Parallel()
+	for _, utf8 := range []bool{false, true} {
+		o := failed("joe@far.test")
+		o.ORcpt = "utf-8;jö@here.test"
+		n := notice(Failure, "sender@here.test", o)
+		n.Of.UTF8 = utf8
+		want := "Original-Recipient: utf-8; jö@here.test\n"
+		if !utf8 {
+			want = "Original-Recipient: utf-8; j\\x{F6}@here.test\n" // RFC 6533 4
+		}
+		if _, raw := write(t, &Builder{Name: "mx.here.test"}, n); !strings.Contains(string(raw), want) {
+			t.Errorf("SMTPUTF8 %v: want %q in\n%s", utf8, want, raw)
+		}
+	}
+}
+
 // statusFields are those that a delivery-status part of ours may have.
 const statusFields = "Original-Envelope-Id Reporting-MTA Arrival-Date Original-Recipient Final-Recipient Action Status " +
 	"Remote-MTA Diagnostic-Code Last-Attempt-Date Will-Retry-Until "

@@ -214,6 +214,9 @@ func (w *writer) status() {
 		w.printf("\n")
 		if o.ORcpt != "" {
 			kind, address, _ := strings.Cut(o.ORcpt, ";")
+			if strings.EqualFold(kind, "utf-8") && !w.global {
+				address = smtp.EncodeUTF8Xtext(address) // RFC 6533 4
+			}
 			w.field("Original-Recipient", kind+"; "+address)
 		}
 		kind := "rfc822"

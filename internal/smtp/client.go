@@ -146,25 +146,10 @@ func AppendRcpt(b []byte, to mail.Address, p RcptParams) []byte {
 		b = append(append(b, " ORCPT="...), kind...)
 		b = append(b, ';')
 		if strings.EqualFold(kind, "utf-8") {
-			b = appendUTF8Xtext(b, address)
+			b = append(b, EncodeUTF8Xtext(address)...)
 		} else {
 			b = append(b, EncodeXtext(address)...)
 		}
 	}
 	return append(b, '\r', '\n')
-}
-
-// appendUTF8Xtext writes an address in RFC 6533 3's ASCII form, utf-8-addr-xtext: characters outside
-// xtext become \x{HEX}, as does the backslash.
-func appendUTF8Xtext(b []byte, s string) []byte {
-	for _, r := range s {
-		if r < 0x80 && isXchar(byte(r)) && r != '\\' {
-			b = append(b, byte(r))
-			continue
-		}
-		b = append(b, `\x{`...)
-		b = append(b, strings.ToUpper(strconv.FormatInt(int64(r), 16))...)
-		b = append(b, '}')
-	}
-	return b
 }

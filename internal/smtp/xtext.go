@@ -83,6 +83,22 @@ func checkXtext(s string) error {
 	return nil
 }
 
+// EncodeUTF8Xtext writes an address in RFC 6533 3's ASCII form, utf-8-addr-xtext: characters outside
+// xtext become \x{HEX}, as does the backslash.
+func EncodeUTF8Xtext(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r < 0x80 && isXchar(byte(r)) && r != '\\' {
+			b.WriteByte(byte(r))
+			continue
+		}
+		b.WriteString(`\x{`)
+		b.WriteString(strings.ToUpper(strconv.FormatInt(int64(r), 16)))
+		b.WriteByte('}')
+	}
+	return b.String()
+}
+
 // decodeUTF8Xtext decodes the address of an ORCPT of type utf-8 in any of its forms, RFC 6533 3: characters
 // as \x{HEX}, in UTF-8 or, of old senders, in xtext.
 func decodeUTF8Xtext(s string) (string, error) {
