@@ -307,7 +307,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		"names of bodies not synced":   func(f fs.FS) fs.FS { return plant.WrapWhere(f, plant.NoDirSync|plant.NoSyncAll, spool) },
 		"the log is not synced":        func(f fs.FS) fs.FS { return plant.WrapWhere(f, plant.NoFileSync, log) },
 		"nothing is synced":            func(f fs.FS) fs.FS { return plant.Wrap(f, plant.NoSync) },
-		"a spool file is reused early": func(f fs.FS) fs.FS { return &scribbler{FS: f} },
+		"a spool file is reused early": func(f fs.FS) fs.FS { return earlyReuse{f} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -318,8 +318,18 @@ func TestPlantedBugsAreFound(t *testing.T) {
 	}
 }
 
-// scribbler overwrites a spool file that is in use whenever another is opened, as a
-// store does that frees files too early.
+// earlyReuse overwrites spool files that are in use, as a store does that frees files too early.
+type earlyReuse struct{ fs.FS }
+
+func (f earlyReuse) Sub(name string) (fs.FS, error) {
+	sub, err := f.FS.Sub(name)
+	if name == "spool" && err == nil {
+		sub = &scribbler{FS: sub}
+	}
+	return sub, err
+}
+
+// scribbler overwrites the file that was opened before whenever another is opened for writing.
 type scribbler struct {
 	fs.FS
 	mu   sync.Mutex
@@ -329,7 +339,7 @@ type scribbler struct {
 func (s *scribbler) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last != "" && flag&os.O_RDWR != 0 && !strings.Contains(name, "db") {
+	if s.last != "" && flag&os.O_RDWR != 0 {
 		if f, err := s.FS.OpenFile(s.last, os.O_RDWR, 0); err == nil {
 			f.WriteAt([]byte("other mail"), 2000)
 			f.Sync()
@@ -338,12 +348,4 @@ func (s *scribbler) OpenFile(name string, flag int, perm fs.FileMode) (fs.File, 
 	}
 	s.last = name
 	return s.FS.OpenFile(name, flag, perm)
-}
-
-func (s *scribbler) Sub(name string) (fs.FS, error) {
-	sub, err := s.FS.Sub(name)
-	if name == "spool" && err == nil {
-		sub = &scribbler{FS: sub}
-	}
-	return sub, err
 }
