@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// ParseDuration reads what time.ParseDuration does, and days and weeks: "7d", "1w", "1d12h".
+// ParseDuration reads what time.ParseDuration does, and days and weeks: "7d", "1w", "1d12h". Below zero is taken;
+// more than a hundred years of days or weeks, and anything else, is an error that says what is wanted.
 func ParseDuration(s string) (time.Duration, error) {
 	bad := fmt.Errorf(`want a duration such as "5m", "1h30m" or "7d", have %q`, s)
 	rest, total := strings.TrimSpace(s), time.Duration(0)
@@ -65,7 +66,7 @@ var sizes = []struct {
 	{"T", 1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"k", 1 << 10}, {"B", 1},
 }
 
-// ParseSize reads a number of bytes: "64KiB", "10MB" (10⁷), "512".
+// ParseSize reads a number of bytes: "64KiB", "10MB" (10⁷), "512". The error says what is wanted, and what was there.
 func ParseSize(s string) (int64, error) {
 	t, factor := strings.TrimSpace(s), int64(1)
 	for _, u := range sizes {

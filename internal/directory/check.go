@@ -35,7 +35,7 @@ const (
 func NewDomain(name string) Domain { return Domain{Name: name, Separators: "+"} }
 
 // DomainKey returns the form that domain names are compared and stored in: A-labels
-// in lower case (RFC 5891 with the mapping of UTS #46).
+// in lower case (RFC 5891 with the mapping of UTS #46). The error is an *InvalidError.
 func DomainKey(name string) (string, error) {
 	if plainName(name) {
 		return name, nil
@@ -191,7 +191,7 @@ func CheckBlock(b *Block) (err error) {
 }
 
 // BlockKey returns the form that a Block's What is stored in: an address of IPv4 or
-// IPv6, a masked CIDR range, or an account's address in lower case.
+// IPv6, a masked CIDR range, or an account's address in lower case. The error is an *InvalidError.
 func BlockKey(what string) (string, error) {
 	if a, err := netip.ParseAddr(what); err == nil {
 		return a.WithZone("").Unmap().String(), nil

@@ -40,7 +40,7 @@ func (f *Folder) setCount(c count) error {
 	return f.replaceWith("num", "numnew", 0o644, fmt.Appendf(nil, "%d:%d\n", c.messages, c.units))
 }
 
-// Messages returns the number of the newest message.
+// Messages returns the number of the newest message. An archive that has none yet is 0.
 func (f *Folder) Messages() (uint64, error) {
 	c, err := f.count()
 	return c.messages, err

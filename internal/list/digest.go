@@ -108,7 +108,8 @@ func (f *Folder) CheckDigestCode(action string) (format byte, ok bool, err error
 	return format, true, nil
 }
 
-// Send sends a digest of what came since the last one; note is set where nothing did.
+// Send sends a digest of what came since the last one; note is set where nothing did. It is an error that the list
+// keeps no archive.
 func (d *Digest) Send(ctx context.Context) (id, note string, err error) {
 	f := d.List
 	if !f.Is("archived") {

@@ -163,7 +163,8 @@ const (
 )
 
 // Lock takes the exclusive lock that ezmlm's programs take on the same file (flock(2)): "lock",
-// "lockbounce", "mod/lock", below digest/ for a digest's. Closing releases it.
+// "lockbounce", "mod/lock", below digest/ for a digest's. Closing releases it. After lockWait the error tells that it
+// is held.
 func (f *Folder) Lock(ctx context.Context, name string) (io.Closer, error) {
 	file, err := f.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

@@ -102,7 +102,7 @@ func (t *Table) scan(bucket string, each func(address string) bool) error {
 	}
 }
 
-// Find reports whether an address is in the table, and how it is written there.
+// Find reports whether an address is in the table, and how it is written there. Letters' case is ignored.
 func (t *Table) Find(address string) (stored string, found bool, err error) {
 	if strings.LastIndexByte(address, '@') < 0 {
 		return "", false, nil
@@ -146,12 +146,13 @@ func (t *Table) All() (addresses []string, err error) {
 }
 
 // Add puts an address in, and tells whether it was not there before. Event and comment go to the
-// log: "+" by the subscriber, "+mod" by a moderator, "+manual" by the owner.
+// log: "+" by the subscriber, "+mod" by a moderator, "+manual" by the owner. An address that no entry can be is an
+// error.
 func (t *Table) Add(ctx context.Context, address, event, comment string) (added bool, err error) {
 	return t.change(ctx, address, event, comment, true)
 }
 
-// Remove takes an address out, and tells whether it was there.
+// Remove takes an address out, and tells whether it was there. An address that no entry can be is an error.
 func (t *Table) Remove(ctx context.Context, address, event string) (removed bool, err error) {
 	return t.change(ctx, address, event, "", false)
 }

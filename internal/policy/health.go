@@ -64,7 +64,7 @@ func (f *Floors) Busy() error {
 	})
 }
 
-// Full returns reason.DiskFull below the floors of space or inodes.
+// Full returns reason.DiskFull below the floors of space or inodes. It is nil where the space is not known.
 func (f *Floors) Full() error {
 	if f.Space == nil {
 		return nil

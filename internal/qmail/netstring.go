@@ -48,7 +48,8 @@ func ReadNetstringLen(r *bufio.Reader, max int64) (int64, error) {
 	}
 }
 
-// ReadNetstringEnd reads the comma behind a netstring's bytes.
+// ReadNetstringEnd reads the comma behind a netstring's bytes. ErrNetstring is of another byte, io.ErrUnexpectedEOF
+// of the input's end.
 func ReadNetstringEnd(r *bufio.Reader) error {
 	c, err := r.ReadByte()
 	switch {
@@ -63,7 +64,7 @@ func ReadNetstringEnd(r *bufio.Reader) error {
 }
 
 // ReadNetstring reads one netstring of at most max bytes. Memory grows with the bytes
-// that come, not with the length that is said.
+// that come, not with the length that is said. Errors are those of ReadNetstringLen and ReadNetstringEnd.
 func ReadNetstring(r *bufio.Reader, max int64) ([]byte, error) {
 	n, err := ReadNetstringLen(r, max)
 	if err != nil {

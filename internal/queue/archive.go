@@ -30,7 +30,8 @@ const (
 const envelopeMax = 64 << 20
 
 // Export writes messages as an archive. Those that are finished by the time they are
-// reached are left out; n is how many were written.
+// reached are left out; n is how many were written. The error names the message at which it ended, or is ctx's or
+// w's: what was written by then is an archive that is cut off.
 func Export(ctx context.Context, s Store, ids []id.ID, w io.Writer) (n int, err error) {
 	a := NewArchiveWriter(w)
 	for _, v := range ids {
@@ -100,7 +101,7 @@ func (a *ArchiveWriter) Add(m *Message, body io.WriterTo) error {
 	return err
 }
 
-// Close ends the archive: one that is not closed is taken for cut off.
+// Close ends the archive: one that is not closed is taken for cut off. The error is the writer's.
 func (a *ArchiveWriter) Close() error {
 	if err := a.t.WriteHeader(&tar.Header{Name: endEntry, Mode: 0o600, Format: tar.FormatPAX}); err != nil {
 		return err

@@ -48,7 +48,8 @@ type Stream struct {
 	cancel context.CancelCauseFunc // ends the watch, where there is one
 }
 
-// Open begins a call that streams. It ends with Reply or Close.
+// Open begins a call that streams. It ends with Reply or Close. The error is Dial's, or of a request that is too long
+// for a frame.
 func (cl *Client) Open(ctx context.Context, method string, request []byte) (*Stream, error) {
 	return cl.open(ctx, func(c *Conn) error { return c.writeFrame(kindCall, []byte(method), []byte{0}, request) })
 }
@@ -169,7 +170,8 @@ func (s *Stream) Close() {
 // maxReply bounds the reply of a call without streams, in bytes: a list of some hundred thousand accounts.
 const maxReply = 64 << 20
 
-// Call makes a call without streams.
+// Call makes a call without streams. The error is the handler's (*reason.Error, or *Error, which errors.Is compares
+// with sentinels), Watch's, or of a connection that broke.
 func (cl *Client) Call(ctx context.Context, method string, request []byte) ([]byte, error) {
 	s, err := cl.Open(ctx, method, request)
 	if err != nil {
@@ -241,7 +243,7 @@ func (cl *Client) Close() {
 	cl.idle = nil
 }
 
-// Do makes a call whose request and reply are JSON.
+// Do makes a call whose request and reply are JSON. Errors are those of Call and of JSON.
 func Do[Req, Resp any](ctx context.Context, cl *Client, method string, req Req) (Resp, error) {
 	var resp Resp
 	p, err := json.Marshal(req)

@@ -9,7 +9,7 @@ import (
 )
 
 // PeerUID returns the uid of the process at the other end of a Unix socket
-// (SO_PEERCRED, unix(7)).
+// (SO_PEERCRED, unix(7)). The error is of a connection that is no Unix socket, or of the system.
 func PeerUID(c net.Conn) (uint32, error) {
 	cred, err := peerCred(c)
 	if err != nil {
@@ -18,7 +18,7 @@ func PeerUID(c net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
-// Peer returns the uid and the process of the other end of a Unix socket.
+// Peer returns the uid and the process of the other end of a Unix socket. Errors are those of PeerUID.
 func Peer(c net.Conn) (uid uint32, pid int, err error) {
 	cred, err := peerCred(c)
 	if err != nil {

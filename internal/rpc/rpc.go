@@ -103,7 +103,8 @@ func (c *Conn) nextFrame() (kind byte, payload []byte, err error) {
 	return kind, payload, nil
 }
 
-// Send writes one piece of the stream. It is buffered until Flush or the call's next turn.
+// Send writes one piece of the stream. It is buffered until Flush or the call's next turn. Errors of the connection
+// come with Flush, CloseSend or Reply at the latest; ErrOneWay is of a gathered call.
 func (c *Conn) Send(p []byte) error {
 	for len(p) > MaxFrame {
 		if err := c.writeFrame(kindData, p[:MaxFrame]); err != nil {

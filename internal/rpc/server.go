@@ -60,7 +60,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// ServeConn serves one connection until it or ctx ends, and closes it. Allow is not asked.
+// ServeConn serves one connection until it or ctx ends, and closes it. Allow is not asked. The error is of a peer
+// that keeps to no frames or breaks off; nil is a connection that was closed between two calls.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()

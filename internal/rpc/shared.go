@@ -101,7 +101,7 @@ func (g *Gathered) spill() (err error) {
 	return err
 }
 
-// Reply ends the call and returns its reply.
+// Reply ends the call and returns its reply. Errors are those of Call, or ctx's.
 func (g *Gathered) Reply() ([]byte, error) {
 	defer g.Close()
 	if g.stream != nil {

@@ -39,7 +39,7 @@ func ForgetHosts(cl *Client) func(context.Context) error {
 	}
 }
 
-// DeadHosts returns Hosts.Dead over rpc.
+// DeadHosts returns Hosts.Dead over rpc. Errors are those of rpc.Client.Call.
 func DeadHosts(ctx context.Context, cl *rpc.Client) ([]remote.Dead, error) {
 	return rpc.Do[none, []remote.Dead](ctx, cl, MethodDead, none{})
 }

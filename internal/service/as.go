@@ -23,7 +23,8 @@ func (as As) client(data string) *seam.Client {
 	return cl
 }
 
-// OpenStoresAs is OpenStores for an account: through a running server, which holds it to what is the account's.
+// OpenStoresAs is OpenStores for an account: through a running server, which holds it to what is the account's. It
+// does not dial yet: a wrong password, or no server, is the error of the first call.
 func OpenStoresAs(ctx context.Context, data string, as As) (*Stores, error) {
 	cl := as.client(data)
 	s := &Stores{Data: data, Running: true, Directory: seam.Directory{Client: cl}, Auth: seam.AuthAdmin{Client: cl}, as: cl}
@@ -31,7 +32,7 @@ func OpenStoresAs(ctx context.Context, data string, as As) (*Stores, error) {
 	return s, nil
 }
 
-// OpenQueueAs is OpenQueue for an account.
+// OpenQueueAs is OpenQueue for an account. It does not dial yet, see OpenStoresAs.
 func OpenQueueAs(ctx context.Context, data string, as As) (*QueueAdmin, error) {
 	return &QueueAdmin{client: as.client(data).Client}, nil
 }

@@ -182,7 +182,7 @@ func (q *QueueAdmin) Each(ctx context.Context, f dispatch.Filter, visit func(dis
 	}
 }
 
-// Show returns one message.
+// Show returns one message. The error wraps queue.ErrNotFound.
 func (q *QueueAdmin) Show(ctx context.Context, message id.ID) (dispatch.Info, error) {
 	return rpc.Do[id.ID, dispatch.Info](ctx, q.client, methodShow, message)
 }
@@ -205,7 +205,8 @@ func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Acti
 	}
 }
 
-// Edit gives recipient n of a message another address.
+// Edit gives recipient n of a message another address. The error wraps queue.ErrNotFound, or
+// dispatch.ErrBusy while its delivery is under way, or dispatch.ErrNoChange for one that is finished.
 func (q *QueueAdmin) Edit(ctx context.Context, message id.ID, n int, to mail.Address) error {
 	_, err := rpc.Do[editRequest, none](ctx, q.client, methodEdit, editRequest{message, n, to})
 	return err

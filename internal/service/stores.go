@@ -60,7 +60,8 @@ func OpenStores(ctx context.Context, data string) (*Stores, error) {
 
 func adminClient(data string, r Role) *seam.Client { return watchedSeam(data, adminSocket(r), r) }
 
-// Running reports whether a server serves the data folder.
+// Running reports whether a server serves the data folder. The error is of a data folder that is not there, or of one
+// that this user may not look into.
 func Running(ctx context.Context, data string) (bool, error) {
 	if _, err := os.Stat(data); err != nil {
 		return false, fmt.Errorf("the data folder cannot be used: %w", err)

@@ -131,7 +131,7 @@ func dsn(path string, o Options, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
-// Close closes the store. Transactions under way end first.
+// Close closes the store. Transactions under way end first. The error is SQLite's.
 func (db *DB) Close() error {
 	var errs []error
 	for _, d := range []*sql.DB{db.Read, db.write} {

@@ -74,7 +74,7 @@ func (r *Rewriter) Forward(from mail.Address) mail.Address {
 	return mail.Address{Local: "SRS0=" + r.hash(rest) + "=" + rest, Domain: r.Domain}
 }
 
-// Reverse returns where a bounce to one of Ours goes.
+// Reverse returns where a bounce to one of Ours goes. The error is ErrForged or ErrExpired.
 func (r *Rewriter) Reverse(to mail.Address) (mail.Address, error) {
 	if !r.Ours(to) {
 		return to, ErrForged

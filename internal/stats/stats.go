@@ -262,7 +262,8 @@ func Load(fsys fs.FS, name string, c clock.Clock) (*Counters, error) {
 	return counters, nil
 }
 
-// Save writes the counters to name, replacing it whole.
+// Save writes the counters to name, replacing it whole. The error is of the system; the file is then as it was, or
+// new.
 func (c *Counters) Save(fsys fs.FS, name string) error {
 	p, err := json.Marshal(c.Snapshot())
 	if err != nil {

@@ -34,7 +34,7 @@ type rule struct {
 // Rules say who gets copies. The zero value is nobody.
 type Rules struct{ list []rule }
 
-// Parse reads the lines of Options.Copies.
+// Parse reads the lines of Options.Copies. The error joins one for each wrong line, which it quotes.
 func Parse(lines []string) (Rules, error) {
 	var rules Rules
 	var errs []error

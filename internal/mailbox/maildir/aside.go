@@ -11,7 +11,8 @@ import (
 
 // SetAside renames the mailbox of an account that is removed, durably, so that a new account of the
 // same address begins with an empty one. It returns the new path below the root, "" when there
-// was no mailbox. What is set aside is never overwritten.
+// was no mailbox. What is set aside is never overwritten. The error is of the system, or tells that there are a
+// hundred already.
 func (s *Store) SetAside(mailbox string, account uint64) (string, error) {
 	if _, err := s.fs.Lstat(mailbox); errors.Is(err, fs.ErrNotExist) {
 		return "", nil

@@ -40,7 +40,7 @@ func (s *Store) createDirs(dir string) error {
 	return nil
 }
 
-// CreateDurable is Create that returns when the folder survives a power cut.
+// CreateDurable is Create that returns when the folder survives a power cut. Errors are Create's and the sync's.
 func (s *Store) CreateDurable(mailbox, folder string) error {
 	if err := s.Create(mailbox, folder); err != nil {
 		return err
@@ -52,7 +52,8 @@ func (s *Store) CreateDurable(mailbox, folder string) error {
 	return s.barrier.Dirs(ancestors(dir)...)
 }
 
-// Exists reports whether there is such a mailbox, or such a folder of one.
+// Exists reports whether there is such a mailbox, or such a folder of one. A name that no folder can have is false;
+// the error is of the system.
 func (s *Store) Exists(mailbox, folder string) (bool, error) {
 	sub, err := FolderPath(folder)
 	if err != nil {

@@ -21,7 +21,8 @@ const (
 )
 
 // Measure fills the wire sizes that neither names nor lists tell, reading each such message once
-// and for all. Messages that are gone meanwhile are left out of the returned list.
+// and for all. Messages that are gone meanwhile are left out of the returned list. The error is ctx's, or of the
+// system.
 func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) ([]Entry, error) {
 	var unknown []*Entry
 	for i := range list {

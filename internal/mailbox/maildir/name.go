@@ -133,7 +133,8 @@ const maxFolder = 200
 var errFolderName = errors.New("not a folder's name: want parts of UTF-8 joined by dots, without slashes or control characters")
 
 // FolderPath returns the folder's name on disk: "." with the name in modified UTF-7
-// (RFC 3501 5.1.3), its levels separated by dots. "" and "INBOX" are the mailbox itself, "".
+// (RFC 3501 5.1.3), its levels separated by dots. "" and "INBOX" are the mailbox itself, "". The error says what a
+// folder's name is.
 func FolderPath(folder string) (string, error) {
 	if folder == "" || strings.EqualFold(folder, "INBOX") {
 		return "", nil

@@ -125,7 +125,7 @@ func (s *Store) Room(mailbox string, q Quota, size int64) (Usage, error) {
 	return sum.Usage, s.graced(mailbox, q, sum.Usage, size, over)
 }
 
-// Recount counts the mailbox anew, whatever its maildirsize says.
+// Recount counts the mailbox anew, whatever its maildirsize says. The error is of the system.
 func (s *Store) Recount(mailbox string, q Quota) (Usage, error) { return s.recount(mailbox, q) }
 
 // Usage returns what the mailbox holds by its maildirsize, counted anew where that

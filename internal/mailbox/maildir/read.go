@@ -37,7 +37,7 @@ func (e *Entry) path(dir string) string {
 }
 
 // Scan lists a mailbox in the order of arrival. A mailbox that does not exist yet is
-// empty. A message that a reader moves from new/ to cur/ during the scan is listed once.
+// empty. A message that a reader moves from new/ to cur/ during the scan is listed once. The error is of the system.
 func (s *Store) Scan(mailbox string) ([]Entry, error) {
 	var list []Entry
 	for _, sub := range []string{"/new", "/cur"} {
@@ -194,7 +194,8 @@ func (s *Store) Apply(mailbox string, c Change) (removed []*Entry, err error) {
 const settle = 10 * time.Minute
 
 // Clean removes what deliveries abandoned in tmp/ (qmail reference 10.2), judged by
-// the time of the last write. No jump of a clock makes it remove what somebody writes.
+// the time of the last write. No jump of a clock makes it remove what somebody writes. The error is of the system;
+// that of a single file holds nothing up.
 func (s *Store) Clean(mailbox string) error {
 	if s.files.Running() < settle {
 		return nil

@@ -21,6 +21,7 @@ const (
 
 // WarnDue reports whether the owner is to be warned now: the last time is longer ago than every. From then on it is
 // remembered, durably, so that a power cut leads to no second warning. Of several at the same time one hears true.
+// The error is of the system; true with one is of a mark that may not last.
 func (s *Store) WarnDue(mailbox string, every time.Duration) (bool, error) {
 	if _, busy := s.warning.LoadOrStore(mailbox, nil); busy {
 		return false, nil

@@ -28,7 +28,8 @@ const maxAddress = 800
 type SetforwardError struct{ qmail.Fault }
 
 // ParseForward reads setforward's source: target: command, command; with blanks and line feeds
-// ignored, "\" before a byte that means itself, "#" before comments.
+// ignored, "\" before a byte that means itself, "#" before comments. The error is a *SetforwardError, in setforward's
+// words, with the line.
 func ParseForward(file string, data []byte) ([]Forward, error) {
 	p := forwardParser{at: qmail.Place{File: file, Line: 1}}
 	for i := 0; i < len(data); i++ {
@@ -124,7 +125,7 @@ func (p *forwardParser) command() error {
 }
 
 // CompileForward writes a table's database: "?" and the target for its owner, ":" and the
-// target for its commands, each ended by a NUL.
+// target for its commands, each ended by a NUL. Errors are those of cdb.Writer.
 func CompileForward(table []Forward, dst io.WriteSeeker) error {
 	w := cdb.NewWriter(dst)
 	for _, f := range table {
@@ -162,7 +163,8 @@ func (d *ForwardDB) Find(user, host string) (Forward, bool, error) {
 	return Forward{}, false, nil
 }
 
-// Lookup finds an entry by its whole target, as addresses that entries give are looked up.
+// Lookup finds an entry by its whole target, as addresses that entries give are looked up. The error names the file:
+// it is broken, or cannot be read.
 func (d *ForwardDB) Lookup(target string) (Forward, bool, error) {
 	f := Forward{Place: qmail.Place{File: d.file}, Target: qmail.Lower(target)}
 	commands, ok, err := d.db.Get([]byte(":" + f.Target))
@@ -192,7 +194,8 @@ func splitNULs(b []byte) []string {
 	return out
 }
 
-// PrintForward writes a database as printforward does, in a form that setforward reads.
+// PrintForward writes a database as printforward does, in a form that setforward reads. The error is of a broken
+// database, or of writing.
 func PrintForward(w io.Writer, db *cdb.Reader) error {
 	for rec, err := range db.All() {
 		if err != nil {

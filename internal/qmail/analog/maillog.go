@@ -14,7 +14,8 @@ import (
 // Forms returns the forms of logs that Match reads.
 func Forms() []string { return []string{"qmail", "sendmail", "postfix"} }
 
-// Match writes matchup's records from a log of the form given. What is unfinished is left out.
+// Match writes matchup's records from a log of the form given. What is unfinished is left out. The error is an
+// unknown form, or of reading and writing; lines that say nothing are passed over.
 func Match(form string, in *Lines, out io.Writer) error {
 	switch form {
 	case "qmail":

@@ -78,7 +78,8 @@ type matcher struct {
 //	d k|d|z birth start end bytes <sender> chan.recip qp uid reason
 //
 // pending gets the lines that a further run on the log's continuation needs before it (qmail
-// reference 20.1). Addresses are lowered. Memory grows with the messages in the queue.
+// reference 20.1). Addresses are lowered. Memory grows with the messages in the queue. Errors are of reading and
+// writing.
 func Matchup(in *Lines, out, pending io.Writer) error {
 	m := &matcher{out: bufio.NewWriterSize(out, 64<<10)}
 	rest := ""

@@ -107,7 +107,7 @@ func wildChars(entries []Entry) []byte {
 	return chars
 }
 
-// Compile writes users/cdb as qmail-newu does.
+// Compile writes users/cdb as qmail-newu does. Errors are those of cdb.Writer.
 func Compile(entries []Entry, dst io.WriteSeeker) error {
 	w := cdb.NewWriter(dst)
 	for _, e := range entries {

@@ -39,7 +39,7 @@ type Reader struct {
 	size int64
 }
 
-// New returns a reader of the size bytes of r.
+// New returns a reader of the size bytes of r. The error wraps ErrBroken where it is too short to be one.
 func New(r io.ReaderAt, size int64) (*Reader, error) {
 	if size < headerSize {
 		return nil, broken("%d bytes, want at least %d", size, headerSize)
@@ -74,7 +74,7 @@ func (d *Reader) bytes(pos int64, n uint32) ([]byte, error) {
 	return b, nil
 }
 
-// Get returns the first value of key.
+// Get returns the first value of key. The error wraps ErrBroken, or is of reading r.
 func (d *Reader) Get(key []byte) (value []byte, found bool, err error) {
 	for value, err := range d.Values(key) {
 		return value, err == nil, err

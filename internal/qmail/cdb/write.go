@@ -51,7 +51,8 @@ func (c *Writer) pair(a, b uint32) {
 	c.write(p[:])
 }
 
-// Put adds a record. Of several with one key, Get finds the first.
+// Put adds a record. Of several with one key, Get finds the first. ErrFull is of a database that would be larger than
+// 4 GiB; after an error nothing more is written.
 func (c *Writer) Put(key, value []byte) error {
 	if int64(len(key)) > math.MaxUint32 || int64(len(value)) > math.MaxUint32 {
 		return ErrFull

@@ -126,7 +126,7 @@ func (t *Table) Entries() []Match {
 }
 
 // CompileRcpthosts writes morercpthosts.cdb from morercpthosts as qmail-newmrh does: keys
-// lowered, comments and empty lines left out (qmail reference 2.3).
+// lowered, comments and empty lines left out (qmail reference 2.3). Errors are those of cdb.Writer.
 func CompileRcpthosts(src []byte, dst io.WriteSeeker) error {
 	w := cdb.NewWriter(dst)
 	for _, e := range List(src) {

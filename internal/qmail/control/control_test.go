@@ -178,6 +178,23 @@ func TestVirtualdomainsOrder(t *testing.T) {
 	}
 }
 
+// What is said of a line ends up in logs.
+func TestAWrongRelayIsQuotedWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"[::1:25|joe|secret":      `relay "[::1:25|...": want ] behind the address`,
+		"[::1]25|joe|secret":      `relay "[::1]25|...": want : and a port behind the address`,
+		"gw.test joe secret":      `relay "gw.test ...": a blank in the host name`,
+		" gw.test:25 joe secret":  `relay " gw.test:25 ...": a blank in the host name`,
+		"gw.test:25|joe":          `relay "gw.test:25": want a user and a password behind the port`,
+		"gw.test:smtp|joe|secret": `relay "gw.test": port "smtp", want a number from 1 to 65535`,
+	} {
+		if _, err := control.ParseRelay(value); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", value, err, want)
+		}
+	}
+}
+
 func TestVector17Smtproutes(t *testing.T) {
 	t.Parallel()
 	s := control.Smtproutes{Table: control.NewMap("smtproutes", []byte(

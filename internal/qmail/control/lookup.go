@@ -135,24 +135,34 @@ func (s Smtproutes) find(host string) (Match, bool) {
 	return s.Lookup("")
 }
 
-// ParseRelay reads what stands behind the first colon of a line of smtproutes.
+// public is what an error may quote of a relay: a user and a password may stand behind.
+func public(value string) string {
+	blanks := len(value) - len(strings.TrimLeft(value, " \t"))
+	if i := strings.IndexAny(value[blanks:], "| \t"); i >= 0 {
+		return value[:blanks+i+1] + "..."
+	}
+	return value
+}
+
+// ParseRelay reads what stands behind the first colon of a line of smtproutes. The error quotes the relay, never a
+// password, and says what is wanted.
 func ParseRelay(value string) (Relay, error) {
 	var r Relay
 	rest, found := "", false
 	if strings.HasPrefix(value, "[") { // an address with colons stands in brackets
 		r.Host, rest, found = strings.Cut(value[1:], "]")
 		if !found {
-			return r, fmt.Errorf("relay %q: want ] behind the address", value)
+			return r, fmt.Errorf("relay %q: want ] behind the address", public(value))
 		}
 		if rest != "" && rest[0] != ':' {
-			return r, fmt.Errorf("relay %q: want : and a port behind the address", value)
+			return r, fmt.Errorf("relay %q: want : and a port behind the address", public(value))
 		}
 		rest, found = strings.CutPrefix(rest, ":")
 	} else {
 		r.Host, rest, found = strings.Cut(value, ":")
 	}
 	if strings.ContainsAny(r.Host, " \t") {
-		return r, fmt.Errorf("relay %q: a blank in the host name", value)
+		return r, fmt.Errorf("relay %q: a blank in the host name", public(value))
 	}
 	if !found {
 		return r, nil

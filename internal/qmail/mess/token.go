@@ -41,7 +41,7 @@ var special = map[Kind]byte{Dot: '.', Comma: ',', At: '@', Left: '<', Right: '>'
 // ErrSyntax is the error of a field that does not parse.
 var ErrSyntax = errors.New("unable to parse")
 
-// Tokenize splits the value of a structured field.
+// Tokenize splits the value of a structured field. The error is ErrSyntax.
 func Tokenize(s string) ([]Token, error) {
 	tokens := make([]Token, 0, min(len(s)/4+4, 4096))
 	for i := 0; i < len(s); {

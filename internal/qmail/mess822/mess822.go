@@ -27,7 +27,7 @@ const (
 // ReadHeader reads fields up to the end of the header: an empty line, a line that is no field,
 // or the end of the input. It returns the line that ended it, "" at the end of the input; what
 // follows is still to be read. Lines before the first field that only continue one are a field
-// without a name.
+// without a name. The error is in's.
 func ReadHeader(in *bufio.Reader) (fields []Field, end string, err error) {
 	var raw strings.Builder
 	size := 0

@@ -106,7 +106,8 @@ func Exit(err error) int {
 }
 
 // ReadEnvelope reads an envelope up to its ending NUL. rcpt is called for each recipient, so that
-// memory is the caller's to bound.
+// memory is the caller's to bound. Errors are ErrCutShort for an input that ends early, those of addresses that are
+// no such, and rcpt's.
 func ReadEnvelope(r io.Reader, rcpt func(to string) error) (from string, err error) {
 	in := bufio.NewReaderSize(r, 4096)
 	if from, err = address(in, 'F'); err != nil {

@@ -166,7 +166,7 @@ func (q *Queue) Message(n uint64) (*Message, error) {
 	return m, nil
 }
 
-// Open opens a message's content.
+// Open opens a message's content. The error is the file's.
 func (q *Queue) Open(m *Message) (fs.File, error) { return q.root.Open(m.Path) }
 
 // read returns a file's content and time.

@@ -256,7 +256,7 @@ func lengths(entries []Entry) []byte {
 	return out
 }
 
-// Compile writes the database of rules.
+// Compile writes the database of rules. Errors are those of cdb.Writer.
 func Compile(entries []Entry, dst io.WriteSeeker) error {
 	w := cdb.NewWriter(dst)
 	for _, e := range ordered(entries) {

@@ -268,7 +268,7 @@ func ErrText(err error) string {
 	return err.Error()
 }
 
-// Sleep waits for d, or until ctx ends.
+// Sleep waits for d, or until ctx ends. The error is ctx's.
 func (e *Env) Sleep(ctx context.Context, d time.Duration) error {
 	if e.Wait != nil {
 		return e.Wait(ctx, d)
