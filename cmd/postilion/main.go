@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,21 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
+// flagMistake says what a flag's value should have been, where package strconv has words for programmers.
+func flagMistake(err error) string {
+	what, _, _ := strings.Cut(err.Error(), ": strconv.")
+	var number *strconv.NumError
+	switch {
+	case !errors.As(err, &number):
+		return what
+	case number.Func == "ParseBool":
+		return what + ": want true or false"
+	case errors.Is(number, strconv.ErrRange):
+		return what + ": want a number that is nearer to 0"
+	}
+	return what + ": want a whole number"
+}
+
 // root makes the whole tree of commands.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -110,9 +126,7 @@ func (a *app) root() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.locate() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		// What package strconv says after the flag's value is for programmers.
-		what, _, _ := strings.Cut(err.Error(), ": strconv.")
-		return usageError{fmt.Errorf("%s; see `%s --help`", what, c.CommandPath())}
+		return usageError{fmt.Errorf("%s; see `%s --help`", flagMistake(err), c.CommandPath())}
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.data, "data", "", "the data folder (default $POSTILION_DATA, or "+service.DefaultData()+")")

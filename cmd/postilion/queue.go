@@ -368,7 +368,7 @@ func (a *app) queueSet() *cobra.Command {
 		},
 	}
 	f.registerBulk(c)
-	c.Flags().Int8Var(&priority, "priority", 0, "0 is normal; higher goes first")
+	c.Flags().Int8Var(&priority, "priority", 0, "-128 to 127: 0 is normal; higher goes first")
 	c.Flags().StringVar(&group, "new-group", "", "the group they go to")
 	return c
 }
@@ -387,6 +387,15 @@ func (a *app) queueEdit() *cobra.Command {
 				return err
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+				if !c.Flags().Changed("recipient") {
+					m, err := q.Show(c.Context(), message)
+					if err != nil {
+						return missing(args[0], err)
+					}
+					if n, err = onlyRecipient(m); err != nil {
+						return err
+					}
+				}
 				if err := q.Edit(c.Context(), message, n, to); err != nil {
 					return missing(args[0], err)
 				}
@@ -394,8 +403,34 @@ func (a *app) queueEdit() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&n, "recipient", 0, "the recipient's number, as show tells it")
+	c.Flags().IntVar(&n, "recipient", 0, "the recipient's number, as show tells it; needed where several are left")
 	return c
+}
+
+// onlyRecipient returns the number of a message's recipient where one is left: which of several is meant is for
+// the operator to say, or the mail of one goes to the new address of another.
+func onlyRecipient(m dispatch.Info) (int, error) {
+	var left []dispatch.Recipient
+	for _, r := range m.Recipients {
+		if r.State == "waiting" || r.State == "running" {
+			left = append(left, r)
+		}
+	}
+	switch {
+	case m.More == 0 && len(left) == 1:
+		return left[0].N, nil
+	case m.More == 0 && len(left) == 0:
+		return 0, nil // whoever edits it says so
+	}
+	const most = 5
+	var names []string
+	for _, r := range left[:min(len(left), most)] {
+		names = append(names, fmt.Sprintf("%d is %s", r.N, r.To))
+	}
+	if m.More > 0 || len(left) > most {
+		names = append(names, "…")
+	}
+	return 0, usageError{fmt.Errorf("which recipient? Name one by --recipient: %s", strings.Join(names, ", "))}
 }
 
 func (a *app) queueExport() *cobra.Command {
