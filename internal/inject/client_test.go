@@ -13,16 +13,17 @@ import (
 // brief is how long programs of these tests wait for a server that is silent.
 const brief = 50 * time.Millisecond
 
-// listen serves each connection by serve; nil never answers. It returns a client.
+// listen serves each connection by serve; nil never answers. It returns a client, which waits briefly for nobody.
 func listen(t *testing.T, serve func(net.Conn)) *Client {
 	t.Helper()
-	c := &Client{Socket: filepath.Join(t.TempDir(), "s"), Timeout: brief}
+	c := &Client{Socket: filepath.Join(t.TempDir(), "s")}
 	l, err := net.Listen("unix", c.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	if serve == nil {
+		c.Timeout = brief
 		return c
 	}
 	go func() {
@@ -81,14 +82,22 @@ func TestNoCallWaitsForAHungServer(t *testing.T) {
 
 func TestAFiltersTimeIsGranted(t *testing.T) {
 	t.Parallel()
-	c := listen(t, func(nc net.Conn) {
-		toTheEnd(nc)
-		nc.Write(IntentFrame(&Intent{ID: "m1", Within: time.Minute}))
-		<-time.After(3 * brief) // longer than the program waits without
-		nc.Write(AnswerFrame(&Answer{ID: "m1", Code: 250}))
-	})
-	if a, err := send(c); err != nil || !a.OK() || a.ID != "m1" {
-		t.Errorf("%+v %v", a, err)
+	for wait := brief; ; wait *= 4 {
+		c := listen(t, func(nc net.Conn) {
+			toTheEnd(nc)
+			nc.Write(IntentFrame(&Intent{ID: "m1", Within: time.Minute}))
+			<-time.After(3 * wait) // longer than the program waits without
+			nc.Write(AnswerFrame(&Answer{ID: "m1", Code: 250}))
+		})
+		c.Timeout = wait
+		a, err := send(c)
+		if e, ok := errors.AsType[*Error](err); ok && e.Slow && e.Doubt == "" && wait < time.Minute {
+			continue // not even the intent came in time: the machine has much to do
+		}
+		if err != nil || !a.OK() || a.ID != "m1" {
+			t.Errorf("%+v %v", a, err)
+		}
+		return
 	}
 }
 

@@ -54,13 +54,17 @@ func TestAClientThatNeverStopsIsNotHeardForLong(t *testing.T) {
 
 func TestAStopDoesNotWaitForAClientThatGoesOn(t *testing.T) {
 	t.Parallel()
-	addr, stop := start(t, &Server{Name: "curt", Handler: curt{}, Options: Options{StopTimeout: time.Minute}})
-	c := dial(t, addr)
-	io.WriteString(c, "xx")
-	c.want("no")
-	began := time.Now()
-	stop()
-	if took := time.Since(began); took >= lingerTime {
-		t.Errorf("the stop took %s", took)
+	var took time.Duration
+	for range 10 { // a machine with much to do takes its time as well, but not always
+		addr, stop := start(t, &Server{Name: "curt", Handler: curt{}, Options: Options{StopTimeout: time.Minute}})
+		c := dial(t, addr)
+		io.WriteString(c, "xx")
+		c.want("no")
+		began := time.Now()
+		stop()
+		if took = time.Since(began); took < lingerTime {
+			return
+		}
 	}
+	t.Errorf("the stop took %s", took)
 }

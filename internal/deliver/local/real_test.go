@@ -112,14 +112,15 @@ func TestFilesAndProgramsAreTheUsers(t *testing.T) {
 // longer than the time limit.
 func TestVector34ABackgroundProcessKeepsTheSlot(t *testing.T) {
 	t.Parallel()
-	h, _ := realHome(t, local.Options{}, runas.Options{Time: time.Second}, false, map[string]string{
-		".qmail": "|(sleep 0.3; echo late) & echo early\n", ".qmail-ever": "|sleep 100 & echo early\n",
-	})
+	files := map[string]string{".qmail": "|(sleep 0.3; echo late) & echo early\n", ".qmail-ever": "|sleep 100 & echo early\n"}
+	h, _ := realHome(t, local.Options{}, runas.Options{}, false, files)
 	begin := time.Now()
 	if got := said(h.deliver("")); got != "Kearly\nlate\ndid 0+0+1\n" || time.Since(begin) < 300*time.Millisecond {
 		t.Errorf("%q after %v", got, time.Since(begin))
 	}
-	if v := h.deliver("ever"); time.Since(begin) > 20*time.Second {
+	h, _ = realHome(t, local.Options{}, runas.Options{Time: time.Second}, false, files)
+	begin = time.Now()
+	if v := h.deliver("ever"); time.Since(begin) > time.Minute {
 		t.Errorf("%q after %v", said(v), time.Since(begin))
 	}
 }

@@ -30,7 +30,7 @@ func TestACopyThatIsStoppedBeforeItIsAProgramIsEnded(t *testing.T) {
 			server := strconv.Itoa(cmd.Process.Pid)
 			child := 0
 			a := attendant{proc: "/proc/" + server}
-			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 				child = youngest("/proc/" + server + "/task/" + server + "/children")
 				if child != 0 && a.isCopy(child) == (name == "a copy") {
 					break
@@ -41,8 +41,10 @@ func TestACopyThatIsStoppedBeforeItIsAProgramIsEnded(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == "a program" {
-				for !isStopped(child) {
-					time.Sleep(time.Millisecond)
+				for deadline := time.Now().Add(time.Minute); !isStopped(child); time.Sleep(time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Fatal("a signal stops it not")
+					}
 				}
 				time.Sleep(2 * stuckLook) // it is left alone
 				for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGCONT} {

@@ -29,7 +29,7 @@ func needRoot(t testing.TB) {
 func newUser(t testing.TB) User {
 	t.Helper()
 	needRoot(t)
-	uid := 712_000 + uint32(os.Getpid()%4000)*1000 + lastUID.Add(1) // of no other run beside this one
+	uid := 1_000_000 + uint32(os.Getpid()%4000)*1000 + lastUID.Add(1) // of no other run beside this one
 	top, err := os.MkdirTemp("", "runas")
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,13 @@ func tree(t testing.TB, s Service, u User) fs.FS {
 // sh runs a line as .qmail does.
 func sh(t testing.TB, s Service, u User, line string) Result {
 	t.Helper()
-	r, err := s.Run(context.Background(), u, Command{Args: []string{"/bin/sh", "-c", line}, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + u.Home}})
+	return shFor(t, s, u, 0, line)
+}
+
+// shFor is sh with a limit of time.
+func shFor(t testing.TB, s Service, u User, limit time.Duration, line string) Result {
+	t.Helper()
+	r, err := s.Run(context.Background(), u, Command{Args: []string{"/bin/sh", "-c", line}, Env: []string{"PATH=/usr/bin:/bin", "HOME=" + u.Home}, Time: limit})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func newWorld(t *testing.T, o Options, change func(*Deps, *policy.Options)) *wor
 		}
 	})
 	t.Cleanup(w.stop)
-	w.client = &wire.Client{Socket: w.socket, Timeout: 10 * time.Second}
+	w.client = &wire.Client{Socket: w.socket, Timeout: time.Minute}
 	return w
 }
 
