@@ -121,7 +121,7 @@ func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
 // and nothing is left in the queue, having what was deferred tried again at once.
 func (h *crashHouse) drain(finished int) error {
 	var deferred int64
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
 	for {

@@ -122,7 +122,7 @@ func TestAFailedSyncIsInDoubtAndSettled(t *testing.T) {
 	if <-settled {
 		t.Error("the second opening is called the first")
 	}
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for e.Up() != nil {
 		select {
 		case <-time.After(time.Millisecond): // real time passes in the back-off

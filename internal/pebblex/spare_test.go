@@ -50,7 +50,7 @@ func isLog(name string) bool   { return strings.HasPrefix(name, "log.") }
 // untilSpares waits for n whole spare files or more.
 func untilSpares(t *testing.T, disk fs.FS, n int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		entries, err := disk.ReadDir("log")
 		check(t, err)
 		whole := 0

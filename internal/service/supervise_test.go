@@ -46,7 +46,7 @@ func superviseRoles(t *testing.T, scripts map[Role]string) *supervisor {
 // wait polls the supervisor, whose processes are the system's.
 func wait(t *testing.T, s *supervisor, what string, ok func(map[string]control.Role) bool) map[string]control.Role {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
 		m := map[string]control.Role{}
 		for _, r := range s.status() {
 			m[r.Name] = r
@@ -142,7 +142,7 @@ func TestBrokenRolesStopFirstAndNobodyWaitsForThem(t *testing.T) {
 	cancel()
 	<-abandoned
 	<-done
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the stop took %s", took)
 	}
 	if len(gone) != 1 || gone[0] != Queue {

@@ -64,7 +64,7 @@ func TestVector11FiltersDecideByTheirExitCode(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s, q := filterSubmitter(t, script(t, tt.script), 10*time.Second)
+			s, q := filterSubmitter(t, script(t, tt.script), time.Minute)
 			src := outside
 			_, err := hand(t, s, &src, "Subject: x\n\n"+strings.Repeat("line\n", 50_000), 30_000)
 			if q.committed {
@@ -87,7 +87,7 @@ func TestVector11FiltersDecideByTheirExitCode(t *testing.T) {
 func TestAFilterSeesContentEnvelopeAndClient(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, _ := filterSubmitter(t, script(t, "cat >"+dir+"/content; tr '\\0' '\\n' <&1 >"+dir+"/envelope; env >"+dir+"/env"), 10*time.Second)
+	s, _ := filterSubmitter(t, script(t, "cat >"+dir+"/content; tr '\\0' '\\n' <&1 >"+dir+"/envelope; env >"+dir+"/env"), time.Minute)
 	src := outside
 	src.Grant = &policy.Grant{Env: []string{"GREYLIST=1"}}
 	if _, err := hand(t, s, &src, "Subject: x\n\nbody", 5); err != nil {
@@ -192,7 +192,7 @@ func TestLocalMailPassesNoFilterAndTellsWhoRanIt(t *testing.T) {
 func TestARelativeFilterIsBelowTheFolderOfTheHost(t *testing.T) {
 	t.Parallel()
 	path := script(t, "exit 31")
-	s, _ := filterSubmitter(t, "bin/"+filepath.Base(path), 10*time.Second)
+	s, _ := filterSubmitter(t, "bin/"+filepath.Base(path), time.Minute)
 	s.d.Filters.Dir = filepath.Join(t.TempDir(), "qmail")
 	if err := os.MkdirAll(s.d.Filters.Dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -237,7 +237,7 @@ func (c *client) send(line string) {
 
 func (c *client) raw(s string) {
 	c.t.Helper()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(c, s); err != nil {
 		c.t.Fatalf("sending %.40q: %v", s, err)
 	}
@@ -245,7 +245,7 @@ func (c *client) raw(s string) {
 
 func (c *client) line() string {
 	c.t.Helper()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	l, err := c.r.ReadString('\n')
 	if err != nil {
 		c.t.Fatalf("reading a line: %v (%q so far)", err, l)

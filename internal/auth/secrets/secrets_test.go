@@ -303,8 +303,11 @@ func TestALoginStormWaitsInABoundedQueue(t *testing.T) {
 	for i := range 2 {
 		wg.Go(func() { results <- f.login(fmt.Sprint("192.0.2.", i+1), "joe@a.test", correct) })
 	}
-	for f.hasher.waiting.Load() < 2 {
-		time.Sleep(time.Millisecond) // nothing tells that a waiter has queued
+	for end := time.Now().Add(time.Minute); f.hasher.waiting.Load() < 2; time.Sleep(time.Millisecond) { // nothing tells that a waiter has queued
+		if time.Now().After(end) {
+			t.Error("no two logins wait")
+			break
+		}
 	}
 	f.want("auth-busy", "192.0.2.9", "joe@a.test", correct)
 	close(release)

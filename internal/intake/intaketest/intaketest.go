@@ -197,7 +197,7 @@ func Loopback(t testing.TB) (client, server net.Conn) {
 func Session(ctx context.Context, t testing.TB, h serve.Handler, client string) (conn net.Conn, wait func()) {
 	t.Helper()
 	conn, server := Loopback(t)
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -33,7 +33,7 @@ type dialogue struct {
 
 func (w *world) dialogue(t testing.TB, s *Server) *dialogue {
 	c := w.session(context.Background(), t, s)
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	d := &dialogue{t, c, bufio.NewReaderSize(c, smtp.MaxReplyLine)}
 	d.expect(220)
 	return d

@@ -104,7 +104,7 @@ func TestWhatAFilterEndsWithIsAnsweredInTheFamilysWords(t *testing.T) {
 	x.w.options.Replies, x.w.options.HeloOptional, x.w.options.MaxErrors = "qmail", true, 100
 	x.w.submit.Filter, x.w.filters = script, new(submit.Filters)
 	x.conn = x.w.session(context.Background(), t, x.w.server(t))
-	x.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	x.conn.SetDeadline(time.Now().Add(time.Minute))
 	x.in = bufio.NewReader(x.conn)
 	run := func(lines ...string) {
 		for _, line := range lines {

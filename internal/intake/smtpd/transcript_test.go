@@ -117,7 +117,7 @@ func (x *transcript) step(line string) error {
 	kind, rest := line[:2], strings.TrimPrefix(line[2:], " ")
 	if kind[0] != '!' && x.conn == nil {
 		x.conn = x.w.session(context.Background(), x.t, x.w.server(x.t))
-		x.conn.SetDeadline(time.Now().Add(20 * time.Second))
+		x.conn.SetDeadline(time.Now().Add(time.Minute))
 		x.in = bufio.NewReader(x.conn)
 	}
 	switch kind {

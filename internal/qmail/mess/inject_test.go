@@ -203,7 +203,7 @@ func TestTheWorkIsLinear(t *testing.T) {
 		if _, err := injector().Rewrite([]string{in}); err != nil {
 			t.Errorf("%q: %v", piece, err)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%d bytes of %q took %v", size, piece, took)
 		}
 	}

@@ -104,7 +104,7 @@ func (h *house) close() error {
 
 // drain waits until nothing is left in the queue, having what was deferred tried again at once.
 func (h *house) drain() error {
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		s := h.dispatch.Stats(0)
 		if s.Loaded && s.Messages == 0 {
@@ -157,7 +157,7 @@ func (h *house) session(list []parcel) (acknowledged int) {
 			Client: netip.MustParseAddrPort("127.0.0.1:4711"), Server: netip.MustParseAddrPort("127.0.0.1:25")})
 	}()
 	defer func() { client.Close(); <-ended }()
-	client.SetDeadline(time.Now().Add(30 * time.Second))
+	client.SetDeadline(time.Now().Add(time.Minute))
 	in := bufio.NewReader(client)
 	say := func(line, want string) bool {
 		if line != "" {
