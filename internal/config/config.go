@@ -303,7 +303,7 @@ type Setting struct {
 	Origin Origin `json:"origin"`
 }
 
-// Settings lists every key with its value and where that came from. Secret values are
+// Settings lists every key with its value and where that came from. Secret values, and secret words of values, are
 // left out unless secrets is set.
 func (f *File) Settings(secrets bool) ([]Setting, error) {
 	s, err := theSchema()
@@ -313,8 +313,8 @@ func (f *File) Settings(secrets bool) ([]Setting, error) {
 	var list []Setting
 	add := func(name, full string, k *Key, v reflect.Value) {
 		value := format(v, k)
-		if k.Secret && value != "" && !secrets {
-			value = "(secret)"
+		if !secrets {
+			value = k.public(value)
 		}
 		o, ok := f.Origins[full]
 		if !ok {
@@ -335,6 +335,26 @@ func (f *File) Settings(secrets bool) ([]Setting, error) {
 		}
 	})
 	return list, nil
+}
+
+// public is a value as everybody may see it.
+func (k *Key) public(value string) string {
+	if k.Secret && value != "" {
+		return "(secret)"
+	}
+	if k.hidden == "" {
+		return value
+	}
+	words := strings.Split(value, " ")
+	for i, w := range words {
+		if rest, ok := strings.CutPrefix(w, k.hidden); ok {
+			words[i] = k.hidden + "(secret)"
+			if strings.HasSuffix(rest, ",") { // between two texts of a list
+				words[i] += ","
+			}
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // eachRepeated visits the elements of all [[groups]].

@@ -28,6 +28,7 @@ type Key struct {
 	Secret    bool   `json:"secret,omitempty"`   // its value is shown only when asked for
 	Repeated  bool   `json:"repeated,omitempty"` // it belongs to a [[group]] that can be given many times
 
+	hidden   string // what begins the words of its value that are shown only when asked for; "" for none
 	min, max string // the least and the most that may be given, as it would be written; "" for 0 and for no bound
 
 	path []int // of the field, below its [[group]]'s element if Repeated
@@ -150,7 +151,7 @@ func newKey(f reflect.StructField, g Group, path []int, overrides map[string]str
 	name := f.Tag.Get("toml")
 	k := Key{
 		Name: name, Unit: f.Tag.Get("unit"), Default: f.Tag.Get("default"), Doc: f.Tag.Get("doc"),
-		Example: f.Tag.Get("example"), Secret: f.Tag.Get("secret") == "true",
+		Example: f.Tag.Get("example"), Secret: f.Tag.Get("secret") == "true", hidden: f.Tag.Get("secret_words"),
 		Repeated: g.Repeated, min: f.Tag.Get("min"), max: f.Tag.Get("max"), path: path, typ: f.Type,
 	}
 	if g.Name != "" {

@@ -305,10 +305,11 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		{"x:gw tls=maybe", "want one of"}, {"x:gw user=a", "together"}, {"x:gw colour=red", "want mx"}, {"x::25", "need a relay"},
 		{"x: mx", "need a relay"}, {"x:[1.2.3.4", "not closed"}, {"x:[1.2.3.4]25", "colon"}, {"x:1.2.3", "IPv4"}, {"x:[1.2.3.4] mx", "no MX"},
 		{"x:gw user=u password=%zz", "percent"}, {"[1.2.3]:gw", "address literal"}, {"[::1:gw", "[ADDRESS]"}, {"inside.example:x", "second route"},
+		{"a b:gw user=me password=hidden", `"a b:gw": key`}, {"no-colon password=hidden user=me", `"no-colon": want`},
 	} {
 		o := options()
 		o.Routes = append(o.Routes, c.line)
-		if _, err := New(o, newFake(), nil); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "routes[8]") {
+		if _, err := New(o, newFake(), nil); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "routes[8]") || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%q: %v; want routes[8] and %q named", c.line, err, c.want)
 		}
 	}

@@ -59,7 +59,7 @@ func parseTable(routes []string, nextHop string, fallback TLSPolicy) (table, err
 		where := fmt.Sprintf("routes[%d]", i)
 		key, rest, err := cutKey(line)
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", where, line, err)
+			return nil, fmt.Errorf("%s %q: %w", where, public(line), err)
 		}
 		hop, err := parseHop(rest, fallback)
 		if err != nil {
@@ -81,6 +81,14 @@ func parseTable(routes []string, nextHop string, fallback TLSPolicy) (table, err
 		t[""] = rule{"", hop, "next_hop " + describe("", hop)}
 	}
 	return t, nil
+}
+
+// public is what an error may quote of a route.
+func public(line string) string {
+	for _, w := range []string{" user=", " password="} {
+		line, _, _ = strings.Cut(line, w)
+	}
+	return line
 }
 
 // cutKey splits a line at the colon after its key and normalises the key.
