@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -260,66 +261,84 @@ func TestAClientThatIsTooSlowIsDropped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld()
-			w.options.IdleTimeout, w.options.DataTimeout = 60*time.Millisecond, 50*time.Millisecond
-			c := w.session(context.Background(), t, w.server(t))
-			in := bufio.NewReader(c)
-			in.ReadString('\n')
-			for part := range strings.SplitSeq(send, "|") {
-				io.WriteString(c, part)
-				if strings.HasPrefix(part, "EHLO x") {
-					smtp.ReadReply(in)
-				}
-				if strings.HasSuffix(part, "DATA\r\n") {
-					for range 3 {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.options.IdleTimeout, w.options.DataTimeout = 6*time.Minute, 5*time.Minute
+				c := w.pipe(t)
+				in := bufio.NewReader(c)
+				in.ReadString('\n')
+				for part := range strings.SplitSeq(send, "|") {
+					io.WriteString(c, part)
+					if strings.HasPrefix(part, "EHLO x") {
 						smtp.ReadReply(in)
 					}
+					if strings.HasSuffix(part, "DATA\r\n") {
+						for range 3 {
+							smtp.ReadReply(in)
+						}
+					}
 				}
-			}
-			rest, err := io.ReadAll(in)
-			if err != nil || !strings.HasSuffix(string(rest), "421 4.4.2 mx.example.test nothing came for too long, closing connection\r\n") {
-				t.Errorf("%q, %v", rest, err)
-			}
-			if w.queue.Open != 0 || len(w.queue.Take()) != 0 {
-				t.Error("the message was not dropped")
-			}
+				began := time.Now()
+				rest, err := io.ReadAll(in)
+				if err != nil || !strings.HasSuffix(string(rest), "421 4.4.2 mx.example.test nothing came for too long, closing connection\r\n") {
+					t.Errorf("%q, %v", rest, err)
+				}
+				if took := time.Since(began); took < 5*time.Minute || took > 6*time.Minute {
+					t.Errorf("it was dropped after %v", took)
+				}
+				if w.queue.Open != 0 || len(w.queue.Take()) != 0 {
+					t.Error("the message was not dropped")
+				}
+			})
 		})
 	}
 }
 
+// pipe starts a session over a pipe, for tests that own time, and returns the client's end.
+func (w *world) pipe(t *testing.T) net.Conn {
+	s := w.server(t)
+	conn, server := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer server.Close()
+		s.Serve(context.Background(), &serve.Conn{Conn: server, Client: netip.AddrPortFrom(w.client, 4711), Server: netip.MustParseAddrPort("127.0.0.1:25")})
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-done
+	})
+	return conn
+}
+
 func TestAByteAtATimeDoesNotHoldASessionForever(t *testing.T) {
 	t.Parallel()
-	w := newWorld()
-	w.options.IdleTimeout, w.options.DataTimeout, w.options.TotalTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	for _, begin := range []string{"", "EHLO x\r\n|MAIL FROM:<>\r\nRCPT TO:<joe@example.test>\r\nDATA\r\n"} {
-		c := w.session(context.Background(), t, w.server(t))
-		in := bufio.NewReader(c)
-		in.ReadString('\n')
-		for part := range strings.SplitSeq(begin, "|") {
-			io.WriteString(c, part)
-			if part != "" && strings.HasPrefix(part, "EHLO") {
-				smtp.ReadReply(in)
-			}
-		}
-		stop := make(chan struct{})
-		go func() {
-			tick := time.NewTicker(5 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					io.WriteString(c, "x")
-				case <-stop:
-					return
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.options.IdleTimeout, w.options.DataTimeout, w.options.TotalTimeout = 5*time.Minute, 5*time.Minute, 5*time.Minute
+			c := w.pipe(t)
+			in := bufio.NewReader(c)
+			in.ReadString('\n')
+			for part := range strings.SplitSeq(begin, "|") {
+				io.WriteString(c, part)
+				if strings.HasPrefix(part, "EHLO") {
+					smtp.ReadReply(in)
 				}
 			}
-		}()
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		rest, _ := io.ReadAll(in)
-		close(stop)
-		if !strings.Contains(string(rest), "421 4.4.2") {
-			t.Errorf("%q: %q", begin, rest)
-		}
+			var typing sync.WaitGroup
+			defer typing.Wait() // the server hangs up
+			typing.Go(func() {
+				for err := error(nil); err == nil; time.Sleep(30 * time.Second) {
+					_, err = io.WriteString(c, "x")
+				}
+			})
+			c.SetReadDeadline(time.Now().Add(24 * time.Hour))
+			rest, _ := io.ReadAll(in)
+			if !strings.Contains(string(rest), "421 4.4.2") {
+				t.Errorf("%q: %q", begin, rest)
+			}
+		})
 	}
 }
 
