@@ -99,17 +99,17 @@ func (a *app) domainCommand() *cobra.Command {
 			})
 		},
 	}
-	var all, yes bool
+	var how removeFlags
 	remove := &cobra.Command{
 		Use: "remove DOMAIN", Short: "Remove a domain", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStores(c.Context(), func(s *service.Stores) error {
-				return a.removeDomain(c.Context(), s, args[0], all, yes)
+				return a.removeDomain(c.Context(), s, args[0], how)
 			})
 		},
 	}
-	remove.Flags().BoolVar(&all, "all", false, "with its accounts and aliases; their mail stays on disk")
-	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	remove.Flags().BoolVar(&how.all, "all", false, "with its accounts and aliases; their mail stays on disk")
+	remove.Flags().BoolVar(&how.yes, "yes", false, "do not ask")
 	group.AddCommand(add, set, list, remove, a.domainAdminCommand())
 	return a.takeAs(group)
 }
@@ -211,17 +211,23 @@ func (a *app) findDomain(ctx context.Context, name string) (d directory.Domain, 
 	return d, err
 }
 
-func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, all, yes bool) error {
+// removeFlags say how a domain is removed.
+type removeFlags struct {
+	all bool // with what is in it
+	yes bool // without asking
+}
+
+func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, f removeFlags) error {
 	accounts, err := s.Directory.Accounts(ctx, name)
 	if err != nil {
 		return err
 	}
-	if all {
-		if err := a.confirm(yes, "%d accounts of %s will be removed", len(accounts), name); err != nil {
+	if f.all {
+		if err := a.confirm(f.yes, "%d accounts of %s will be removed", len(accounts), name); err != nil {
 			return err
 		}
 	}
-	if err := s.Directory.RemoveDomain(ctx, name, all); err != nil {
+	if err := s.Directory.RemoveDomain(ctx, name, f.all); err != nil {
 		return err
 	}
 	kept, err := s.Removed(ctx, accounts...)

@@ -45,7 +45,7 @@ func (a *app) switchCommand() *cobra.Command {
 		o.Links, err = toolLinks(programs)
 		return o, err
 	}
-	var dry, yes bool
+	var how switchFlags
 	over := flags(&cobra.Command{
 		Use: "over", Short: "Set the old system aside", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -53,11 +53,11 @@ func (a *app) switchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.switchOver(o, dry, yes)
+			return a.switchOver(o, how)
 		},
 	})
-	over.Flags().BoolVar(&dry, "dry-run", false, "tell what would be done and do nothing")
-	over.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	over.Flags().BoolVar(&how.dry, "dry-run", false, "tell what would be done and do nothing")
+	over.Flags().BoolVar(&how.yes, "yes", false, "do not ask")
 	back := flags(&cobra.Command{
 		Use: "back", Short: "Put the old system back", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -81,7 +81,12 @@ func (a *app) switchCommand() *cobra.Command {
 			return nil
 		},
 	})
-	status := &cobra.Command{
+	group.AddCommand(over, back, a.switchStatusCommand())
+	return group
+}
+
+func (a *app) switchStatusCommand() *cobra.Command {
+	return &cobra.Command{
 		Use: "status", Short: "Tell whether the old system is set aside", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			j, err := takeover.Read(a.data)
@@ -98,8 +103,6 @@ func (a *app) switchCommand() *cobra.Command {
 			})
 		},
 	}
-	group.AddCommand(over, back, status)
-	return group
 }
 
 // hasPortsToGive refuses to go back on the host itself while this server runs: the old one would be started, find its
@@ -115,7 +118,13 @@ func (a *app) hasPortsToGive(ctx context.Context) error {
 	return errors.New("this server is running and has the ports of the old system; stop it for good first, as by `systemctl disable --now postilion` or `svc -d`; nothing was changed")
 }
 
-func (a *app) switchOver(o takeover.Options, dry, yes bool) error {
+// switchFlags say how the old system is set aside.
+type switchFlags struct {
+	dry bool // in words alone
+	yes bool // without asking
+}
+
+func (a *app) switchOver(o takeover.Options, how switchFlags) error {
 	before, err := takeover.Read(o.Data)
 	if err != nil {
 		return err
@@ -129,10 +138,10 @@ func (a *app) switchOver(o takeover.Options, dry, yes bool) error {
 			return err
 		}
 	}
-	if dry {
+	if how.dry {
 		return a.show(plan, func(w io.Writer) { printPlan(w, plan) })
 	}
-	if err := a.confirm(yes, "%d programs, links and start files are set aside or made", len(plan.Steps)); err != nil {
+	if err := a.confirm(how.yes, "%d programs, links and start files are set aside or made", len(plan.Steps)); err != nil {
 		return err
 	}
 	j, err := takeover.Over(o)

@@ -200,7 +200,7 @@ func (u *users) read(user *route.User, sender mail.Address, names []dotqmail.Nam
 		}
 	}
 	if len(found.Exist) == 2 {
-		p.Sender = dotqmail.NewSender(p.Sender, user.Local, user.Host, found.Exist[0], found.Exist[1])
+		p.Sender = dotqmail.NewSender(p.Sender, user.Local, user.Host, dotqmail.OwnerFiles{Owner: found.Exist[0], Default: found.Exist[1]})
 		if found.Witness != "" {
 			p.standing = &deliver.Standing{File: found.Name, Owner: found.Exist[0], OwnerDefault: found.Exist[1], Witness: found.Witness}
 		}

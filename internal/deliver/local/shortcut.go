@@ -102,7 +102,7 @@ func passes(ctx context.Context, job *deliver.Job, line string) bool {
 
 func (o *order) verdict(rcpt *deliver.Recipient) deliver.Verdict {
 	u := rcpt.User
-	sender := dotqmail.NewSender(rcpt.From.String(), u.Local, u.Host, o.standing.Owner, o.standing.OwnerDefault)
+	sender := dotqmail.NewSender(rcpt.From.String(), u.Local, u.Host, dotqmail.OwnerFiles{Owner: o.standing.Owner, Default: o.standing.OwnerDefault})
 	return deliver.Verdict{Text: o.text, Forward: &deliver.Forward{From: mail.ParseAddress(sender), To: o.to}}
 }
 

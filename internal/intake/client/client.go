@@ -136,13 +136,13 @@ func (k *Checker) Begin(c *serve.Conn) *Check {
 	x := &Check{k: k, client: c.Client.Addr()}
 	x.early.Decision = k.rules.Decide(rules.Client{Addr: x.client})
 	host, info := k.rules.Needs()
-	host, info = (host || k.o.ReverseNames) && k.d.Resolver != nil && x.client.IsValid(), (info || k.o.Ident) && x.client.IsValid()
-	x.final = !host && !info
+	need := need{host: (host || k.o.ReverseNames) && k.d.Resolver != nil && x.client.IsValid(), info: (info || k.o.Ident) && x.client.IsValid()}
+	x.final = !need.host && !need.info
 	ctx, cancel := context.WithCancel(c.Context())
 	x.cancel = cancel
 	if !x.final {
 		x.names = make(chan Known, 1)
-		go func() { x.names <- k.lookup(ctx, c, host, info) }()
+		go func() { x.names <- k.lookup(ctx, c, need) }()
 	}
 	if len(k.d.Lists.Names()) > 0 && (!x.final || x.early.Lists == nil && !x.early.Away()) {
 		x.listed = make(chan *reason.Error, 1)
@@ -158,17 +158,20 @@ func (x *Check) End() {
 	}
 }
 
+// need is what has to be asked for: the client's name, and what ident says.
+type need struct{ host, info bool }
+
 // lookup asks for what is needed, at once, and decides.
-func (k *Checker) lookup(ctx context.Context, c *serve.Conn, host, info bool) (n Known) {
+func (k *Checker) lookup(ctx context.Context, c *serve.Conn, need need) (n Known) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.LookupTimeout)
 	defer cancel()
 	user := make(chan string, 1)
-	if info {
+	if need.info {
 		go func() { user <- k.ident(ctx, c) }()
 	} else {
 		user <- ""
 	}
-	if host {
+	if need.host {
 		n.Host = k.reverse(ctx, c.Client.Addr())
 	}
 	n.Info = <-user

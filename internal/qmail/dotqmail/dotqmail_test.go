@@ -149,17 +149,17 @@ func TestVector32NewSender(t *testing.T) {
 		t.Error(a, b)
 	}
 	for _, tc := range []struct {
-		sender              string
-		owner, ownerDefault bool
-		want                string
+		sender string
+		exist  dotqmail.OwnerFiles
+		want   string
 	}{
-		{"s@a.test", false, true, "s@a.test"},
-		{"s@a.test", true, false, "joe-list-owner@h"},
-		{"s@a.test", true, true, "joe-list-owner-@h-@[]"},
-		{"", true, true, ""},
-		{"#@[]", true, true, "#@[]"},
+		{"s@a.test", dotqmail.OwnerFiles{Default: true}, "s@a.test"},
+		{"s@a.test", dotqmail.OwnerFiles{Owner: true}, "joe-list-owner@h"},
+		{"s@a.test", dotqmail.OwnerFiles{Owner: true, Default: true}, "joe-list-owner-@h-@[]"},
+		{"", dotqmail.OwnerFiles{Owner: true, Default: true}, ""},
+		{"#@[]", dotqmail.OwnerFiles{Owner: true, Default: true}, "#@[]"},
 	} {
-		if got := dotqmail.NewSender(tc.sender, "joe-list", "h", tc.owner, tc.ownerDefault); got != tc.want {
+		if got := dotqmail.NewSender(tc.sender, "joe-list", "h", tc.exist); got != tc.want {
 			t.Errorf("%+v: %q", tc, got)
 		}
 	}

@@ -44,13 +44,16 @@ func Owners(dash, ext string) (owner, ownerDefault string) {
 	return owner, owner + "-default"
 }
 
+// OwnerFiles tells which of the two files there are.
+type OwnerFiles struct{ Owner, Default bool }
+
 // NewSender returns the envelope sender of forwards: the original one, or the owner of the
 // address, or that in the form that gives each recipient a sender of its own (VERP).
-func NewSender(sender, local, host string, owner, ownerDefault bool) string {
+func NewSender(sender, local, host string, exist OwnerFiles) string {
 	switch {
-	case sender == "" || sender == "#@[]" || !owner:
+	case sender == "" || sender == "#@[]" || !exist.Owner:
 		return sender
-	case ownerDefault:
+	case exist.Default:
 		return local + "-owner-@" + host + "-@[]"
 	}
 	return local + "-owner@" + host

@@ -201,13 +201,16 @@ func escaped(s string) string {
 	return b.String()
 }
 
-// VERP adds what the flags M and R ask for to a sender.
-func VERP(sender string, message, recipient bool, now time.Time, pid int) string {
+// VERP is what a sender tells beside who it is, as the flags M and R ask for.
+type VERP struct{ Message, Recipient bool }
+
+// Sender puts it into a sender: the message as time and process.
+func (v VERP) Sender(sender string, now time.Time, pid int) string {
 	box, host, _ := cutAt(sender)
-	if message {
+	if v.Message {
 		box += "-" + strconv.FormatInt(now.Unix(), 10) + "." + strconv.Itoa(pid)
 	}
-	if recipient {
+	if v.Recipient {
 		return box + "-@" + host + "-@[]"
 	}
 	return box + "@" + host

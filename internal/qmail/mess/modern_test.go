@@ -91,7 +91,7 @@ func TestHostsAreRewrittenByRules(t *testing.T) {
 			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
 		}
 	}
-	if got := VERP("joe@mx.test", true, true, time.Unix(1795291639, 0), 24612); got != "joe-1795291639.24612-@mx.test-@[]" {
+	if got := (VERP{Message: true, Recipient: true}).Sender("joe@mx.test", time.Unix(1795291639, 0), 24612); got != "joe-1795291639.24612-@mx.test-@[]" {
 		t.Error(got)
 	}
 }

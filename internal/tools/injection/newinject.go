@@ -28,7 +28,7 @@ func newInject(ctx context.Context, e *tool.Env) int {
 		return e.Fatal(tool.Temporary, err)
 	}
 	var who whose
-	var print, message, recipient bool
+	var print bool
 	sender, hasSender := "", false
 	flags := strings.ToUpper(e.Getenv("QMAILINJECT"))
 	for _, o := range opts {
@@ -50,7 +50,7 @@ func newInject(ctx context.Context, e *tool.Env) int {
 		}
 	}
 	m.DropFrom, m.DropMessageID, m.DropReturnPath = strings.Contains(flags, "F"), strings.Contains(flags, "I"), strings.Contains(flags, "S")
-	message, recipient = strings.Contains(flags, "M"), strings.Contains(flags, "R")
+	verp := mess.VERP{Message: strings.Contains(flags, "M"), Recipient: strings.Contains(flags, "R")}
 
 	r := bufio.NewReaderSize(input(e), 32<<10)
 	fields, end, err := mess822.ReadHeader(r)
@@ -67,7 +67,7 @@ func newInject(ctx context.Context, e *tool.Env) int {
 		env.From = c.Sender
 	default:
 		user, host := cmp.Or(e.Getenv("QMAILSUSER"), m.User), cmp.Or(e.Getenv("QMAILSHOST"), m.Host)
-		env.From = mess.VERP(m.Rules.Address(user+"@"+host), message, recipient, e.Time(), os.Getpid())
+		env.From = verp.Sender(m.Rules.Address(user+"@"+host), e.Time(), os.Getpid())
 	}
 	for _, a := range newRecipients(who, args, m, c) {
 		env.To = append(env.To, inject.Recipient{To: a})
