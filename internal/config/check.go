@@ -21,6 +21,7 @@ import (
 	"github.com/postilion/postilion/internal/netx/names"
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/route"
+	"github.com/postilion/postilion/internal/smtp"
 )
 
 // check finds keys that contradict each other and values that no part would take.
@@ -32,7 +33,11 @@ func (f *File) check() (ps Problems) {
 	}
 	if c.Host == "" {
 		bad("host", `want this server's name, such as "mail.example.test"%s`, f.unfit("host"))
-	} else if _, err := names.Domain(c.Host); err != nil {
+	} else if name, err := names.Domain(c.Host); err != nil {
+		bad("host", "%s", err)
+	} else if !strings.EqualFold(name, c.Host) { // other hosts are greeted with it, and certificates have it
+		bad("host", "want the name in ASCII, as DNS has it: %q", name)
+	} else if err := smtp.CheckDomain(c.Host); err != nil {
 		bad("host", "%s", err)
 	}
 	f.checkListeners(bad)

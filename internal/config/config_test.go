@@ -78,6 +78,27 @@ prot = 26
 	}
 }
 
+func TestTheHostsNameIsOneThatOthersTake(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"mail.example.test": "", "mail_1.example.test": "", "MX.XN--9CA.test": "",
+		"é.test":   `want the name in ASCII, as DNS has it: "xn--9ca.test"`,
+		"-mx.test": `want no hyphen at the ends of a label of the domain`,
+		"mx-.test": `want no hyphen at the ends of a label of the domain`,
+		"mx.test.": `each label of a domain name has 1 to 63 characters`,
+		"[::1]":    `a domain name holds letters, digits, hyphens and dots`,
+		"mx test":  `a domain name holds letters, digits, hyphens and dots`,
+	} {
+		var wants []string
+		if want != "" {
+			wants = []string{"postilion.toml:1: key host: " + want}
+		}
+		if diff := cmp.Diff(wants, problems(t, "host = \""+name+"\"\n")); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", name, diff)
+		}
+	}
+}
+
 func TestWhatIsWrittenIsWhatCounts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ line, want string }{

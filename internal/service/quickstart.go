@@ -68,7 +68,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 	if err != nil {
 		return nil, err
 	}
-	if !r.New && o.Host != "" && !strings.EqualFold(o.Host, f.Host) {
+	if !r.New && o.Host != "" && !strings.EqualFold(r.Host, f.Host) {
 		return nil, fmt.Errorf("%s says host = %q: change it there, or leave --host %s out", o.Config, f.Host, o.Host)
 	}
 	r.Host, r.Data = f.Host, f.Data
@@ -88,7 +88,12 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (*QuickstartResult, er
 // name settles the domain and the host's name: those given, else those that DNS knows. What was set up before
 // keeps its own.
 func (r *QuickstartResult) name(ctx context.Context, o QuickstartOptions) error {
-	r.Host = o.Host
+	if o.Host != "" {
+		var err error
+		if r.Host, err = directory.DomainKey(o.Host); err != nil {
+			return fmt.Errorf("--host: %w", err)
+		}
+	}
 	if o.Domain == "" && r.Host == "" {
 		if f, err := config.Read(o.Config, o.Flags); err == nil {
 			r.Host, r.Domain = f.Host, f.Route.DefaultDomain
@@ -152,6 +157,9 @@ func (r *QuickstartResult) makeConfig(o QuickstartOptions) error {
 			r.Notes = append(r.Notes, note)
 		}
 		fmt.Fprintf(&b, "\n[%s]\nlisten = [\"127.0.0.1:%d\"]\n%s", l.group, port, l.more)
+	}
+	if _, err := config.Parse(o.Config, []byte(b.String()), o.Flags); err != nil {
+		return fmt.Errorf("nothing was written: %w", err)
 	}
 	return replaceFile(o.Config, []byte(b.String()), 0o640)
 }

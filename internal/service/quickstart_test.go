@@ -71,3 +71,31 @@ func TestEachDomainOfQuickstartKeepsItsPassword(t *testing.T) {
 		t.Errorf("another host: %v", err)
 	}
 }
+
+// A name that cannot be one is told before anything is written: what was, would be in the way of the next try.
+func TestQuickstartWritesNothingThatWouldNotServe(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	run := func(host, hub string) (*QuickstartResult, error) {
+		return Quickstart(t.Context(), QuickstartOptions{Domain: "first.test", Host: host, NullClient: hub, Data: data, Config: filepath.Join(data, "postilion.toml")})
+	}
+	for _, c := range []struct{ host, hub, want string }{
+		{host: "bad host", want: `--host: domain "bad host": want a name of letters, digits and hyphens`},
+		{host: "a..b", want: `--host: domain "a..b"`},
+		{host: "192.0.2.1", want: `--host: domain "192.0.2.1"`},
+		{host: "-x.test", want: `--host: domain "-x.test"`},
+		{hub: "bad hub", want: "nothing was written: " + filepath.Join(data, "postilion.toml") + ":"},
+	} {
+		if _, err := run(c.host, c.hub); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if _, err := os.Stat(filepath.Join(data, "postilion.toml")); err == nil {
+			t.Fatalf("%+v: a configuration was written", c)
+		}
+	}
+	for range 2 { // the same name again is no other name
+		if r, err := run("MX.é.test", ""); err != nil || r.Host != "mx.xn--9ca.test" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+}
