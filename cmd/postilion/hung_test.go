@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +72,54 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 				t.Errorf("%v: exit %d: %q, want %q", args, code, said, want)
 			}
 		})
+	}
+	wg.Wait()
+}
+
+// A role of its own process that stops is named, and the others' work goes on.
+func TestARoleThatStandsStillIsNamedInTheMiddleOfAVerb(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: roles get processes of their own")
+	}
+	s := quickstart(t, dataFolder(t))
+	pids := map[string]int{}
+	for _, r := range s.status().Roles {
+		pids[r.Name] = r.PID
+	}
+	q, err := service.OpenQueue(t.Context(), s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	stores, err := service.OpenStores(t.Context(), s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stores.Close()
+	for _, role := range []service.Role{service.Queue, service.Directory} {
+		pid := pids[string(role)]
+		syscall.Kill(pid, syscall.SIGSTOP)
+		t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
+		s.eventually(fmt.Sprintf("role %s stands still", role), func() bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return err == nil && strings.Contains(string(stat), ") T ")
+		})
+	}
+	var wg sync.WaitGroup
+	for role, call := range map[service.Role]func() error{
+		service.Queue:     func() error { _, _, err := q.Count(t.Context(), dispatch.Filter{}); return err },
+		service.Directory: func() error { _, err := stores.Directory.Accounts(t.Context(), ""); return err },
+	} {
+		wg.Go(func() {
+			want := fmt.Sprintf("role %[1]s does not answer: `postilion status` tells how it is, `postilion restart %[1]s` starts it anew", role)
+			if err := call(); !service.IsHung(err) || err.Error() != want {
+				t.Errorf("%s: %v", role, err)
+			}
+		})
+	}
+	if _, err := stores.Auth.Blocked(t.Context()); err != nil {
+		t.Errorf("role auth: %v", err)
 	}
 	wg.Wait()
 }
