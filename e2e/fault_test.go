@@ -196,7 +196,8 @@ func TestSlowClientsDelayNoOther(t *testing.T) {
 	slices.Sort(beside)
 	t.Logf("a message took %v (median; worst %v) alone, %v (worst %v) beside %d clients that send a byte a second",
 		alone[25], alone[49], beside[25], beside[49], connected.Load())
-	if beside[25] > 20*alone[25]+100*time.Millisecond || beside[49] > 20*alone[49]+3*time.Second {
+	// Who waited for one of them would wait for seconds. How much else the machine does may differ between the two.
+	if beside[25] > 20*alone[25]+time.Second || beside[49] > 20*alone[49]+10*time.Second {
 		t.Errorf("others wait: median %v, worst %v", beside[25], beside[49])
 	}
 	if n := broken.Load(); n > 0 {

@@ -260,7 +260,7 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 	for _, l := range []string{"smtp", "pop3", "submissions"} {
 		keys[l+".max_per_client"] = "1000"
 	}
-	const idle = 10 * time.Second
+	const idle = 20 * time.Second
 	for _, key := range []string{"smtp.idle_timeout", "submissions.tls_timeout", "pop3.login_timeout", "pop3.login_within"} {
 		keys[key] = strconv.Quote(idle.String())
 	}

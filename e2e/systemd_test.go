@@ -18,7 +18,7 @@ func TestSystemdIsToldOfStartLifeAndStop(t *testing.T) {
 		heard := func(want string) {
 			t.Helper()
 			buf := make([]byte, 1024)
-			manager.SetReadDeadline(time.Now().Add(30 * time.Second))
+			manager.SetReadDeadline(time.Now().Add(patience))
 			for {
 				n, err := manager.Read(buf)
 				if err != nil {
