@@ -1,5 +1,19 @@
 package local
 
+import (
+	"time"
+
+	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/deliver/runas"
+)
+
+// NewShortcutToExpire is NewShortcut with a life that no test sees the end of: see Expire.
+func NewShortcutToExpire(next deliver.Target, users runas.Service) *Shortcut {
+	s := NewShortcut(next, users)
+	s.life = time.Hour
+	return s
+}
+
 // MaxStanding is how many addresses stand at once.
 const MaxStanding = maxStanding
 

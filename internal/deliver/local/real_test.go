@@ -148,10 +148,10 @@ func TestProgramsOfTheDistribution(t *testing.T) {
 	}
 	box := func(files map[string]string) map[string]string { files["box/"] = ""; return files }
 	// The users are made one after another: passwd has one lock.
-	proc, _ := realHome(t, local.Options{DefaultDelivery: "procmail"}, runas.Options{Time: 10 * time.Second}, true, box(map[string]string{
+	proc, _ := realHome(t, local.Options{DefaultDelivery: "procmail"}, runas.Options{Time: time.Minute}, true, box(map[string]string{
 		".procmailrc": "MAILDIR=$HOME\n:0\n* ^Subject:.*hello\nbox/\n:0\n* ^Subject:.*bounce\n{\n EXITCODE=77\n :0\n /dev/null\n}\n:0\n* ^Subject:.*later\n{\n EXITCODE=75\n :0\n /dev/null\n}\n",
 	}))
-	drop, _ := realHome(t, local.Options{DefaultDelivery: "maildrop"}, runas.Options{Time: 10 * time.Second}, true, box(map[string]string{".mailfilter": "0600 if (/^Subject: bounce/)\n{\n EXITCODE=77\n exit\n}\nif (/^Subject: later/)\n{\n EXITCODE=75\n exit\n}\nto \"$HOME/box\"\n"}))
+	drop, _ := realHome(t, local.Options{DefaultDelivery: "maildrop"}, runas.Options{Time: time.Minute}, true, box(map[string]string{".mailfilter": "0600 if (/^Subject: bounce/)\n{\n EXITCODE=77\n exit\n}\nif (/^Subject: later/)\n{\n EXITCODE=75\n exit\n}\nto \"$HOME/box\"\n"}))
 	for name, h := range map[string]*home{"procmail": proc, "maildrop": drop} {
 		// procmail says that the spool is not its to write, and goes on.
 		if got := said(h.deliver("")); got[0] != 'K' || !strings.HasSuffix(got, "did 0+0+1\n") {
@@ -186,7 +186,7 @@ func TestVacationAnswers(t *testing.T) {
 		}
 		return
 	}
-	h, name := realHome(t, local.Options{}, runas.Options{Time: 10 * time.Second}, true, map[string]string{".vacation.msg": "Subject: away\n\nI am away.\n"})
+	h, name := realHome(t, local.Options{}, runas.Options{Time: time.Minute}, true, map[string]string{".vacation.msg": "Subject: away\n\nI am away.\n"})
 	h.write(".qmail", "|(printf %s \"$UFLINE\"; cat) | vacation -j "+name+"\n./Mailbox\n")
 	os.Chown(filepath.Join(h.dir, ".qmail"), int(h.uid), int(h.uid))
 	stub := t.TempDir()

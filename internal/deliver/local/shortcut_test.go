@@ -64,7 +64,7 @@ func standingAfter(t *testing.T, settle time.Duration, files map[string]string) 
 		t.Fatal(err)
 	}
 	long := &longWay{Target: h.Target}
-	s := local.NewShortcut(long, users)
+	s := local.NewShortcutToExpire(long, users)
 	t.Cleanup(func() { s.Close(); users.Close() })
 	return h, s, long
 }
@@ -287,7 +287,7 @@ func TestWhatStandsIsLookedForAgainAndGivenUp(t *testing.T) {
 	}
 	defer here.Close()
 	users := &holding{Service: here}
-	s := local.NewShortcut(long, users)
+	s := local.NewShortcutToExpire(long, users)
 	past(t, h)
 	for range 3 {
 		through(t, s, h.to("x", letter))
