@@ -392,7 +392,7 @@ func (v *servers) play(c net.Conn, address string, lines []string) {
 func (sc *script) run(t *testing.T) []deliver.Verdict {
 	t.Helper()
 	dns := nettest.NewDNS(t, sc.zone)
-	resolver, err := netx.NewResolver(netx.Options{Server: dns.Addr, Timeout: 200 * time.Millisecond, Attempts: 1})
+	resolver, err := netx.NewResolver(netx.Options{Server: dns.Addr, Timeout: time.Minute, Attempts: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
