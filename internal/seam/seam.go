@@ -66,9 +66,12 @@ func call[Req, Resp any](ctx context.Context, cl *Client, method string, req Req
 		patience = 10 * time.Second
 	}
 	// The deadline also bounds waiting for a role that does not come up: the supervisor
-	// holds its socket open, and calls would wait there.
-	ctx, cancel := context.WithTimeout(ctx, patience+20*time.Second)
-	defer cancel()
+	// holds its socket open, and calls would wait there. A watched call is ended by who watches it.
+	if cl.Watch == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience+20*time.Second)
+		defer cancel()
+	}
 	end := time.Now().Add(patience)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		resp, err := rpc.Do[Req, Resp](ctx, cl.Client, method, req)

@@ -27,11 +27,20 @@ func answers(ctx context.Context, r Role, ask func(context.Context) error) error
 	return nil
 }
 
+// stillAnswers is answers in the middle of a call, which should not end for a moment's trouble: it asks once more where
+// there was no answer. While a whole host stands still the time passes for who waits, too.
+func stillAnswers(ctx context.Context, r Role, ask func(context.Context) error) error {
+	if answers(ctx, r, ask) == nil {
+		return nil
+	}
+	return answers(ctx, r, ask)
+}
+
 // watched has the calls of a client of role r's socket end once the role does not answer any more. A call on a
 // store takes as long as there is much in it, so that no time says when to give up, but who works on one answers others.
 func watched(cl *rpc.Client, data, socket string, r Role) *rpc.Client {
 	cl.Watch = func(ctx context.Context) error {
-		return answers(ctx, r, func(ctx context.Context) error { return alive(ctx, data, socket) })
+		return stillAnswers(ctx, r, func(ctx context.Context) error { return alive(ctx, data, socket) })
 	}
 	return cl
 }

@@ -31,6 +31,26 @@ func TestARoleThatDoesNotAnswerInTimeIsNamed(t *testing.T) {
 	})
 }
 
+func TestOneAnswerThatDoesNotComeEndsNoCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked, silent := 0, 1
+		ask := func(ctx context.Context) error {
+			if asked++; asked <= silent {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}
+		if err := stillAnswers(t.Context(), Queue, ask); err != nil || asked != 2 {
+			t.Errorf("asked %d times: %v", asked, err)
+		}
+		asked, silent = 0, 2
+		if err := stillAnswers(t.Context(), Queue, ask); !IsHung(err) || asked != 2 {
+			t.Errorf("asked %d times: %v", asked, err)
+		}
+	})
+}
+
 // A role whose store is deadlocked still reads its sockets.
 func TestARoleIsAliveWhenWhatItKeepsAnswers(t *testing.T) {
 	t.Parallel()

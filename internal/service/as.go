@@ -18,7 +18,7 @@ type As struct {
 func (as As) client(data string) *seam.Client {
 	cl := seam.NewClient(control.DialAs(data, as.Socket, control.Login{User: []byte(as.Address), Password: []byte(as.Password)}))
 	cl.Watch = func(ctx context.Context) error {
-		return answers(ctx, Console, func(ctx context.Context) error { return control.GateAlive(ctx, data, as.Socket) })
+		return stillAnswers(ctx, Console, func(ctx context.Context) error { return control.GateAlive(ctx, data, as.Socket) })
 	}
 	return cl
 }
