@@ -98,6 +98,9 @@ func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 		empty := d.fill(0)
 		within(t, patience, "mail is turned away", func() bool { return send()/100 == 4 })
 		time.Sleep(time.Second)
+		p, err := dialPOP(s.addr["pop3"], s.account, s.password) // who makes room by deleting mail must get in
+		check(t, err)
+		p.quit()
 		empty()
 		before := l.count()
 		within(t, patience, "mail is taken again", func() bool { return l.count() > before+20 })

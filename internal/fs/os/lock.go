@@ -39,9 +39,7 @@ func lockFile(file *os.File) (io.Closer, error) {
 		}
 		return nil, closeAfter(file, &stdfs.PathError{Op: "lock", Path: file.Name(), Err: err})
 	}
-	if err := writePid(file); err != nil {
-		return nil, closeAfter(file, err)
-	}
+	writePid(file)
 	return &lock{file}, nil
 }
 
@@ -82,12 +80,12 @@ func flock(file *os.File) error {
 	return control(file, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }
 
-func writePid(file *os.File) error {
-	if err := file.Truncate(0); err != nil {
-		return err
+// writePid leaves word of who holds the lock. The lock holds without it: on a full disk, where nothing can be
+// written, mail is read and deleted all the same.
+func writePid(file *os.File) {
+	if file.Truncate(0) == nil {
+		file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	_, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
 }
 
 // heldBy tells who holds the lock. Between taking it and writing its pid a holder
