@@ -53,19 +53,25 @@ func (c *Conn) writeFrame(kind byte, parts ...[]byte) error {
 	for _, p := range parts {
 		n += len(p)
 	}
+	if err := c.writeHead(kind, n); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		c.w.Write(p) // bufio.Writer keeps the first error for Flush
+	}
+	return nil
+}
+
+// writeHead begins a frame, whose n bytes are to follow.
+func (c *Conn) writeHead(kind byte, n int) error {
 	if n > MaxFrame {
 		return fmt.Errorf("rpc: frame of %d bytes, at most %d are allowed", n, MaxFrame)
 	}
 	if c.w == nil {
 		return ErrOneWay
 	}
-	var head [frameHead]byte
-	head[0] = kind
-	binary.BigEndian.PutUint32(head[1:], uint32(n))
-	c.w.Write(head[:]) // bufio.Writer keeps the first error for Flush
-	for _, p := range parts {
-		c.w.Write(p)
-	}
+	head := append(c.w.AvailableBuffer(), kind)
+	c.w.Write(binary.BigEndian.AppendUint32(head, uint32(n)))
 	return nil
 }
 
@@ -74,20 +80,30 @@ func (c *Conn) readFrame() (kind byte, payload []byte, err error) {
 	if c.c == nil {
 		return c.nextFrame()
 	}
-	var head [frameHead]byte
-	if _, err := io.ReadFull(c.r, head[:]); err != nil {
+	head, err := c.r.Peek(frameHead)
+	if err != nil {
+		if len(head) > 0 {
+			err = noEOF(err)
+		}
 		return 0, nil, because(c.watched, err)
 	}
+	kind = head[0]
 	n := binary.BigEndian.Uint32(head[1:])
+	c.r.Discard(frameHead)
 	if n > MaxFrame {
 		return 0, nil, fmt.Errorf("rpc: peer sent a frame of %d bytes, at most %d are allowed", n, MaxFrame)
+	}
+	if int(n) <= c.r.Size() { // most are: they need not be copied
+		payload, err = c.r.Peek(int(n))
+		c.r.Discard(len(payload))
+		return kind, payload, because(c.watched, noEOF(err))
 	}
 	if cap(c.buf) < int(n) {
 		c.buf = make([]byte, n)
 	}
 	c.buf = c.buf[:n]
 	_, err = io.ReadFull(c.r, c.buf)
-	return head[0], c.buf, because(c.watched, err)
+	return kind, c.buf, because(c.watched, err)
 }
 
 // nextFrame is readFrame of a gathered call.
@@ -113,6 +129,16 @@ func (c *Conn) Send(p []byte) error {
 		p = p[MaxFrame:]
 	}
 	return c.writeFrame(kindData, p)
+}
+
+// SendMarked is Send of mark and then p, MaxFrame bytes in all at most.
+func (c *Conn) SendMarked(mark byte, p []byte) error {
+	if err := c.writeHead(kindData, 1+len(p)); err != nil {
+		return err
+	}
+	c.w.WriteByte(mark)
+	c.w.Write(p)
+	return nil
 }
 
 // Flush sends what is buffered.

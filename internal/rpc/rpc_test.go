@@ -67,6 +67,48 @@ func TestCallsShareConnectionsAndKeepTheirErrors(t *testing.T) {
 	}
 }
 
+// Frames lie in the buffer of their connection, over its end, or are too long for it.
+func TestPiecesOfAllSizesComeWhole(t *testing.T) {
+	t.Parallel()
+	const buffer = 16 << 10
+	sizes := []int{0, 1, 100, buffer - frameHead - 1, buffer - frameHead, buffer - 1, buffer, buffer + 1, 3 * buffer, MaxFrame - 1, 7}
+	cl := serve(t, &Server{Handlers: map[string]Handler{
+		"check": func(_ context.Context, c *Conn, _ []byte) ([]byte, error) {
+			for i := 0; ; i++ {
+				p, err := c.Recv()
+				if err == io.EOF {
+					return []byte(strconv.Itoa(i)), nil
+				}
+				if err != nil {
+					return nil, err
+				}
+				if n := sizes[i%len(sizes)]; len(p) != 1+n || p[0] != 'm' || !bytes.Equal(p[1:], bytes.Repeat([]byte{byte(i)}, n)) {
+					return nil, MidStream(fmt.Errorf("piece %d has %d bytes, want the mark and %d", i, len(p), n))
+				}
+			}
+		},
+	}})
+	s, err := cl.Open(t.Context(), "check", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pieces = 100
+	for i := range pieces {
+		if err := s.SendMarked('m', bytes.Repeat([]byte{byte(i)}, sizes[i%len(sizes)])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SendMarked('m', make([]byte, MaxFrame)); err == nil {
+		t.Error("a frame that is too long was sent")
+	}
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := s.Reply(); err != nil || string(reply) != strconv.Itoa(pieces) {
+		t.Errorf("the server says %q, %v", reply, err)
+	}
+}
+
 func TestStreamsBothWays(t *testing.T) {
 	t.Parallel()
 	cl := serve(t, &Server{Handlers: map[string]Handler{

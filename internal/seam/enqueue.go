@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
@@ -116,47 +115,23 @@ func unavailable(err error) error {
 type draft struct {
 	stream *rpc.Stream
 	env    *mail.Envelope
-	piece  []byte // the mark and content not yet sent
-	pooled *[]byte
 	err    error
 }
-
-// sendBuffers hold most messages whole; they grow to a piece where it takes more.
-var sendBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 
 // Write implements io.Writer.
 func (d *draft) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && d.err == nil {
-		if d.piece == nil {
-			d.pooled = sendBuffers.Get().(*[]byte)
-			d.piece = append((*d.pooled)[:0], markBody)
-		}
-		take := min(len(p), 1+pieceSize-len(d.piece))
-		d.piece = append(d.piece, p[:take]...)
+		take := min(len(p), pieceSize)
+		d.err = d.stream.SendMarked(markBody, p[:take])
 		p, n = p[take:], n+take
-		if len(d.piece) == 1+pieceSize {
-			d.err = d.send()
-		}
 	}
 	return n, d.err
-}
-
-func (d *draft) send() error {
-	if len(d.piece) <= 1 {
-		return nil // nothing but the mark
-	}
-	err := d.stream.Send(d.piece)
-	d.piece = d.piece[:1]
-	return err
 }
 
 // Commit implements queue.Draft.
 func (d *draft) Commit(context.Context) error {
 	if d.stream == nil {
 		return errors.New("the draft has ended")
-	}
-	if d.err == nil {
-		d.err = d.send()
 	}
 	if d.err == nil {
 		d.err = d.sendEnvelope()
@@ -177,7 +152,7 @@ func (d *draft) sendEnvelope() error {
 	p := encodeEnvelope(nil, d.env)
 	for len(p) > 0 {
 		take := min(len(p), pieceSize)
-		if err := d.stream.Send(append([]byte{markEnvelope}, p[:take]...)); err != nil {
+		if err := d.stream.SendMarked(markEnvelope, p[:take]); err != nil {
 			return err
 		}
 		p = p[take:]
@@ -190,11 +165,6 @@ func (d *draft) Abort() {
 	if d.stream != nil {
 		d.stream.Close()
 		d.stream = nil
-	}
-	if d.pooled != nil {
-		*d.pooled = d.piece
-		sendBuffers.Put(d.pooled)
-		d.piece, d.pooled = nil, nil
 	}
 }
 
