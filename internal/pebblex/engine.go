@@ -115,7 +115,7 @@ const (
 	youngSegments = 12
 )
 
-func (e *Engine) newLog(through vfs.FS) *log {
+func (e *Engine) newLog(through *gate) *log {
 	size := e.opts.LogBytes / segments
 	return &log{
 		fs: through, dir: e.opts.LogDir, out: e.opts.Log, size: size,

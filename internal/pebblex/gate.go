@@ -57,7 +57,7 @@ func (g *gate) bury() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for f := range g.files {
-		f.File.Close()
+		f.closeAll()
 		if f.output {
 			g.FS.Remove(f.name)
 		}
@@ -211,8 +211,9 @@ type gatedFile struct {
 	vfs.File
 	g      *gate
 	name   string
-	output bool   // a table or blob file being written
-	buf    []byte // of an output: written next. Pebble uses an output from one goroutine at a time
+	output bool     // a table or blob file being written
+	buf    []byte   // of an output: written next. Pebble uses an output from one goroutine at a time
+	direct *os.File // of a file for WriteDurable: opened to write past the cache; nil elsewhere
 }
 
 // outputBuffer is how much of an output is written at once, in bytes: Pebble writes a table
@@ -319,7 +320,7 @@ func (f *gatedFile) Close() (err error) {
 		f.g.mu.Lock()
 		delete(f.g.files, f)
 		f.g.mu.Unlock()
-		err = f.File.Close()
+		err = f.closeAll()
 	})
 	return err
 }

@@ -299,11 +299,12 @@ func (g *generation) build(gr *group) error {
 
 // record makes the group durable.
 func (g *generation) record(gr *group) error {
+	segment := g.log.now
 	if err := g.log.write(gr.rows, gr.bodies, &g.copying, g.failed); err != nil {
 		return err
 	}
 	gr.number = g.log.number
-	if g.log.end == int64(len(g.log.buf)) { // a segment has begun
+	if g.log.now != segment { // one has begun
 		select {
 		case g.full <- struct{}{}:
 		default:

@@ -29,18 +29,19 @@ import (
 //
 // One goroutine writes; bodies may be read by any.
 type log struct {
-	fs    vfs.FS
+	fs    *gate
 	dir   string
 	out   *slog.Logger
 	size  int64 // of a segment
 	spare *spares
 
 	// Of the goroutine that writes:
-	number uint64   // of the last record
-	last   uint64   // number of the last segment
-	now    *segment // the one written to, nil at first
-	end    int64    // of what it holds
-	buf    []byte
+	number uint64     // of the last record
+	last   uint64     // number of the last segment
+	now    *segment   // the one written to, nil at first
+	to     *gatedFile // now's
+	end    int64      // of what it holds
+	buf    []byte     // the block that it ends in, as far as it holds it, then what is being added
 	// swept: of segments up to this number bodies are being, or may have been, moved into the database.
 	swept uint64
 
@@ -236,15 +237,8 @@ func appendPosition(b []byte, record, segment uint64) []byte {
 
 // begin starts the next segment. Its opening is written with its first record.
 func (l *log) begin() error {
-	path := l.path(l.last + 1)
-	var file vfs.File
-	var err error
 	spare := l.spare.take()
-	if spare != "" {
-		file, err = l.fs.ReuseForWrite(spare, path, vfs.WriteCategoryUnspecified)
-	} else {
-		file, err = l.fs.Create(path, vfs.WriteCategoryUnspecified)
-	}
+	file, err := l.fs.CreateDurable(spare, l.path(l.last+1))
 	if err != nil {
 		return err
 	}
@@ -252,7 +246,7 @@ func (l *log) begin() error {
 		return errors.Join(err, file.Close())
 	}
 	l.last++
-	l.now, l.end = &segment{number: l.last, first: l.number + 1, file: file, fresh: spare == ""}, 0
+	l.now, l.to, l.end = &segment{number: l.last, first: l.number + 1, file: file, fresh: spare == ""}, file, 0
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.segments = append(l.segments, l.now)
@@ -283,22 +277,23 @@ func (l *log) write(rows *pebble.Batch, bodies []*Attachment, copying sync.Locke
 	if err := l.frame(rows, bodies, copying, over); err != nil {
 		return err
 	}
-	if _, err := l.now.file.WriteAt(l.buf, l.end); err != nil {
+	start, held := l.end-l.end%block, len(l.buf)
+	l.buf = align(l.buf)
+	if err := l.to.WriteDurable(l.buf, start); err != nil {
 		return err
 	}
-	if err := l.now.file.SyncData(); err != nil {
-		return err
-	}
-	l.end += int64(len(l.buf))
+	l.end = start + int64(held)
+	last := l.buf[held-held%block : held]
 	if cap(l.buf) > 4*recordRoom {
 		l.buf = nil
 	}
+	l.buf = append(l.buf[:0], last...)
 	return nil
 }
 
 var errOver = errors.New("the log is not written to any more")
 
-// frame puts the record into l.buf.
+// frame adds the record to l.buf.
 func (l *log) frame(rows *pebble.Batch, bodies []*Attachment, copying sync.Locker, over func() bool) error {
 	copying.Lock()
 	defer copying.Unlock()
@@ -308,11 +303,11 @@ func (l *log) frame(rows *pebble.Batch, bodies []*Attachment, copying sync.Locke
 	s := l.now
 	l.number++
 	f := framed{segment: s.number, number: l.number, bodies: bodies}
-	l.buf = l.buf[:0]
+	start := l.end - l.end%block // of l.buf
 	if l.end == 0 {
-		l.buf = framed{segment: s.number, number: s.first}.append(l.buf, nil)
+		l.buf = framed{segment: s.number, number: s.first}.append(l.buf[:0], nil)
 	}
-	at := l.end + int64(len(l.buf)) + f.lead()
+	at := start + int64(len(l.buf)) + f.lead()
 	var value [placeLen]byte
 	for _, a := range bodies {
 		a.place = place{s.number, at, uint32(len(a.Data)), crc32.Checksum(a.Data, castagnoli)}
