@@ -10,7 +10,7 @@ import (
 
 func TestTheLoadSendsEveryMessageOnce(t *testing.T) {
 	t.Parallel()
-	s, err := newSink("127.0.0.1:0")
+	s, err := newSink("127.0.0.1:0", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // folders of one file system, loaded by the same generator over loopback. It also measures the
 // floors: what the disk syncs a second, and what an SMTP sink that stores nothing answers.
 //
-//	go run ./bench [-rounds 3] [-messages 20000] [-only accept,large,deliver,relay,qmail,user,idle] [-o docs/performance.md]
+//	go run ./bench [-rounds 3] [-messages 20000] [-only floor,accept,large,deliver,relay,qmail,user,idle] [-o docs/performance.md]
 //
 // Rates are medians over the rounds; in each round every server is measured once, one
 // after the other. CPU is user and system time of all processes of a server.
@@ -41,9 +41,15 @@ func main() {
 	folder := flag.String("folder", "", "folder for the servers' files, on the file system to be measured; empty is a temporary one")
 	asSink := flag.Bool("sink", false, "be the null sink until standard input ends: print the address, measure nothing")
 	notqmail := flag.String("notqmail", "", "source tree of notqmail, to be built and measured beside; empty leaves it out")
+	keeper := flag.String("keeper", "", "with -sink: the socket of a -keep that takes the messages; empty stores nothing")
+	keep := flag.String("keep", "", "be the keeper of two processes in this folder until standard input ends: measure nothing")
 	flag.Parse()
-	if *asSink {
-		if err := serveSink(); err != nil {
+	if *keep != "" || *asSink {
+		serve := func() error { return serveSink(*keeper) }
+		if *keep != "" {
+			serve = func() error { return serveKeeper(*keep) }
+		}
+		if err := serve(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -74,12 +80,12 @@ func run(ctx context.Context, rounds, messages int, only []string, folder, notqm
 		return err
 	}
 	parts := map[string]func(context.Context) error{
-		"accept": b.accept, "large": b.large, "deliver": b.deliver, "relay": b.relay, "qmail": b.throughQmail, "user": b.perUser, "idle": b.idle,
+		"floor": b.floor, "accept": b.accept, "large": b.large, "deliver": b.deliver, "relay": b.relay, "qmail": b.throughQmail, "user": b.perUser, "idle": b.idle,
 	}
 	for _, name := range only {
 		part, ok := parts[name]
 		if !ok {
-			return fmt.Errorf("-only %q: want some of accept, large, deliver, relay, qmail, user, idle", name)
+			return fmt.Errorf("-only %q: want some of floor, accept, large, deliver, relay, qmail, user, idle", name)
 		}
 		if err := part(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -219,7 +225,8 @@ func loaded(ctx context.Context, srv server, l load, done func() error) (figures
 
 func toUsers(i int) string { return fmt.Sprintf("user%d@bench.example", i%users) }
 
-func (b *bench) accept(ctx context.Context) error {
+// acceptRows visits the rows of accepting with their loads.
+func (b *bench) acceptRows(visit func(name string, l load) error) error {
 	for _, fresh := range []bool{false, true} {
 		for _, sessions := range []int{1, 20, 100} {
 			l := load{sessions: sessions, messages: b.messages, size: 10 << 10, fresh: fresh, to: toUsers}
@@ -230,15 +237,29 @@ func (b *bench) accept(ctx context.Context) error {
 			if sessions == 1 || fresh {
 				l.messages /= 4
 			}
-			if err := b.sinkRow(ctx, name, l); err != nil {
-				return err
-			}
-			if err := b.loadRow(ctx, name, setup{queueOnly: true}, l); err != nil {
+			if err := visit(name, l); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// floor measures what no server can exceed.
+func (b *bench) floor(ctx context.Context) error {
+	return b.acceptRows(func(name string, l load) error {
+		if err := b.sinkRow(ctx, name, l); err != nil {
+			return err
+		}
+		return b.hopRow(ctx, name, l)
+	})
+}
+
+func (b *bench) accept(ctx context.Context) error {
+	if err := b.floor(ctx); err != nil {
+		return err
+	}
+	return b.acceptRows(func(name string, l load) error { return b.loadRow(ctx, name, setup{queueOnly: true}, l) })
 }
 
 // loadRow is a row that is over when everything is accepted.
@@ -253,7 +274,7 @@ func (b *bench) loadRow(ctx context.Context, name string, s setup, l load) error
 // sinkRow measures the null sink under the same load.
 func (b *bench) sinkRow(ctx context.Context, name string, l load) error {
 	for range b.rounds {
-		s, err := startSink()
+		s, err := startSink("")
 		if err != nil {
 			return err
 		}
@@ -263,6 +284,27 @@ func (b *bench) sinkRow(ctx context.Context, name string, l load) error {
 			return err
 		}
 		b.results.add(name, "null sink", f)
+	}
+	return nil
+}
+
+// hopRow measures the least of two processes under the same load.
+func (b *bench) hopRow(ctx context.Context, name string, l load) error {
+	for range b.rounds {
+		dir, err := os.MkdirTemp(b.dir, "hop")
+		if err != nil {
+			return err
+		}
+		h, err := startHop(dir)
+		if err != nil {
+			return err
+		}
+		l.addr = h.front.addr
+		f, err := loaded(ctx, h, l, nil)
+		if err = errors.Join(err, h.stop()); err != nil {
+			return err
+		}
+		b.results.add(name, "two processes at least", f)
 	}
 	return nil
 }
@@ -313,7 +355,7 @@ func waitDelivered(ctx context.Context, dir string, want int) error {
 
 func (b *bench) relay(ctx context.Context) error {
 	l := load{sessions: 20, messages: b.messages, size: 4 << 10, to: func(i int) string { return fmt.Sprintf("user%d@far.example", i) }}
-	hop, err := newSink("127.0.0.1:0")
+	hop, err := newSink("127.0.0.1:0", "")
 	if err != nil {
 		return err
 	}

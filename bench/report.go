@@ -50,7 +50,7 @@ func (b *bench) floors() error {
 }
 
 // columns of the table, in order; those that were not measured are left out.
-var columns = []string{"null sink", "Postfix", "notqmail", "Postilion, roles apart", "Postilion, one process"}
+var columns = []string{"null sink", "two processes at least", "Postfix", "notqmail", "Postilion, roles apart", "Postilion, one process"}
 
 // table renders the results in Markdown: rate and CPU a message, with the ratio to the
 // server beside behind ours.

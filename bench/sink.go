@@ -17,15 +17,17 @@ import (
 // floor of what the loopback, the load generator and Go allow, and the next hop of relay runs.
 type sink struct {
 	l        net.Listener
+	keeper   string // the socket of the process that messages are handed to, see hop; "" for none
+	keepers  pool   // connections to it
 	messages atomic.Int64
 }
 
-func newSink(addr string) (*sink, error) {
+func newSink(addr, keeper string) (*sink, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{l: l}
+	s := &sink{l: l, keeper: keeper}
 	go s.serve()
 	return s, nil
 }
@@ -47,6 +49,11 @@ func (s *sink) session(c net.Conn) {
 	defer c.Close()
 	r := bufio.NewReaderSize(c, 32<<10)
 	w := bufio.NewWriter(c)
+	k, err := s.keepers.get(s.keeper)
+	if err != nil {
+		return
+	}
+	defer s.keepers.put(k)
 	reply := func(text string) {
 		w.WriteString(text + "\r\n")
 		if r.Buffered() == 0 {
@@ -64,7 +71,10 @@ func (s *sink) session(c net.Conn) {
 			reply("250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME")
 		case "DATA":
 			reply("354 go ahead")
-			if err := discardData(r); err != nil {
+			if err := readData(r, k); err != nil {
+				return
+			}
+			if k != nil && k.wait() != nil {
 				return
 			}
 			s.messages.Add(1)
@@ -79,8 +89,8 @@ func (s *sink) session(c net.Conn) {
 	}
 }
 
-// discardData reads up to the line with a single dot.
-func discardData(r *bufio.Reader) error {
+// readData reads up to the line with a single dot, and adds the lines to what k hands over.
+func readData(r *bufio.Reader, k *handOver) error {
 	for whole := true; ; {
 		line, err := r.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull {
@@ -90,6 +100,9 @@ func discardData(r *bufio.Reader) error {
 			return nil
 		}
 		whole = err == nil
+		if k != nil {
+			k.frame = append(k.frame, line...)
+		}
 	}
 }
 
@@ -110,13 +123,13 @@ type sinkProcess struct {
 	addr string
 }
 
-// startSink runs this program as a sink.
-func startSink() (*sinkProcess, error) {
+// startSink runs this program as a sink, or as the front of a keeper.
+func startSink(keeper string) (*sinkProcess, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "-sink")
+	cmd := exec.Command(self, "-sink", "-keeper", keeper)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -144,8 +157,8 @@ func (p *sinkProcess) stop() error {
 }
 
 // serveSink is the process: it ends with its standard input.
-func serveSink() error {
-	s, err := newSink("127.0.0.1:0")
+func serveSink(keeper string) error {
+	s, err := newSink("127.0.0.1:0", keeper)
 	if err != nil {
 		return err
 	}
