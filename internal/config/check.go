@@ -40,6 +40,14 @@ func (f *File) check() (ps Problems) {
 	} else if err := smtp.CheckDomain(c.Host); err != nil {
 		bad("host", "%s", err)
 	}
+	for _, n := range []struct{ key, name string }{{"remote.helo", c.Remote.Helo}, {"pop3.host", c.POP3.Host}, {"pop3s.host", c.POP3S.Host}} {
+		if n.name == "" {
+			continue
+		}
+		if err := smtp.CheckDomain(n.name); err != nil { // or nobody takes the greeting
+			bad(n.key, "%q: %s", n.name, err)
+		}
+	}
 	f.checkListeners(bad)
 	f.checkTLS(bad)
 	f.checkRoutes(bad)
