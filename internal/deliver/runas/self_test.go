@@ -48,7 +48,7 @@ func asOrdinary(t *testing.T) bool {
 
 func myself(t *testing.T) (User, *Here) {
 	t.Helper()
-	h, err := NewHere(Options{Processes: 4000, Memory: 64 << 20, Time: 10 * time.Second})
+	h, err := NewHere(Options{Processes: 4000, Memory: 64 << 20, Time: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
