@@ -222,7 +222,7 @@ func (d *Dispatcher) giveUp(m *message, ns numbers) (done bool) {
 	for _, t := range d.matching(m, ns) {
 		done = true
 		if t.where == running {
-			t.giveUp = true
+			d.givenUp[t.self] = append(d.givenUp[t.self], ns...) // its others are tried on
 			continue
 		}
 		taken = append(taken, d.takeOut(t, ns)...)

@@ -206,6 +206,34 @@ func TestAPausedDomainWaitsAndOthersDoNot(t *testing.T) {
 	})
 }
 
+// Recipients of one transaction share its run, not the operator's verdict on one of them.
+func TestGivingUpARecipientOfARunningDeliveryLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, plan{remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
+			time.Sleep(10 * time.Second)
+			return deliver.Verdict{Err: greylist}
+		})})
+		defer h.start()()
+		h.send(t, letter("joe@here.test", "a@far.test", "b@far.test", "c@far.test"))
+		time.Sleep(time.Second)
+		for _, to := range []string{"a@far.test", "c@far.test"} {
+			if n, err := h.Act(ctx, Filter{To: to}, Action{Verb: Bounce}); n != 1 || err != nil {
+				t.Fatalf("gave %s up: %d, %v", to, n, err)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, n, err := h.Count(ctx, Filter{To: "b@far.test", State: "waiting"}); n != 1 || err != nil {
+			t.Errorf("%d wait, %v: the one nobody gave up is gone", n, err)
+		}
+		if _, n, _ := h.Count(ctx, Filter{}); n != 1 || len(h.mailed) != 1 || len(h.givenUp) != 0 {
+			t.Errorf("%d recipients are left, %d bounces, %d notes of what was given up", n, len(h.mailed), len(h.givenUp))
+		}
+	})
+}
+
 func TestARetryIsTriedAlsoAtHostsThatDoNotAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -45,6 +45,7 @@ type Dispatcher struct {
 	byID       index
 	contents   map[number]*content // of messages
 	preps      map[number]*prep    // of tasks; those without one are routed (again) when they run
+	givenUp    map[number]numbers  // recipients of running tasks that an operator wants no further attempt for
 	dests      map[string]*dest
 	lanes      lanes
 	groups     []*group // served in turn
@@ -107,6 +108,7 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 		epoch:     time.Now(),
 		contents:  make(map[number]*content),
 		preps:     make(map[number]*prep),
+		givenUp:   make(map[number]numbers),
 		dests:     make(map[string]*dest),
 		lanes:     lanes{byKey: make(map[laneKey]*lane)},
 		limits:    [kinds]int{routing: o.RouteParallel, local: o.LocalParallel, user: o.LocalParallel, remote: o.RemoteParallel},

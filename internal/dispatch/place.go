@@ -201,6 +201,7 @@ func (d *Dispatcher) drop(t *task) {
 		d.tasks.at(t.after).before = t.before
 	}
 	delete(d.preps, t.self)
+	delete(d.givenUp, t.self)
 	d.recipients.remove(t.recipients)
 	d.tasks.remove(t.self)
 }

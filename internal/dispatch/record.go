@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,9 @@ func (d *Dispatcher) judge(p *pass) (o *outcome, deferred []uint32, next instant
 	}
 	o.empty = p.m.left == 0
 	sch := d.scheduleOf(p.lane)
-	dying := p.age > sch.lifetime || p.giveUp || p.t.giveUp
+	chosen := d.givenUp[p.t.self]
+	delete(d.givenUp, p.t.self)
+	givenUp := func(n uint32) bool { return p.giveUp || slices.Contains(chosen, n) }
 	next = p.m.birth + instant(sch.next(p.age))
 	if p.lane.kind() == routing {
 		next = p.started + instant(min(max(p.age/4, routeRetry), routeRetryMost))
@@ -102,7 +105,7 @@ func (d *Dispatcher) judge(p *pass) (o *outcome, deferred []uint32, next instant
 			if b, ok := d.success(p, r); ok {
 				told = append(told, b)
 			}
-		case r.v.Err.Class == reason.Temporary && !dying:
+		case r.v.Err.Class == reason.Temporary && p.age <= sch.lifetime && !givenUp(r.n):
 			kind = trace.Deferred
 			s.State, s.Next = queue.Waiting, d.wallAt(next, p.started)
 			deferred = append(deferred, r.n)
@@ -117,7 +120,7 @@ func (d *Dispatcher) judge(p *pass) (o *outcome, deferred []uint32, next instant
 			kind = trace.Failed
 			s.Next = time.Time{}
 			if r.v.Err.Class == reason.Temporary {
-				s.Err = lastAttempt(r.v.Err, p.giveUp || p.t.giveUp)
+				s.Err = lastAttempt(r.v.Err, givenUp(r.n))
 			}
 			s.State = queue.Failed
 			o.note(int(r.n), note{r.v.Text, r.v.Transcript})

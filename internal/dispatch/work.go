@@ -298,6 +298,9 @@ func (d *Dispatcher) assign(p *pass, stops []*stop) {
 		}
 		moved := d.newTask(p.m, s.ns, p.started)
 		moved.force = t.force
+		if chosen := d.givenUp[t.self]; chosen != nil {
+			d.givenUp[moved.self] = chosen
+		}
 		if p.m.held {
 			continue
 		}
