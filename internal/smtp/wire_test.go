@@ -103,6 +103,17 @@ func TestXtextGoesThereAndBack(t *testing.T) {
 	}
 }
 
+func TestInternationalXtextGoesThereAndBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringMatching(`[ -~ö漢😀]{0,40}`).Draw(t, "s")
+		x := EncodeUTF8Xtext(s)
+		if got, err := decodeUTF8Xtext(x); err != nil || got != s || strings.ContainsFunc(x, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			t.Fatalf("%q by %q: %q, %v", s, x, got, err)
+		}
+	})
+}
+
 func FuzzXtext(f *testing.F) {
 	f.Add("joe+2B@x")
 	f.Add("+")
