@@ -426,6 +426,7 @@ func TestAnActionGoesThroughAQueueOfManyBatches(t *testing.T) {
 		if _, err := h.ActOn(t.Context(), Filter{}, Action{Verb: Retry}, 1, "nonsense"); err == nil {
 			t.Error("a cursor that is none is taken")
 		}
+		synctest.Wait() // or what is being tried is deferred after the flush
 		open.Store(true)
 		h.Flush()
 		synctest.Wait()
