@@ -177,7 +177,7 @@ var coreTexts = map[ID][3]string{
 	RemoteProtocol.Reason:       {"%[1]s does not keep to the protocol", "%[1]s이(가) 프로토콜을 지키지 않습니다", "%[1]s がプロトコルに従っていません"},
 	TLSNotOffered.Reason:        {"TLS is required, but was not offered by %[1]s", "TLS가 필요하지만 %[1]s이(가) 제공하지 않습니다", "TLS が必要ですが、%[1]s は提供していません"},
 	TLSFailed.Reason:            {"TLS with %[1]s failed: %[2]s", "%[1]s와(과)의 TLS 연결에 실패했습니다: %[2]s", "%[1]s との TLS に失敗しました: %[2]s"},
-	RequireTLS.Reason:           {"the sender requires TLS all the way, which %[1]s does not support", "보낸 사람이 전 구간 TLS를 요구하지만 %[1]s이(가) 지원하지 않습니다", "送信者は全経路の TLS を求めていますが、%[1]s は対応していません"},
+	RequireTLS.Reason:           {"the sender requires TLS all the way, which is not possible by %[1]s: %[2]s", "보낸 사람이 전 구간 TLS를 요구하지만 %[1]s(으)로는 불가능합니다: %[2]s", "送信者は全経路の TLS を求めていますが、%[1]s では不可能です: %[2]s"},
 	AuthNotPossible.Reason:      {"cannot log in to %[1]s: %[2]s", "%[1]s에 로그인할 수 없습니다: %[2]s", "%[1]s にログインできません: %[2]s"},
 	RemoteSize.Reason:           {"the message has %[2]s bytes, %[1]s takes at most %[3]s", "메시지 크기는 %[2]s바이트이고, %[1]s은(는) 최대 %[3]s바이트까지 받습니다", "メッセージは %[2]s バイトですが、%[1]s は最大 %[3]s バイトです"},
 	SMTPUTF8Needed.Reason:       {"the message needs SMTPUTF8, which %[1]s does not offer", "이 메시지에는 SMTPUTF8이 필요하지만 %[1]s이(가) 지원하지 않습니다", "このメッセージには SMTPUTF8 が必要ですが、%[1]s は対応していません"},

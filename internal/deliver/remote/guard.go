@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/postilion/postilion/internal/deliver/remote/dane"
@@ -138,7 +139,12 @@ func (a *attempt) dane(ctx context.Context, h *host, g *guard) (decided bool, er
 		g.policy, g.by, g.name = route.TLSVerify, byDANE, base
 		g.config = t.any.Clone()
 		g.config.MinVersion = tls.VersionTLS12
-		accepted := []string{base, h.name, a.job.Next.Domain}
+		accepted := []string{base}
+		for _, name := range []string{h.name, a.job.Next.Domain} { // RFC 7672 3.2.2
+			if !slices.Contains(accepted, name) {
+				accepted = append(accepted, name)
+			}
+		}
 		g.config.VerifyConnection = func(shown tls.ConnectionState) error {
 			return dane.Check(records, shown, accepted, t.deps.Clock.Now())
 		}

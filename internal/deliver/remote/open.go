@@ -131,11 +131,24 @@ func (s *session) begin(ctx context.Context, h *host, g guard) (f failure, ok bo
 	if f, ok = s.startTLS(ctx, g); !ok {
 		return f, false
 	}
-	if s.key.required && (!s.offer.RequireTLS || !h.secure && !h.sts) {
+	if why := s.unrequired(h); why != "" {
 		s.quit()
-		return s.failed(reason.RequireTLS.With(s.who()), "EHLO "+s.t.o.Helo), false
+		return s.failed(reason.RequireTLS.With(h.name, why), "EHLO "+s.helo()), false
 	}
 	return s.login()
+}
+
+// unrequired tells what is missing in a session over verified TLS that has to carry REQUIRETLS (RFC 8689 4.2.1); "" for nothing.
+func (s *session) unrequired(h *host) string {
+	switch {
+	case !s.key.required:
+		return ""
+	case !s.offer.RequireTLS:
+		return "REQUIRETLS is not offered"
+	case !h.secure && !h.sts:
+		return "neither DNSSEC nor an MTA-STS policy proves that the domain's mail is for that host"
+	}
+	return ""
 }
 
 // farewell ends a session that the other side does not want, unless it hung up itself.
@@ -188,7 +201,7 @@ func (s *session) startTLS(ctx context.Context, g guard) (failure, bool) {
 		}
 		s.quit()
 		if s.key.required {
-			return s.failed(reason.RequireTLS.With(s.who()), "EHLO "+s.helo()), false
+			return s.failed(reason.RequireTLS.With(s.host, "TLS is not offered"), "EHLO "+s.helo()), false
 		}
 		return s.failed(g.broken(reason.TLSNotOffered.With(s.who()), "TLS is not offered"), "EHLO "+s.helo()), false
 	}
@@ -208,7 +221,7 @@ func (s *session) startTLS(ctx context.Context, g guard) (failure, bool) {
 	}
 	if e := s.handshake(ctx, g); e != nil {
 		if s.key.required {
-			e = reason.RequireTLS.With(s.who()).Because(e)
+			e = reason.RequireTLS.With(s.host, e.Text(reason.English)).Because(e)
 		}
 		return s.failed(e, "STARTTLS"), false
 	}

@@ -60,7 +60,7 @@ func (a *attempt) runQMQP(ctx context.Context) {
 // sendQMQP hands the message to the first server that takes a connection.
 func (a *attempt) sendQMQP(ctx context.Context, from mail.Address, who []int) deliver.Verdict {
 	if a.job.Envelope.TLSOnly {
-		return failure{err: reason.RequireTLS.With("QMQP")}.verdict()
+		return failure{err: reason.RequireTLS.With("QMQP", "it is in plain text")}.verdict()
 	}
 	var last error
 	for _, server := range a.t.qmqp {

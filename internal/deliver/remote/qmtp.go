@@ -33,7 +33,7 @@ const (
 func (a *attempt) openQMTP(ctx context.Context, h *host, addrs []netip.AddrPort) (*session, failure) {
 	h.addrs = nil
 	if a.key.required {
-		return nil, failure{err: reason.RequireTLS.With(h.name), host: h.name}
+		return nil, failure{err: reason.RequireTLS.With(h.name, "QMTP is in plain text"), host: h.name}
 	}
 	within, cancel := context.WithTimeout(ctx, min(qmtpConnect, a.t.o.ConnectTimeout))
 	defer cancel()

@@ -90,7 +90,7 @@ func Check(records []netx.TLSA, shown tls.ConnectionState, names []string, now t
 		}
 	}
 	if why != nil {
-		return fmt.Errorf("its authority is published, but %w", why)
+		return fmt.Errorf("its certificate is not right by the published authority: %w", why)
 	}
 	return fmt.Errorf("none of %d TLSA records is of the certificates it shows", len(records))
 }
@@ -106,7 +106,7 @@ func signed(chain []*x509.Certificate, anchor *x509.Certificate, names []string,
 		return err
 	}
 	if !slices.ContainsFunc(names, func(n string) bool { return chain[0].VerifyHostname(n) == nil }) {
-		return fmt.Errorf("the certificate is not for %s", strings.Join(names, " or "))
+		return fmt.Errorf("it is not for %s", strings.Join(names, " or "))
 	}
 	return nil
 }

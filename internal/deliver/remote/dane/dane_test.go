@@ -151,8 +151,8 @@ func TestCertificatesAreCheckedByRecords(t *testing.T) {
 		{"the authority's digest for the server", []netx.TLSA{record(root.Certificate, 3, 1, 1)}, chain, "none of 1 TLSA records is of the certificates it shows"},
 		{"the server's digest for the authority", []netx.TLSA{record(server.Certificate, 2, 1, 1)}, chain, "none of 1 TLSA records is of the certificates it shows"},
 		{"an authority that is not shown", []netx.TLSA{record(root.Certificate, 2, 0, 1)}, chain[:2], "none of 1 TLSA records is of the certificates it shows"},
-		{"an authority that did not sign it", []netx.TLSA{record(root.Certificate, 2, 0, 1)}, []*x509.Certificate{forged.Certificate, root.Certificate}, "its authority is published, but x509: certificate signed by unknown authority"},
-		{"an expired one of the authority", []netx.TLSA{record(between.Certificate, 2, 0, 1)}, []*x509.Certificate{expired.Certificate, between.Certificate}, "its authority is published, but x509: certificate has expired"},
+		{"an authority that did not sign it", []netx.TLSA{record(root.Certificate, 2, 0, 1)}, []*x509.Certificate{forged.Certificate, root.Certificate}, "its certificate is not right by the published authority: x509: certificate signed by unknown authority"},
+		{"an expired one of the authority", []netx.TLSA{record(between.Certificate, 2, 0, 1)}, []*x509.Certificate{expired.Certificate, between.Certificate}, "its certificate is not right by the published authority: x509: certificate has expired"},
 	} {
 		var shown tls.ConnectionState
 		shown.PeerCertificates = c.chain
@@ -174,7 +174,7 @@ func TestCertificatesAreCheckedByRecords(t *testing.T) {
 	var shown tls.ConnectionState
 	shown.PeerCertificates = chain
 	err = Check([]netx.TLSA{record(root.Certificate, 2, 0, 1)}, shown, []string{"mx.other.test", "other.test"}, time.Now())
-	if want := "its authority is published, but the certificate is not for mx.other.test or other.test"; err == nil || err.Error() != want {
+	if want := "its certificate is not right by the published authority: it is not for mx.other.test or other.test"; err == nil || err.Error() != want {
 		t.Errorf("another host's certificate: %v, want %s", err, want)
 	}
 }
