@@ -24,8 +24,6 @@ type Client struct {
 	mu   sync.Mutex
 	idle []*Conn
 
-	vigil vigil
-
 	sharing sync.Mutex
 	shared  *shared // carries gathered calls; nil before the first
 }
@@ -122,15 +120,6 @@ func because(watched context.Context, err error) error {
 // Reply ends the call: it flushes, skips what is left of the server's stream and
 // returns the reply.
 func (s *Stream) Reply() ([]byte, error) { return s.reply(func([]byte) error { return nil }) }
-
-// ReplySoon is Reply, of which a sync of the disk is the most that it waits for: while no other of the client's calls waits so, it
-// stays awake for a moment.
-func (s *Stream) ReplySoon() ([]byte, error) {
-	if s.Flush() == nil { // else Reply tells
-		s.client.vigil.await(s.Conn)
-	}
-	return s.Reply()
-}
 
 // reply is Reply, with a use for what is left of the server's stream.
 func (s *Stream) reply(piece func([]byte) error) ([]byte, error) {

@@ -137,7 +137,7 @@ func (d *draft) Commit(context.Context) error {
 		d.err = d.sendEnvelope()
 	}
 	// After a failed write the reply may still tell why the queue hung up.
-	_, err := d.stream.ReplySoon()
+	_, err := d.stream.Reply()
 	d.Abort()
 	if err = errors.Join(err); err != nil {
 		return unavailable(err)
