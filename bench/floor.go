@@ -187,21 +187,8 @@ type hop struct {
 }
 
 func startHop(dir string) (*hop, error) {
-	self, err := os.Executable()
+	cmd, in, out, err := startSelf("-keep", dir)
 	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, "-keep", dir)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	h := &hop{keeper: cmd, end: in}

@@ -123,23 +123,27 @@ type sinkProcess struct {
 	addr string
 }
 
-// startSink runs this program as a sink, or as the front of a keeper.
-func startSink(keeper string) (*sinkProcess, error) {
+// startSelf runs this program with other arguments. It ends when in, its standard input, is closed; out is its standard output.
+func startSelf(args ...string) (cmd *exec.Cmd, in io.Closer, out io.Reader, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	cmd := exec.Command(self, "-sink", "-keeper", keeper)
+	cmd = exec.Command(self, args...)
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
+	if in, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
+	if out, err = cmd.StdoutPipe(); err != nil {
+		return nil, nil, nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	return cmd, in, out, cmd.Start()
+}
+
+// startSink runs this program as a sink, or as the front of a keeper.
+func startSink(keeper string) (*sinkProcess, error) {
+	cmd, in, out, err := startSelf("-sink", "-keeper", keeper)
+	if err != nil {
 		return nil, err
 	}
 	p := &sinkProcess{cmd: cmd, end: in}

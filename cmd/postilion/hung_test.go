@@ -4,39 +4,56 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/service"
 )
+
+// opened returns a running server's queue and stores.
+func opened(t *testing.T, s *server) (*service.QueueAdmin, *service.Stores) {
+	t.Helper()
+	q, err := service.OpenQueue(t.Context(), s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { q.Close() })
+	stores, err := service.OpenStores(t.Context(), s.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stores.Close() })
+	return q, stores
+}
+
+// standStill stops a process until the test ends. Its threads go on until each has seen the signal.
+func (s *server) standStill(pid int) {
+	s.t.Helper()
+	syscall.Kill(pid, syscall.SIGSTOP)
+	s.t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
+	s.eventually(fmt.Sprintf("process %d stands still", pid), func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, file := range threads {
+			line, err := os.ReadFile(file)
+			if _, state, _ := strings.Cut(string(line), ") "); err != nil || !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
+}
 
 // Whatever hangs, a verb answers and names the process, with what to do.
 func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 	t.Parallel()
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
 	pid := s.status().PID
-	// These are in the middle of their work already.
-	q, err := service.OpenQueue(t.Context(), s.data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer q.Close()
-	stores, err := service.OpenStores(t.Context(), s.data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stores.Close()
-	syscall.Kill(pid, syscall.SIGSTOP)
-	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
-	// Its threads go on until each has seen the signal.
-	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
-		t.Fatal(err)
-	}
+	q, stores := opened(t, s) // these are in the middle of their work already
+	s.standStill(pid)
 	want := fmt.Sprintf("postilion: the server does not answer: process %[1]d (%[2]s) was stopped by a signal; `kill -CONT %[1]d` lets it go on. Should it answer again, it does what it was asked for\n", pid, "NAME")
 	var wg sync.WaitGroup
 	for what, call := range map[string]func() error{
@@ -87,24 +104,9 @@ func TestARoleThatStandsStillIsNamedInTheMiddleOfAVerb(t *testing.T) {
 	for _, r := range s.status().Roles {
 		pids[r.Name] = r.PID
 	}
-	q, err := service.OpenQueue(t.Context(), s.data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer q.Close()
-	stores, err := service.OpenStores(t.Context(), s.data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stores.Close()
+	q, stores := opened(t, s)
 	for _, role := range []service.Role{service.Queue, service.Directory} {
-		pid := pids[string(role)]
-		syscall.Kill(pid, syscall.SIGSTOP)
-		t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
-		s.eventually(fmt.Sprintf("role %s stands still", role), func() bool {
-			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-			return err == nil && strings.Contains(string(stat), ") T ")
-		})
+		s.standStill(pids[string(role)])
 	}
 	var wg sync.WaitGroup
 	for role, call := range map[service.Role]func() error{
