@@ -230,7 +230,7 @@ func (h *oldHost) files() (list []string) {
 }
 
 // changes are files that running programs change.
-var changes = regexp.MustCompile(`/supervise/(status|lock|ok|control)$|/supervise$|^var/qmail/queue/`)
+var changes = regexp.MustCompile(`/supervise/(status|status\.new|lock|ok|control)$|/supervise$|^var/qmail/queue/`)
 
 // cut is a point where a switch may be killed.
 type cut struct {
