@@ -15,6 +15,7 @@ import (
 type Events struct {
 	log   *slog.Logger
 	lines *qmailLines // nil unless the format is qmail
+	text  *textLines  // nil unless the format is text
 }
 
 // Record logs e.
@@ -26,8 +27,14 @@ func (l *Events) Record(e trace.Event) {
 	if !l.log.Enabled(context.Background(), level) {
 		return
 	}
+	if l.text != nil {
+		l.text.record(level, &e)
+		return
+	}
 	r := slog.NewRecord(time.Now(), level, string(e.Kind), 0) // the Logger would look for the caller in the stack
-	r.AddAttrs(eventAttrs(make([]slog.Attr, 0, 16), &e)...)
+	a := make(attrs, 0, 16)
+	eachField(&e, &a)
+	r.AddAttrs(a...)
 	l.log.Handler().Handle(context.Background(), r)
 }
 
@@ -42,20 +49,30 @@ func eventLevel(e *trace.Event) slog.Level {
 	return slog.LevelInfo
 }
 
-func eventAttrs(a []slog.Attr, e *trace.Event) []slog.Attr {
+// fields takes the fields of a line.
+type fields interface {
+	text(key, v string)
+	ident(key string, v id.ID)
+	number(key string, v int64)
+	duration(key string, v time.Duration)
+	time(key string, v time.Time)
+}
+
+// eachField gives the fields that e has, in the order of a line.
+func eachField(e *trace.Event, to fields) {
 	text := func(key, v string) {
 		if v != "" {
-			a = append(a, slog.String(key, v))
+			to.text(key, v)
 		}
 	}
 	ident := func(key string, v id.ID) {
 		if !v.IsZero() {
-			a = append(a, slog.String(key, v.String()))
+			to.ident(key, v)
 		}
 	}
 	number := func(key string, v int64) {
 		if v != 0 {
-			a = append(a, slog.Int64(key, v))
+			to.number(key, v)
 		}
 	}
 	text("part", e.Role)
@@ -68,7 +85,7 @@ func eventAttrs(a []slog.Attr, e *trace.Event) []slog.Attr {
 	text("helo", e.Helo)
 	text("tls", e.TLS)
 	if e.Kind == trace.Accepted {
-		a = append(a, slog.String("from", e.From)) // "" is the null reverse-path
+		to.text("from", e.From) // "" is the null reverse-path
 	} else {
 		text("from", e.From)
 	}
@@ -77,17 +94,25 @@ func eventAttrs(a []slog.Attr, e *trace.Event) []slog.Attr {
 	number("count", e.Count)
 	text("host", e.Host)
 	if e.Code != 0 {
-		text("code", strconv.Itoa(e.Code))
+		to.text("code", strconv.Itoa(e.Code))
 	}
 	text("status", e.Status)
 	text("reason", e.Reason)
 	text("rule", e.Rule)
 	text("text", e.Text)
 	if e.Took != 0 {
-		a = append(a, slog.Duration("took", e.Took))
+		to.duration("took", e.Took)
 	}
 	if !e.Next.IsZero() {
-		a = append(a, slog.Time("next", e.Next))
+		to.time("next", e.Next)
 	}
-	return a
 }
+
+// attrs are fields for a slog.Handler.
+type attrs []slog.Attr
+
+func (a *attrs) text(key, v string)                   { *a = append(*a, slog.String(key, v)) }
+func (a *attrs) ident(key string, v id.ID)            { *a = append(*a, slog.String(key, v.String())) }
+func (a *attrs) number(key string, v int64)           { *a = append(*a, slog.Int64(key, v)) }
+func (a *attrs) duration(key string, v time.Duration) { *a = append(*a, slog.Duration(key, v)) }
+func (a *attrs) time(key string, v time.Time)         { *a = append(*a, slog.Time(key, v)) }

@@ -3,12 +3,15 @@ package logs
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/trace"
@@ -83,5 +86,59 @@ func TestRoutineStepsAreLoggedAtDebugAlone(t *testing.T) {
 		if got := logged(t, "debug", trace.Event{Kind: kind}); got["level"] != "DEBUG" {
 			t.Errorf("at debug: %v", got)
 		}
+	}
+}
+
+// What writes lines of text is no handler of slog, but writes as one.
+func TestTextLinesAreThoseOfSlog(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2031, 5, 6, 7, 8, 9, 123_999_999, time.FixedZone("", 9*3600))
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.OneOf(rapid.SampledFrom([]string{"", "a@x.test", "two words", `a"b`, `a\b`, "k=v", "\x1b[2J", "\xff", "\u00a0", "\u202e", "메일", "\ufffd"}),
+			rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
+		e := trace.Event{
+			Kind: rapid.SampledFrom([]trace.Kind{trace.Accepted, trace.Deferred, trace.Gap}).Draw(t, "kind"), Role: word.Draw(t, "role"),
+			From: word.Draw(t, "from"), To: word.Draw(t, "to"), Text: word.Draw(t, "text"), Code: rapid.Int().Draw(t, "code"),
+			Size: rapid.Int64().Draw(t, "size"), Took: time.Duration(rapid.Int64().Draw(t, "took")), Message: id.ID{byte(rapid.Int().Draw(t, "message"))},
+		}
+		if rapid.Bool().Draw(t, "next") {
+			e.Next = now.Add(time.Duration(rapid.Int64().Draw(t, "in")))
+		}
+		if strings.ContainsRune(e.Role+e.From+e.To+e.Text, 0x7f) {
+			t.Skip("slog lets it pass")
+		}
+		var got, want bytes.Buffer
+		l := Events{log: slog.New(handler(Options{Now: func() time.Time { return now }}, &want, slog.LevelInfo, false)).With("role", "queue")}
+		l.Record(e)
+		l.text = &textLines{w: &got, role: "queue", now: func() time.Time { return now }}
+		l.Record(e)
+		if got.String() != want.String() {
+			t.Fatalf("%s, want %s", &got, &want)
+		}
+	})
+}
+
+func TestTextLinesQuoteWhatEndsLinesOrIsHidden(t *testing.T) {
+	t.Parallel()
+	for _, v := range []string{"\x7f", "\n", "\u0085", "\u2028", "\u009b"} {
+		if !quoted("a" + v) {
+			t.Errorf("%q would be written as it is", v)
+		}
+	}
+}
+
+func BenchmarkTextLines(b *testing.B) {
+	l, err := Open(Options{}, "queue", "", io.Discard)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	e := trace.Event{
+		Kind: trace.Accepted, Role: "smtp", Session: id.ID{1}, Message: id.ID{2}, Client: "192.0.2.1", Helo: "client.example",
+		From: "sender@example.test", To: "rcpt@example.test", Size: 10240, Count: 1,
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Events.Record(e)
 	}
 }

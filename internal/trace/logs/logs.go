@@ -107,8 +107,11 @@ func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 	level, _ := o.level() // validated
 	l.Logger = slog.New(handler(o, w, level, bare)).With("role", role)
 	l.Events = &Events{log: l.Logger}
-	if o.Format == "qmail" {
+	switch o.Format {
+	case "qmail":
 		l.Events.lines = newQmailLines(stamped{w, bare, o.Now})
+	case "", "text":
+		l.Events.text = &textLines{w: w, role: role, now: o.Now}
 	}
 	return l, nil
 }
