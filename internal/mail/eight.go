@@ -2,15 +2,15 @@ package mail
 
 import "encoding/binary"
 
-// HasEight reports whether p holds a byte above 127. It looks at 32 bytes at a time: whole messages pass through it.
+// HasEight reports whether p holds a byte above 127. It looks at 64 bytes at a time: whole messages pass through it.
 func HasEight(p []byte) bool {
 	const high = 0x8080808080808080
-	word := func(at int) uint64 { return binary.LittleEndian.Uint64(p[at:]) }
-	for len(p) >= 32 {
-		if (word(0)|word(8)|word(16)|word(24))&high != 0 {
+	for len(p) >= 64 {
+		b := (*[64]byte)(p)
+		if (word(b[0:])|word(b[8:])|word(b[16:])|word(b[24:])|word(b[32:])|word(b[40:])|word(b[48:])|word(b[56:]))&high != 0 {
 			return true
 		}
-		p = p[32:]
+		p = p[64:]
 	}
 	for _, c := range p {
 		if c >= 0x80 {
@@ -19,3 +19,5 @@ func HasEight(p []byte) bool {
 	}
 	return false
 }
+
+func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }

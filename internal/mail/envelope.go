@@ -37,7 +37,7 @@ type Envelope struct {
 	// Size and CRLFSize are the body's length in bytes with LF and with CRLF line
 	// ends. Both are known once the body has been taken in.
 	Size, CRLFSize int64
-	Eight          bool // the body holds bytes above 127
+	Eight          bool // the body holds bytes above 127; the queue finds out
 }
 
 // Recipient is one RCPT, numbered by its place in Envelope.Recipients for life.

@@ -19,16 +19,17 @@ type Decoder struct {
 // bytes were taken; what is left, at most two bytes, must be given again with more behind it. done
 // tells that CRLF.CRLF was reached: p[n:] are commands.
 func (d *Decoder) Data(p []byte) (out []byte, n int, done bool) {
-	w, r := 0, 0 // p[:w] is decoded, p[r:] is to be read
-	for r < len(p) {
+	w, r := 0, 0 // p[:w] is decoded but for bare CRs, p[r:] is to be read
+	for r < len(p) && !done {
 		if !d.mid && p[r] == '.' {
 			// RFC 5321 4.5.2: a lone dot ends the content, any other first dot is dropped.
 			rest := p[r:]
-			switch {
-			case len(rest) == 1, len(rest) == 2 && rest[1] == '\r':
-				return p[:w], r, false
-			case rest[1] == '\r' && rest[2] == '\n':
-				return p[:w], r + 3, true
+			if len(rest) == 1 || len(rest) == 2 && rest[1] == '\r' {
+				break
+			}
+			if done = rest[1] == '\r' && rest[2] == '\n'; done {
+				r += 3
+				break
 			}
 			r++
 			d.mid = true
@@ -39,40 +40,38 @@ func (d *Decoder) Data(p []byte) (out []byte, n int, done bool) {
 			if line[len(line)-1] == '\r' {
 				line = line[:len(line)-1]
 			}
-			d.blank(line)
 			d.mid = d.mid || len(line) > 0
-			return p[:w+copy(p[w:], line)], r + len(line), false
+			w += copy(p[w:], line)
+			r += len(line)
+			break
 		}
-		w, r = d.line(p, w, r, r+i)
+		w = d.line(p, w, r, r+i)
+		r += i + 1
 	}
-	return p[:w], r, false
+	d.blank(p[:w])
+	return p[:w], r, done
 }
 
-// line moves the line p[r:end], of which p[end] is the LF, to p[w:].
-func (d *Decoder) line(p []byte, w, r, end int) (int, int) {
-	line := p[r:end]
-	if len(line) > 0 && line[len(line)-1] == '\r' {
-		line = line[:len(line)-1]
-		d.mid = false
-	} else {
-		d.Bare, d.mid = true, true
-	}
-	d.blank(line)
-	w += copy(p[w:], line)
-	p[w] = '\n'
-	return w + 1, end + 1
-}
-
-// blank replaces bare CRs.
-func (d *Decoder) blank(line []byte) {
-	for {
-		i := bytes.IndexByte(line, '\r')
-		if i < 0 {
-			return
-		}
+// line moves the line p[r:end], of which p[end] is the LF, to p[w:] and returns where it ends there.
+func (d *Decoder) line(p []byte, w, r, end int) int {
+	bare := r == end || p[end-1] != '\r'
+	if bare {
 		d.Bare = true
-		line[i] = ' '
-		line = line[i+1:]
+	} else {
+		end--
+	}
+	d.mid = bare
+	w += copy(p[w:], p[r:end])
+	p[w] = '\n'
+	return w + 1
+}
+
+// blank replaces bare CRs: those at the ends of lines are gone.
+func (d *Decoder) blank(lines []byte) {
+	for i := bytes.IndexByte(lines, '\r'); i >= 0; i = bytes.IndexByte(lines, '\r') {
+		d.Bare = true
+		lines[i] = ' '
+		lines = lines[i+1:]
 	}
 }
 
@@ -99,11 +98,14 @@ func (d *Decoder) Chunk(p []byte) (out []byte, n int) {
 				line = line[:len(line)-1]
 				d.cr = true
 			}
-			d.blank(line)
-			return p[:w+copy(p[w:], line)], len(p)
+			w += copy(p[w:], line)
+			r = len(p)
+			break
 		}
-		w, r = d.line(p, w, r, r+i)
+		w = d.line(p, w, r, r+i)
+		r += i + 1
 	}
+	d.blank(p[:w])
 	return p[:w], r
 }
 

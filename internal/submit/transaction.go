@@ -246,7 +246,6 @@ func (t *Transaction) append(p []byte) {
 	t.env.Size += int64(len(p))
 	t.lines += int64(bytes.Count(p, []byte{'\n'}))
 	t.ended = p[len(p)-1] == '\n'
-	t.env.Eight = t.env.Eight || mail.HasEight(p)
 	size := t.env.Size + t.lines - t.traced
 	if t.countsLF {
 		size = t.env.Size - t.bare

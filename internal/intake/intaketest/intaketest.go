@@ -107,6 +107,7 @@ func (d *draft) Commit(context.Context) error {
 	defer d.q.mu.Unlock()
 	env := *d.env
 	env.Recipients = append([]mail.Recipient(nil), env.Recipients...)
+	env.Eight = mail.HasEight(d.body.Bytes())
 	d.q.messages = append(d.q.messages, Message{env, d.body.String()})
 	return nil
 }
