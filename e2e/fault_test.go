@@ -97,6 +97,9 @@ func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 		l.cut()
 		empty := d.fill(0)
 		within(t, patience, "mail is turned away", func() bool { return send()/100 == 4 })
+		within(t, patience, "status tells that it is", func() bool {
+			return strings.Contains(strings.Join(s.status().Notes, "\n"), "rejecting messages: insufficient system storage: ")
+		})
 		time.Sleep(time.Second)
 		p, err := dialPOP(s.addr["pop3"], s.account, s.password) // who makes room by deleting mail must get in
 		check(t, err)

@@ -380,6 +380,7 @@ type role struct {
 type status struct {
 	PID    int
 	Paused bool
+	Notes  []string
 	Roles  []role
 }
 

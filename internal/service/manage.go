@@ -184,6 +184,7 @@ func (n *Node) Status(ctx context.Context) control.Status {
 		})
 	}
 	wg.Wait()
+	s.Notes = append(s.Notes, queueNotes(s.Roles)...)
 	for _, r := range s.Roles {
 		if paused, ok := r.Facts["paused"].(bool); ok && r.Name == string(Queue) {
 			s.Paused = paused
@@ -218,6 +219,18 @@ func diskNotes(o policy.FloorOptions, data string) []string {
 		return nil
 	}
 	return []string{"rejecting messages: " + err.Error()}
+}
+
+// queueNotes moves what the queue itself says of why it takes no message out of the roles' facts: a full or failing
+// disk, which no floor needs to know of.
+func queueNotes(roles []control.Role) (notes []string) {
+	for _, r := range roles {
+		if text, ok := r.Facts[factRejecting].(string); ok {
+			notes = append(notes, "rejecting messages: "+text)
+			delete(r.Facts, factRejecting)
+		}
+	}
+	return notes
 }
 
 // loadAverages returns the host's load of 1, 5 and 15 minutes (proc(5)).

@@ -1,12 +1,16 @@
 package service
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/reason"
 )
 
 func TestStatusTellsWhatTheLoadKeepsFrom(t *testing.T) {
@@ -42,5 +46,24 @@ func TestStatusTellsThatTheDiskIsFull(t *testing.T) {
 	}
 	if got := diskNotes(policy.FloorOptions{FreeBytes: -1, FreeInodes: -1}, data); got != nil {
 		t.Errorf("without floors: %q", got)
+	}
+}
+
+func TestStatusTellsThatTheQueueItselfTakesNothing(t *testing.T) {
+	t.Parallel()
+	refuses := reason.DiskFull.Because(errors.New("the queue's own cause"))
+	roles := []control.Role{
+		{Name: string(Local), Facts: map[string]any{"messages": 1}},
+		{Name: string(Queue), Facts: queueFacts(dispatch.Stats{Messages: 7}, refuses)},
+	}
+	if got := queueNotes(roles); len(got) != 1 || got[0] != "rejecting messages: insufficient system storage: the queue's own cause" {
+		t.Errorf("%q", got)
+	}
+	if f := roles[1].Facts; f[factRejecting] != nil || f["messages"] != 7 {
+		t.Errorf("the facts that are left: %v", f)
+	}
+	roles[1].Facts = queueFacts(dispatch.Stats{}, nil)
+	if got := queueNotes(roles); got != nil {
+		t.Errorf("a queue that takes mail: %q", got)
 	}
 }

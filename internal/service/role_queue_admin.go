@@ -231,18 +231,25 @@ func etrnHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
 	}
 }
 
+// factRejecting is why the queue takes no message; there is none where it does. Status tells it above the table.
+const factRejecting = "rejecting"
+
 // queueFacts is the queue's state as `status` shows it.
-func queueFacts(s dispatch.Stats) map[string]any {
+func queueFacts(s dispatch.Stats, refuses error) map[string]any {
 	groups := []string{}
 	for _, g := range s.Groups {
 		if g.Paused {
 			groups = append(groups, g.Name)
 		}
 	}
-	return map[string]any{
+	facts := map[string]any{
 		"paused_domains": append([]string{}, s.PausedDomains...), "paused_groups": groups,
 		"messages": s.Messages, "recipients": s.Recipients, "held": s.Held, "ready": s.Ready,
 		"running_local": s.RunningLocal, "running_remote": s.RunningRemote,
 		"oldest_seconds": int64(s.OldestAge.Seconds()), "loaded": s.Loaded, "paused": s.Paused, "held_back": s.HeldBack,
 	}
+	if refuses != nil {
+		facts[factRejecting] = refuses.Error()
+	}
+	return facts
 }

@@ -189,7 +189,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d), viewHandlers(d), watchHandlers(part.watch))
 	part.admin = queueHandlers(store, d, router)
 	part.office = officeQueue(d)
-	part.facts = func(context.Context) map[string]any { return watch.facts(queueFacts(d.Stats(0))) }
+	part.facts = func(context.Context) map[string]any { return watch.facts(queueFacts(d.Stats(0), store.Refuses())) }
 	part.alive = func(context.Context) { d.Stats(0) }
 	return nil
 }

@@ -45,12 +45,40 @@ func (s *Store) Begin(ctx context.Context, env *mail.Envelope) (queue.Draft, err
 		return nil, reason.QueueUnavailable.Because(err)
 	}
 	if s.reserve.full() {
-		return nil, reason.DiskFull
+		return nil, reason.DiskFull.Because(s.reserve.cause())
 	}
 	if err := s.eng.Up(); err != nil {
 		return nil, failure(err)
 	}
 	return &draft{s: s, id: env.ID, env: env}, nil
+}
+
+// Refuses tells why Begin would take no message at this moment, or why a large one was refused for which there is no
+// room yet; nil when it would, and there is.
+func (s *Store) Refuses() error {
+	if s.reserve.stays() {
+		return reason.DiskFull.Because(s.reserve.cause())
+	}
+	if err := s.eng.Up(); err != nil {
+		return failure(err)
+	}
+	if size := s.noRoom.Load(); size > 0 {
+		space, err := s.opts.FS.Space(".")
+		if err == nil && (space.FreeBytes < uint64(size) || space.TotalInodes > 0 && space.FreeInodes == 0) {
+			return reason.DiskFull.Because(fmt.Errorf("a message of %d bytes or more found no room for its spool file", size))
+		}
+		s.noRoom.CompareAndSwap(size, 0)
+	}
+	return nil
+}
+
+// spoolFailure is failure of a spool file whose message has size bytes so far. One that found no room is remembered:
+// smaller messages may still be taken, in the room that the log has already.
+func (s *Store) spoolFailure(err error, size int64) error {
+	if isFull(err) {
+		s.noRoom.Store(size)
+	}
+	return failure(err)
 }
 
 // Restore implements queue.Store.
@@ -86,7 +114,7 @@ func (d *draft) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if err := d.spoolOut(p); err != nil {
-		d.err = failure(err)
+		d.err = d.s.spoolFailure(err, d.size)
 		return 0, d.err
 	}
 	return len(p), nil
@@ -141,7 +169,7 @@ func (d *draft) seal() error {
 			err = d.s.spool.sync(d.file)
 		}
 		if err != nil {
-			d.err = failure(err)
+			d.err = d.s.spoolFailure(err, d.size)
 			return d.err
 		}
 		d.s.buffers.release(d.buf)

@@ -247,6 +247,9 @@ func TestAFullDiskLetsMailLeave(t *testing.T) {
 		}
 		break
 	}
+	if err := s.Refuses(); err == nil {
+		t.Error("a store that refuses says that it takes messages")
+	}
 	limit := time.Now().Add(20 * time.Second)
 	for _, v := range accepted {
 		lease := k.Lease(t, v)
@@ -263,4 +266,49 @@ func TestAFullDiskLetsMailLeave(t *testing.T) {
 	}
 	fsys.SetCapacity(0)
 	untilTaken(t, s, &outcome{accepted: map[id.ID]bool{}, refused: map[id.ID]bool{}})
+	if err := s.Refuses(); err != nil {
+		t.Errorf("a store that takes messages says that it refuses: %v", err)
+	}
+}
+
+// Without a floor above it, the queue alone knows that it is full, and says so until there is room.
+func TestAStoreThatIsFullSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		reserve int64
+		body    int
+		want    string
+	}{
+		{2 << 20, 5000, "insufficient system storage: the disk was full; the queue takes messages again once 4194304 bytes are free"},
+		{-1, 5000, "insufficient system storage: the disk was full; the queue takes messages again once 1048576 bytes are free"},
+		{2 << 20, 5 << 20, " bytes or more found no room for its spool file"},
+	} {
+		fsys := crashfs.New(1)
+		fsys.SetCapacity(6 << 20)
+		opts := faultOptions(fsys)
+		opts.ReserveBytes, opts.RetryMax = c.reserve, time.Hour
+		s, err := pebblestore.Open(context.Background(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.Refuses(); err != nil {
+			t.Errorf("%+v: an empty disk: %v", c, err)
+		}
+		random, body := rand.NewChaCha8([32]byte{}), make([]byte, c.body)
+		for i := 0; err == nil; i++ {
+			if i > 5000 {
+				t.Fatal("the disk does not fill up")
+			}
+			random.Read(body) // what does not compress
+			err = queuetest.TryEnqueue(s, queuetest.Envelope("to@b.example"), body)
+		}
+		if err := s.Refuses(); err == nil || !strings.HasSuffix(err.Error(), c.want) {
+			t.Errorf("%+v: a full disk: %v", c, err)
+		}
+		fsys.SetCapacity(0)
+		if err := s.Refuses(); c.body > 1<<20 && err != nil {
+			t.Errorf("%+v: a disk with room: %v", c, err)
+		}
+	}
 }

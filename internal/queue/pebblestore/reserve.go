@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"sync"
@@ -59,27 +60,53 @@ func (r *reserve) full() bool {
 	return r.gone.Load()
 }
 
+// stays tells whether full would go on to say so: it changes nothing, and waits for nobody.
+func (r *reserve) stays() bool {
+	if !r.gone.Load() {
+		return false
+	}
+	if !r.mu.TryLock() {
+		return true
+	}
+	defer r.mu.Unlock()
+	_, room := r.missing()
+	return !room || time.Since(r.last) <= r.every
+}
+
+// cause says what the queue waits for.
+func (r *reserve) cause() error {
+	return fmt.Errorf("the disk was full; the queue takes messages again once %d bytes are free", r.want())
+}
+
+// want is the room, in bytes, with which messages are taken again: twice the reserve, or the next message would use it
+// up again.
+func (r *reserve) want() uint64 {
+	if r.size <= 0 {
+		return 1 << 20
+	}
+	return 2 * uint64(r.size)
+}
+
+// missing lists the parts that are given up, and tells whether there is room to lay them up.
+func (r *reserve) missing() (parts []string, room bool) {
+	for i := range reserveParts {
+		name := reservePart(i)
+		if info, err := r.fs.Stat(name); r.size > 0 && (err != nil || info.Size() != r.size/reserveParts) {
+			parts = append(parts, name)
+		}
+	}
+	space, err := r.fs.Space(".")
+	return parts, err != nil || r.size > 0 && len(parts) == 0 || space.FreeBytes >= r.want()
+}
+
 // restore lays the room up if it is not there. The space is written, not only
 // reserved: sparse room is none.
 func (r *reserve) restore() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = time.Now()
-	if r.size <= 0 {
-		space, err := r.fs.Space(".")
-		r.gone.Store(err == nil && space.FreeBytes < 1<<20)
-		return
-	}
-	var missing []string
-	for i := range reserveParts {
-		name := reservePart(i)
-		if info, err := r.fs.Stat(name); err != nil || info.Size() != r.size/reserveParts {
-			missing = append(missing, name)
-		}
-	}
-	// Twice the room must be free, or the next message would use it up again.
-	space, err := r.fs.Space(".")
-	if err == nil && len(missing) > 0 && space.FreeBytes < 2*uint64(r.size) {
+	missing, room := r.missing()
+	if !room {
 		r.gone.Store(true)
 		return
 	}

@@ -29,6 +29,7 @@ type Store struct {
 	eng     *pebblex.Engine
 	spool   *spool
 	reserve *reserve
+	noRoom  atomic.Int64 // bytes of the last message whose spool file found no room; 0 for none, or when there is room again
 	buffers buffers
 
 	// restored counts how often the queue was copied by Backup and opened again. A message whose
