@@ -268,7 +268,7 @@ func address(item string) (string, error) {
 			b.Reset()
 		case c == '>' && route && !closed:
 			closed = true
-		case closed && c != ' ' && c != '\t', c == '>', c == '<':
+		case closed && c != ' ' && c != '\t', c == '>', c == '<', c == ';': // a semicolon is no part of an address (RFC 822 3.3)
 			return "", fmt.Errorf("%q, want one address, or commas between several", item)
 		case c == ' ' || c == '\t':
 			flush()

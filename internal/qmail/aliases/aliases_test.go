@@ -97,6 +97,7 @@ func TestBrokenFilesAreTold(t *testing.T) {
 		{"a: b,\n c (x\n", `f:2: " c (x": a comment does not end`},
 		{"a: <b\n", `f:1: "<b": < without >`},
 		{"a: <b> c\n", `f:1: "<b> c", want one address, or commas between several`},
+		{"a: b@c; d@e\n", `f:1: "b@c; d@e", want one address, or commas between several`},
 		{"a: |\n", `f:1: "|", want a command behind the bar`},
 		{"a: :include:x\n", `f:1: ":include:x", want :include: and a path that begins with /`},
 		{"a: b\nA: c\n", `f:2: "A" stands at f:1 already`},

@@ -83,12 +83,12 @@ type delivery struct {
 func variables(e *tool.Env, want ...variable) (missing string) {
 	for _, v := range want {
 		s, ok := e.Lookup(v.name)
-		if !ok {
-			return v.name
+		if !ok && missing == "" {
+			missing = v.name
 		}
 		*v.to = s
 	}
-	return ""
+	return missing
 }
 
 type variable struct {

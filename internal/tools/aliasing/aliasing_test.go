@@ -239,14 +239,16 @@ func TestDotForwardTellsWhatItWouldDo(t *testing.T) {
 	if err := os.WriteFile(dir+"/fw", []byte("a@b.test\n|cat\njoe\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	call := tooltest.Call{Args: []string{"-n", "fw"}, In: "m", Dir: dir, Env: append(envOf("joe@h.test", "s@s"), "NEWSENDER=n@s")}
-	o := &tooltest.Outbox{}
-	r := tooltest.Run(t, programs(o), "dot-forward", call)
-	if want := (tooltest.Result{Err: "forward a@b.test\npipe through cat\ndirect delivery\n"}); r != want || len(o.Sent) > 0 {
-		t.Errorf("got %+v, want %+v", r, want)
-	}
-	if theirs := tooltest.RunOriginal(t, tooltest.Original(t, "dot-forward", "dot-forward"), call); r != theirs {
-		t.Errorf("got %+v, the original %+v", r, theirs)
+	for _, env := range [][]string{append(envOf("joe@h.test", "s@s"), "NEWSENDER=n@s"), {"USER=joe"}} { // in a delivery, and by hand
+		call := tooltest.Call{Args: []string{"-n", "fw"}, In: "m", Dir: dir, Env: env}
+		o := &tooltest.Outbox{}
+		r := tooltest.Run(t, programs(o), "dot-forward", call)
+		if want := (tooltest.Result{Err: "forward a@b.test\npipe through cat\ndirect delivery\n"}); r != want || len(o.Sent) > 0 {
+			t.Errorf("%q: got %+v, want %+v", env, r, want)
+		}
+		if theirs := tooltest.RunOriginal(t, tooltest.Original(t, "dot-forward", "dot-forward"), call); r != theirs {
+			t.Errorf("%q: got %+v, the original %+v", env, r, theirs)
+		}
 	}
 }
 

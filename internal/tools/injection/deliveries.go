@@ -105,15 +105,15 @@ func condredirect(ctx context.Context, e *tool.Env) int {
 	if len(e.Args) < 3 {
 		return e.UsageError("newaddress program [ arg ... ]")
 	}
-	sender, ok := e.Lookup("SENDER")
-	if !ok {
-		return e.Fatal(tool.Permanent, "SENDER not set")
-	}
 	switch code, failed := judge(ctx, e, e.Args[2:]); {
 	case failed:
 		return code
 	case code != 0:
 		return tool.OK
+	}
+	sender, ok := e.Lookup("SENDER") // only what is sent on needs it
+	if !ok {
+		return e.Fatal(tool.Permanent, "SENDER not set")
 	}
 	o, code := sendOn(ctx, e, sender, e.Args[1:2])
 	if code != tool.OK {

@@ -149,6 +149,7 @@ func TestWhatProgramsSayWhenNothingWasQueued(t *testing.T) {
 		{"sendmail, a broken header", []string{"sendmail", "-t"}, "From: (a\n", inject.Answer{}, false, 65, "sendmail: fatal: unable to parse this line:\nFrom: (a\n"},
 		{"mailq, not allowed", []string{"mailq"}, "", inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}, false, 100, "mailq: fatal: You are not permitted to see the queue\n"},
 		{"mailq, not allowed, sendmail's", []string{"sendmail", "-bp"}, "", inject.Answer{Code: 510, Text: "You are not permitted to see the queue"}, false, 77, "510 You are not permitted to see the queue\n"},
+		{"condredirect without its variables, when nothing is sent on", []string{"condredirect", "a", "false"}, "", inject.Answer{}, false, 0, ""},
 		{"forward without its variables", []string{"forward", "a"}, "", inject.Answer{}, false, 100, "forward: fatal: NEWSENDER not set\n"},
 		{"new-inject, refused", []string{"new-inject", "a"}, "", refused, false, 100, "new-inject: fatal: message is too large (#5.3.4)\n"},
 		{"bouncesaying alone", []string{"bouncesaying"}, "", inject.Answer{}, false, 100, "bouncesaying: usage: bouncesaying error [ program [ arg ... ] ]\n"},
