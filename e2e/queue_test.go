@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -94,6 +95,39 @@ func TestQueueVerbsDoWhatTheySay(t *testing.T) {
 	s.must("queue", "release", s.id("held"))
 	s.must("queue", "retry", "--all", "--yes")
 	k.arrived(t, 3)
+	s.drain(patience)
+}
+
+func TestBouncingWhatIsOnItsWayPromisesNoBounce(t *testing.T) {
+	t.Parallel()
+	k, goOn := newSink(t), make(chan struct{})
+	answer := sync.OnceFunc(func() { close(goOn) })
+	defer answer()
+	k.rcpt = func(to string) error {
+		<-goOn
+		if strings.HasPrefix(to, "not") {
+			return later
+		}
+		return nil
+	}
+	s := newServer(t, setup{config: toSink(k)})
+	for _, name := range []string{"taken", "not-taken"} {
+		check(t, s.send(s.account, name+"@else.example", letter(name)))
+	}
+	within(t, patience, "both deliveries are under way", func() bool { return len(s.queue("--state", "running")) == 2 })
+	if said, want := s.must("queue", "bounce", s.id("taken")), "1 of 1 messages are bounced unless the delivery under way succeeds\n"; said != want {
+		t.Errorf("said %q, want %q", said, want)
+	}
+	var done struct{ Matched, Changed, Running int }
+	s.ask(&done, "queue", "bounce", s.id("not-taken"))
+	if done.Matched != 1 || done.Changed != 1 || done.Running != 1 {
+		t.Errorf("said %+v", done)
+	}
+	answer()
+	k.arrived(t, 1)
+	if bounce := string(s.arrived(s.account, s.password, 1)[0]); !strings.Contains(bounce, "<not-taken@else.example>") {
+		t.Errorf("the bounce is\n%s", bounce)
+	}
 	s.drain(patience)
 }
 

@@ -67,21 +67,39 @@ func (a *app) act(ctx context.Context, b bulk) error {
 		}
 		step, finish := a.progress(b.what+": messages", messages*len(b.actions))
 		defer finish()
-		n := 0
+		var done dispatch.Acted
 		for _, action := range b.actions {
 			if messages == 0 {
 				break // and the queue is not looked through again
 			}
-			if n, err = q.Act(ctx, b.filter, action, step); err != nil {
+			if done, err = q.Act(ctx, b.filter, action, step); err != nil {
 				return err
 			}
 		}
 		finish()
 		if a.json {
-			return a.printJSON(map[string]any{"done": true, "matched": messages, "changed": n})
+			return a.printJSON(map[string]any{"done": true, "matched": messages, "changed": done.Changed, "running": done.Running})
 		}
-		return a.done("%d of %d messages %s", n, messages, b.past)
+		return a.done("%d of %d messages %s%s", done.Changed, messages, b.past, underWay(b.actions[0].Verb, done))
 	})
+}
+
+// underWay says what becomes of messages that were to be stopped while a delivery of them is under way.
+func underWay(v dispatch.Verb, done dispatch.Acted) string {
+	if done.Running == 0 {
+		return ""
+	}
+	some := ""
+	if done.Running < done.Changed {
+		some = fmt.Sprintf(", %d of them", done.Running)
+	}
+	switch v {
+	case dispatch.Bounce:
+		return some + " unless the delivery under way succeeds"
+	case dispatch.Delete:
+		return fmt.Sprintf("; %d of them may still arrive: the delivery under way goes on", done.Running)
+	}
+	return some + " once the delivery under way has ended"
 }
 
 // queueSet changes messages' priority or group.

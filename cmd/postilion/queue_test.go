@@ -6,6 +6,25 @@ import (
 	"github.com/postilion/postilion/internal/dispatch"
 )
 
+func TestWhatIsStoppedWhileItIsDeliveredIsToldApart(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		verb             dispatch.Verb
+		changed, running int
+		want             string
+	}{
+		{dispatch.Bounce, 3, 0, ""},
+		{dispatch.Bounce, 1, 1, " unless the delivery under way succeeds"},
+		{dispatch.Bounce, 3, 2, ", 2 of them unless the delivery under way succeeds"},
+		{dispatch.Delete, 3, 1, "; 1 of them may still arrive: the delivery under way goes on"},
+		{dispatch.Hold, 3, 1, ", 1 of them once the delivery under way has ended"},
+	} {
+		if got := underWay(c.verb, dispatch.Acted{Changed: c.changed, Running: c.running}); got != c.want {
+			t.Errorf("%s, %d of %d: %q, want %q", c.verb, c.running, c.changed, got, c.want)
+		}
+	}
+}
+
 func TestWhichOfSeveralRecipientsIsEditedMustBeSaid(t *testing.T) {
 	t.Parallel()
 	done := dispatch.Recipient{N: 0, To: "a@x.test", State: "done"}

@@ -55,6 +55,7 @@ func (d *Dispatcher) Act(ctx context.Context, f Filter, a Action) (n int, err er
 // Acted is how far an action has come.
 type Acted struct {
 	Changed int    `json:"changed"` // messages
+	Running int    `json:"running"` // those of Changed that are to be stopped, but whose delivery under way goes on to its end
 	Matched int    `json:"matched"` // messages that were looked at
 	Next    string `json:"next"`    // the cursor of what follows; "" at the end
 }
@@ -68,7 +69,7 @@ func (d *Dispatcher) ActOn(ctx context.Context, f Filter, a Action, limit int, c
 			return done, err
 		}
 	}
-	var do func(ctx context.Context, f *Filter, a Action, batch []match) ([]id.ID, error)
+	var do func(ctx context.Context, f *Filter, a Action, batch []match) (changed []id.ID, running int, err error)
 	switch a.Verb {
 	case Retry, Bounce:
 		do = d.hurry
@@ -78,8 +79,9 @@ func (d *Dispatcher) ActOn(ctx context.Context, f Filter, a Action, limit int, c
 		return done, fmt.Errorf("action %q: want retry, hold, release, bounce, delete, priority or group", a.Verb)
 	}
 	err = d.each(ctx, f, after, func(batch []match) (bool, error) {
-		changed, err := do(ctx, &f, a, batch)
+		changed, running, err := do(ctx, &f, a, batch)
 		done.Changed += len(changed)
+		done.Running += running
 		done.Matched += len(batch)
 		now := d.deps.Clock.Now().UTC()
 		for _, v := range changed {
@@ -94,7 +96,7 @@ func (d *Dispatcher) ActOn(ctx context.Context, f Filter, a Action, limit int, c
 }
 
 // hurry makes the matching recipients of a batch due now, or fail now. Only memory changes.
-func (d *Dispatcher) hurry(_ context.Context, f *Filter, a Action, batch []match) (changed []id.ID, _ error) {
+func (d *Dispatcher) hurry(_ context.Context, f *Filter, a Action, batch []match) (changed []id.ID, running int, _ error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range batch {
@@ -102,16 +104,25 @@ func (d *Dispatcher) hurry(_ context.Context, f *Filter, a Action, batch []match
 		if m == nil || !f.mayHurry(m.held) {
 			continue
 		}
-		if a.Verb == Retry && d.retry(m, batch[i].ns) || a.Verb == Bounce && d.giveUp(m, batch[i].ns) {
+		var done, runs bool
+		if a.Verb == Retry {
+			done = d.retry(m, batch[i].ns)
+		} else {
+			done, runs = d.giveUp(m, batch[i].ns)
+		}
+		if done {
 			changed = append(changed, m.id)
+		}
+		if runs {
+			running++
 		}
 	}
 	d.pump()
-	return changed, nil
+	return changed, running, nil
 }
 
 // revise changes whole messages of a batch, in the store and then in memory.
-func (d *Dispatcher) revise(ctx context.Context, f *Filter, a Action, batch []match) (changed []id.ID, err error) {
+func (d *Dispatcher) revise(ctx context.Context, f *Filter, a Action, batch []match) (changed []id.ID, running int, err error) {
 	ids := make([]id.ID, len(batch))
 	for i := range batch {
 		ids[i] = batch[i].id
@@ -127,17 +138,30 @@ func (d *Dispatcher) revise(ctx context.Context, f *Filter, a Action, batch []ma
 		return r
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, v := range changed {
 		if m := d.find(v); m != nil {
+			if (a.Verb == Hold || a.Verb == Delete) && d.runs(m) {
+				running++
+			}
 			d.follow(m, a)
 		}
 	}
 	d.pump()
-	return changed, nil
+	return changed, running, nil
+}
+
+// runs reports whether a delivery of m is under way.
+func (d *Dispatcher) runs(m *message) bool {
+	for t := range d.tasksOf(m) {
+		if t.where == running {
+			return true
+		}
+	}
+	return false
 }
 
 // revise changes a message as the store keeps it.
@@ -217,11 +241,12 @@ func (d *Dispatcher) retry(m *message, ns numbers) (done bool) {
 
 // giveUp makes the matching recipients fail now. Those whose delivery runs fail when it is
 // deferred.
-func (d *Dispatcher) giveUp(m *message, ns numbers) (done bool) {
+func (d *Dispatcher) giveUp(m *message, ns numbers) (done, runs bool) {
 	var taken []uint32
 	for _, t := range d.matching(m, ns) {
 		done = true
 		if t.where == running {
+			runs = true
 			d.givenUp[t.self] = append(d.givenUp[t.self], ns...) // its others are tried on
 			continue
 		}
@@ -232,7 +257,7 @@ func (d *Dispatcher) giveUp(m *message, ns numbers) (done bool) {
 		t.giveUp = true
 		d.place(t, d.lane(nil, d.groups[m.group])) // also of a held message
 	}
-	return done
+	return done, runs
 }
 
 // takeOut takes recipients out of a task that does not run. The task goes when none

@@ -206,34 +206,6 @@ func TestAPausedDomainWaitsAndOthersDoNot(t *testing.T) {
 	})
 }
 
-// Recipients of one transaction share its run, not the operator's verdict on one of them.
-func TestGivingUpARecipientOfARunningDeliveryLeavesTheOthers(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	synctest.Test(t, func(t *testing.T) {
-		h := build(t, plan{remote: target(func(*deliver.Job, deliver.Recipient) deliver.Verdict {
-			time.Sleep(10 * time.Second)
-			return deliver.Verdict{Err: greylist}
-		})})
-		defer h.start()()
-		h.send(t, letter("joe@here.test", "a@far.test", "b@far.test", "c@far.test"))
-		time.Sleep(time.Second)
-		for _, to := range []string{"a@far.test", "c@far.test"} {
-			if n, err := h.Act(ctx, Filter{To: to}, Action{Verb: Bounce}); n != 1 || err != nil {
-				t.Fatalf("gave %s up: %d, %v", to, n, err)
-			}
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if _, n, err := h.Count(ctx, Filter{To: "b@far.test", State: "waiting"}); n != 1 || err != nil {
-			t.Errorf("%d wait, %v: the one nobody gave up is gone", n, err)
-		}
-		if _, n, _ := h.Count(ctx, Filter{}); n != 1 || len(h.mailed) != 1 || len(h.givenUp) != 0 {
-			t.Errorf("%d recipients are left, %d bounces, %d notes of what was given up", n, len(h.mailed), len(h.givenUp))
-		}
-	})
-}
-
 func TestARetryIsTriedAlsoAtHostsThatDoNotAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -466,39 +438,6 @@ func TestADeliveryHasABoundedNumberOfRecipients(t *testing.T) {
 		if most != jobRecipients || len(all) != len(to) || h.store.left() != 0 || len(h.mailed) != 1 {
 			t.Errorf("%d recipients at once, %d in all, %d left, %d bounces; want %d, %d, none, one", most, len(all), h.store.left(), len(h.mailed), jobRecipients, len(to))
 		}
-	})
-}
-
-func TestWhatRunsAndWhatWaitsAreToldApart(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := build(t, plan{remote: target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
-			if r.To.Domain == "slow.test" {
-				time.Sleep(time.Hour)
-			}
-			return deliver.Verdict{Err: greylist}
-		})})
-		stop := h.start()
-		h.send(t, letter("joe@here.test", "a@slow.test", "b@far.test", "c@far.test"))
-		h.send(t, letter("joe@here.test", "a@far.test"))
-		time.Sleep(time.Second)
-		synctest.Wait()
-		for state, want := range map[string][2]int{"": {2, 4}, "running": {1, 1}, "waiting": {2, 3}, "failed": {0, 0}, "held": {0, 0}} {
-			if m, r, err := h.Count(t.Context(), Filter{State: state}); m != want[0] || r != want[1] || err != nil {
-				t.Errorf("%q: %d messages, %d recipients, %v; want %v", state, m, r, err, want)
-			}
-		}
-		if n, err := h.Act(t.Context(), Filter{State: "running"}, Action{Verb: Hold}); n != 1 || err != nil {
-			t.Errorf("held %d, %v", n, err)
-		}
-		if n, err := h.Act(t.Context(), Filter{State: "waiting", Group: "default"}, Action{Verb: Group, Group: "bulk"}); n != 2 || err != nil {
-			t.Errorf("regrouped %d, %v", n, err)
-		}
-		time.Sleep(2 * time.Hour)
-		if n, err := h.Act(t.Context(), Filter{State: "held"}, Action{Verb: Release}); n != 1 || err != nil {
-			t.Errorf("released %d, %v", n, err)
-		}
-		stop()
 	})
 }
 

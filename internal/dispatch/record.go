@@ -431,6 +431,11 @@ func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool)
 			l = d.lane(nil, d.groups[p.m.group])
 		}
 		d.put(t, l)
+		if chosen := d.givenUp[t.self]; chosen != nil { // while this was recorded
+			delete(d.givenUp, t.self)
+			slices.Sort(chosen)
+			d.giveUp(p.m, chosen)
+		}
 	}
 }
 

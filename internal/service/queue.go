@@ -190,15 +190,15 @@ func (q *QueueAdmin) Show(ctx context.Context, message id.ID) (dispatch.Info, er
 // actPage is how many messages a verb looks at before it tells how far it is: some commits.
 const actPage = 2000
 
-// Act does a verb to what f matches and returns how many messages changed. step is told of those that were looked
+// Act does a verb to what f matches and returns how much it did. step is told of the messages that were looked
 // at, as it goes on.
-func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action, step func(n int)) (changed int, err error) {
+func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action, step func(n int)) (sum dispatch.Acted, err error) {
 	r := actRequest{Filter: f, Action: a, Limit: actPage}
 	for {
 		done, err := rpc.Do[actRequest, dispatch.Acted](ctx, q.client, methodAct, r)
-		changed += done.Changed
+		sum.Changed, sum.Running, sum.Matched = sum.Changed+done.Changed, sum.Running+done.Running, sum.Matched+done.Matched
 		if err != nil || done.Next == "" {
-			return changed, err
+			return sum, err
 		}
 		step(done.Matched)
 		r.Cursor = done.Next
