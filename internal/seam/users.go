@@ -89,22 +89,18 @@ func NewPlan(cl *Client) Plan {
 }
 
 // ExistsCache is how an Exists is asked at RCPT: seldom, and never for long. An address that nothing
-// takes is refused; any trouble in finding out lets the message in, since its delivery looks again.
+// takes is refused; any trouble in finding out lets the message in, since its delivery looks again. Only
+// that an address exists is remembered: one whose file was made a moment ago is never refused.
 type ExistsCache struct {
 	Exists Exists
 	Log    *slog.Logger
-	// TTL is how long an answer holds; 0 means 3 s.
+	// TTL is how long it holds that an address exists; 0 means 3 s.
 	TTL time.Duration
 	// Timeout is how long one question may take; 0 means 2 s.
 	Timeout time.Duration
 
 	cautious
-	kept map[string]existence
-}
-
-type existence struct {
-	at  time.Time
-	err error
+	kept map[string]time.Time // when it was found that an address exists
 }
 
 // Ask is an Exists whose errors refuse for good.
@@ -116,15 +112,17 @@ func (c *ExistsCache) Ask(ctx context.Context, u route.User) error {
 	key := strings.Join([]string{u.Name, u.Home, u.Dash, strings.ToLower(u.Ext)}, "\x00")
 	now := time.Now()
 	c.mu.Lock()
-	known, ok := c.kept[key]
-	if ok && now.Sub(known.at) < cmp.Or(c.TTL, 3*time.Second) {
-		c.mu.Unlock()
-		return known.err
-	}
+	found, ok := c.kept[key]
 	c.mu.Unlock()
+	if ok && now.Sub(found) < cmp.Or(c.TTL, 3*time.Second) {
+		return nil
+	}
 	err := c.ask(ctx, c.Timeout, func(ctx context.Context) error { return c.Exists(ctx, u) })
 	e, said := errors.AsType[*reason.Error](err)
-	if err != nil && (!said || e.Class != reason.Permanent) {
+	if said && e.Class == reason.Permanent {
+		return err
+	}
+	if err != nil {
 		if c.seldom() && c.Log != nil {
 			c.Log.Warn("it cannot be told whether an address exists; its mail is let in", "user", u.Name, "extension", u.Ext, "error", err)
 		}
@@ -133,8 +131,8 @@ func (c *ExistsCache) Ask(ctx context.Context, u route.User) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.kept == nil || len(c.kept) >= maxRoomsKept {
-		c.kept = map[string]existence{}
+		c.kept = map[string]time.Time{}
 	}
-	c.kept[key] = existence{now, err}
-	return err
+	c.kept[key] = now
+	return nil
 }
