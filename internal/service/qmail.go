@@ -29,6 +29,9 @@ const watchEvery = 2 * time.Second
 func (n *Node) watchQmail(ctx context.Context) {
 	told := map[migrate.Note]bool{}
 	n.tellNotes(n.newNotes(told))
+	if queue := oldQueue(n.cfg); queue != "" {
+		n.log.Warn("programs of this host hand their mail to the old qmail", "program", queue)
+	}
 	seed := maphash.MakeSeed()
 	tree := n.cfg.QmailTree()
 	last := treeVersion(seed, tree)
@@ -93,6 +96,25 @@ func (n *Node) tellNotes(notes []migrate.Note) {
 	}
 }
 
+// oldQueue returns the qmail's own qmail-queue where that is still in its place: what .qmail files and other
+// programs of the host run with it (forward, sendmail) puts mail into a queue that nobody serves. In a trial
+// that is as it should be, and a mini-qmail's qmail-qmqpc has no queue.
+func oldQueue(c *config.Config) string {
+	if c.Trial.Enabled || c.Qmail == "" {
+		return ""
+	}
+	queue := filepath.Join(c.QmailTree().Dir, "bin", "qmail-queue")
+	program, err := filepath.EvalSymlinks(queue)
+	if err != nil {
+		return ""
+	}
+	switch filepath.Base(program) {
+	case "postilion-tools", "postilion", "qmail-qmqpc":
+		return ""
+	}
+	return queue
+}
+
 // qmailNotes tells in status what kind of server this is.
 func qmailNotes(c *config.Config) (notes []string) {
 	if c.Trial.Enabled {
@@ -100,6 +122,9 @@ func qmailNotes(c *config.Config) (notes []string) {
 	}
 	if c.Qmail != "" {
 		notes = append(notes, "running on the qmail in "+c.Qmail)
+		if queue := oldQueue(c); queue != "" {
+			notes = append(notes, "OLD PROGRAMS: "+queue+" is qmail's own: mail of this host's programs goes into its queue; `postilion switch over` changes that")
+		}
 		if c.Policy.AnyRecipient {
 			notes = append(notes, "OPEN RELAY: without "+filepath.Join(c.Qmail, "control/rcpthosts")+" mail for every host is taken from everybody")
 		}

@@ -79,6 +79,35 @@ func TestLinesThatDoNotCountAreLoggedUpToABound(t *testing.T) {
 	}
 }
 
+func TestOldProgramsThatQueueElsewhereAreToldOf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"old", "qmail-qmqpc", "postilion-tools"} {
+		if err := os.WriteFile(filepath.Join(bin, name), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queue := filepath.Join(bin, "qmail-queue")
+	for target, want := range map[string]string{"": "", "old": queue, "qmail-qmqpc": "", "postilion-tools": "", "gone": ""} {
+		_ = os.Remove(queue) // of the case before
+		if target != "" {
+			if err := os.Symlink(target, queue); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := oldQueue(&config.Config{Qmail: dir}); got != want {
+			t.Errorf("qmail-queue leads to %q: %q, want %q", target, got, want)
+		}
+		if c := (&config.Config{Qmail: dir, Trial: config.Trial{Enabled: true}}); oldQueue(c) != "" {
+			t.Error("a trial leaves programs to the old qmail")
+		}
+	}
+}
+
 // The table of control files says when a change counts; so must reloading.
 func TestWhenAChangeOfAControlFileCounts(t *testing.T) {
 	t.Parallel()
