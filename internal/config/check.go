@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -230,9 +231,48 @@ func (f *File) checkTLS(bad func(key, format string, args ...any)) {
 	case set("tls.cert") != set("tls.key"):
 		bad("tls.cert", "want tls.cert and tls.key together")
 	}
+	f.checkACME(bad)
 	if v := f.TLS.MinTLS; v != "1.2" && v != "1.3" {
 		bad("tls.min_version", `want "1.2" or "1.3", have %q`, v)
 	}
+}
+
+// checkACME looks at what certificates are fetched with, where they are: a mistake there shows itself in a log alone, weeks
+// later when the old certificate has expired.
+func (f *File) checkACME(bad func(key, format string, args ...any)) {
+	t := f.TLS
+	if !t.ACME {
+		return
+	}
+	if err := checkAddr(t.ACMEHTTP); err != nil {
+		bad("tls.acme_http", "%s", err)
+	}
+	ca, err := url.Parse(t.ACMECA)
+	if err != nil || ca.Host == "" || ca.Scheme != "https" && !(ca.Scheme == "http" && isInternal(ca.Hostname())) {
+		bad("tls.acme_ca", "%q: want the https:// address of an ACME directory", t.ACMECA)
+	}
+	if t.ACMEEmail != "" {
+		if _, rest, err := smtp.ParsePath("<" + t.ACMEEmail + ">"); err != nil || rest != "" {
+			bad("tls.acme_email", "%q: want an address, such as postmaster@example.test", t.ACMEEmail)
+		}
+	}
+	if t.ACMERoots == "" {
+		return
+	}
+	if p, err := os.ReadFile(t.ACMERoots); err != nil {
+		bad("tls.acme_roots", "%s", err)
+	} else if !x509.NewCertPool().AppendCertsFromPEM(p) {
+		bad("tls.acme_roots", "%s: want certificates in PEM form", t.ACMERoots)
+	}
+}
+
+// isInternal reports whether a host is of the house, where an authority may be asked without TLS.
+func isInternal(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback() || ip.IsPrivate()
+	}
+	top := host[strings.LastIndexByte(host, '.')+1:]
+	return top == "localhost" || top == "local" || top == "internal" || strings.HasSuffix(host, ".home.arpa")
 }
 
 func (f *File) checkRoutes(bad func(key, format string, args ...any)) {

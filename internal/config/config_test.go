@@ -116,6 +116,15 @@ func TestWhatIsWrittenIsWhatCounts(t *testing.T) {
 		{`floors.free_bytes = -1`, ""},
 		{`dispatch.delay_notice = "0s"`, ""},
 		{`smtp.connection_rate = 0`, ""},
+		{`tls = {acme = true, acme_ca = "acme.example.test"}`, `postilion.toml:2: key tls.acme_ca: "acme.example.test": want the https:// address of an ACME directory`},
+		{`tls = {acme = true, acme_ca = "http://acme.example.test/dir"}`, `postilion.toml:2: key tls.acme_ca: "http://acme.example.test/dir": want the https:// address of an ACME directory`},
+		{`tls = {acme = true, acme_ca = "http://ca.internal/dir", acme_email = "a@example.test"}`, ""},
+		{`tls = {acme = true, acme_ca = "http://127.0.0.1:14000/dir"}`, ""},
+		{`tls = {acme = true, acme_http = "challenges"}`, `postilion.toml:2: key tls.acme_http: "challenges": want address:port, such as 127.0.0.1:25, [::1]:25 or :25`},
+		{`tls = {acme = true, acme_email = "the postmaster"}`, `postilion.toml:2: key tls.acme_email: "the postmaster": want an address, such as postmaster@example.test`},
+		{`tls = {acme = true, acme_roots = "/nonexistent/ca.pem"}`, `postilion.toml:2: key tls.acme_roots: open /nonexistent/ca.pem: no such file or directory`},
+		{`tls = {acme = true, acme_roots = "/dev/null"}`, `postilion.toml:2: key tls.acme_roots: /dev/null: want certificates in PEM form`},
+		{`tls = {acme_ca = "not in use"}`, ""},
 	} {
 		want := []string{c.want}
 		if c.want == "" {
@@ -128,6 +137,11 @@ func TestWhatIsWrittenIsWhatCounts(t *testing.T) {
 	text := []byte("host = \"mail.example.test\"\ndispatch.lifetime = \"0s\"\n")
 	if _, err := Decode("handover", text); err != nil {
 		t.Errorf("what was encoded, with a value that a qmail gave, is not taken: %v", err)
+	}
+	// A role that does not use the file may not read it.
+	text = []byte("host = \"mail.example.test\"\nsmtp.access_rules = [\"/nonexistent/rules\"]\n")
+	if _, err := Decode("handover", text); err != nil {
+		t.Errorf("the files of another role's keys were looked at: %v", err)
 	}
 }
 

@@ -83,6 +83,9 @@ func Open(o Options) (*Node, error) {
 		if err := checkReachable(f.Data); err != nil {
 			return nil, err
 		}
+		if err := n.checkReadable(); err != nil {
+			return nil, err
+		}
 	}
 	if n.lock, err = takeFolder(f.Data); err != nil {
 		return nil, err

@@ -49,6 +49,29 @@ func (r *rights) lend(uid, gid uint32, f func()) (called bool, err error) {
 	return true, nil
 }
 
+// Open reports why a uid with its groups cannot open a file for reading, nil when it can. It asks the system, which
+// knows of more than modes, on a thread that ends with it. Only root can ask for others.
+func Open(uid, gid int, groups []int, path string) error {
+	answer := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread is not given back
+		list := make([]uint32, len(groups))
+		for i, g := range groups {
+			list[i] = uint32(g)
+		}
+		if err := become(uint32(uid), uint32(gid), list, true); err != nil {
+			answer <- err
+			return
+		}
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		answer <- err
+	}()
+	return <-answer
+}
+
 // become gives the calling thread another file system uid and gid, and groups if they are to be set: a
 // user's one group is the gid already.
 func become(uid, gid uint32, groups []uint32, set bool) error {

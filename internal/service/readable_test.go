@@ -1,0 +1,86 @@
+package service
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/internal/config"
+)
+
+// Root reads what a role may not: that has to be found before the role does not come up.
+func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir, err := os.MkdirTemp("", "readable") // t.TempDir's parent lets nobody pass
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ids := newIdentities(70_000)
+	file := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("127.:allow\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	shared := file("shared", 0o640)
+	if err := os.Chown(shared, 0, ids.run); err != nil {
+		t.Fatal(err)
+	}
+	below := file("closed/rules", 0o644)
+	if err := os.Chmod(filepath.Dir(below), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var c config.Config
+	c.SMTP.Rules = []string{file("open", 0o644), "access:" + file("own", 0o600), shared, "relative"}
+	c.Submission.Rules = []string{below}
+	c.Remote.CAFile = filepath.Join(dir, "missing") // told by who reads the configuration
+	c.Local.Quota.Text = file("warn", 0o600)
+	c.TLS.ACMERoots = file("roots", 0o600) // not in use
+	c.Route.AliasFiles = []string{file("aliases", 0o600)}
+	var got []string
+	for _, u := range unreadableBy(&c, &ids) {
+		rel, err := filepath.Rel(dir, u.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.User != "uid "+fmt.Sprint(ids.roles[u.Role].UID) {
+			t.Errorf("%s: user %q", rel, u.User)
+		}
+		got = append(got, fmt.Sprintf("%s %s %s down=%v", u.Key, rel, u.Role, u.Down))
+	}
+	want := []string{
+		"smtp.access_rules own smtpd down=true",
+		"submission.access_rules closed/rules smtpd down=true",
+		"local.quota.warn_text warn local down=true",
+		"route.alias_files aliases smtpd down=false",
+		"route.alias_files aliases queue down=false",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	n := &Node{cfg: &c, file: &config.File{Config: &c, Origins: map[string]config.Origin{"smtp.access_rules": {From: "file", File: "postilion.toml", Line: 7}}}, ids: &ids}
+	c.Submission.Rules, c.Local.Quota.Text, c.Route.AliasFiles = nil, "", nil
+	uid := ids.roles[SMTPD].UID
+	wantError := fmt.Sprintf("postilion.toml:7: key smtp.access_rules: %s: role smtpd (uid %d) may not read it: let uid %[2]d read %[1]s and pass the folders above it",
+		filepath.Join(dir, "own"), uid)
+	if err := n.checkReadable(); err == nil || err.Error() != wantError {
+		t.Errorf("the start says %v, want %s", err, wantError)
+	}
+}
