@@ -148,6 +148,14 @@ func TestExportedMessagesCanBeImported(t *testing.T) {
 
 	k := newSink(t)
 	other := newServer(t, setup{config: toSink(k)})
+	sound, err := os.ReadFile(file)
+	check(t, err)
+	damaged := strings.Replace(string(sound), "Subject: two\n", "Subject: tWo\n", 1)
+	check(t, os.WriteFile(file, []byte(damaged), 0o600))
+	if said, err := other.run("queue", "import", file); err == nil || !strings.Contains(err.Error(), "/body: its SHA-256 is not the one that was exported with it: nothing of it was put into the queue") || len(other.queue()) != 0 {
+		t.Errorf("a damaged file: %q, %v", said, err)
+	}
+	check(t, os.WriteFile(file, sound, 0o600))
 	other.ask(&again, "queue", "import", file)
 	if again.Imported != 2 {
 		t.Errorf("importing: %+v", again)

@@ -100,7 +100,7 @@ func (a *app) importQueue(ctx context.Context, source migrate.QueueSource) (n, i
 		return n, 0, err
 	}
 	err = a.withQueue(ctx, func(q *service.QueueAdmin) (err error) {
-		imported, err = q.Import(ctx, bufio.NewReaderSize(f, 1<<20))
+		imported, err = q.Import(ctx, f)
 		return err
 	})
 	return n, imported, err

@@ -97,6 +97,12 @@ func (c countedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// countedFile is one of a file.
+type countedFile struct {
+	countedReader
+	io.Seeker
+}
+
 // counting tells of each KiB that is written.
 type counting struct {
 	io.Writer

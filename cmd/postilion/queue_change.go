@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -229,26 +230,28 @@ func (a *app) queueExport() *cobra.Command {
 
 func (a *app) queueImport() *cobra.Command {
 	return &cobra.Command{
-		Use: "import FILE", Short: "Put messages of a tar file that export wrote into the queue, with their age", Args: cobra.ExactArgs(1),
+		Use: "import FILE", Short: "Put messages of a tar file that export wrote into the queue, with their age; - is the standard input", Args: cobra.ExactArgs(1),
+		Long: "Put messages of a tar file that export wrote into the queue, with their age; - is the standard input. The whole\n" +
+			"file is checked first: nothing of one that is damaged or cut off is put into the queue.",
 		RunE: func(c *cobra.Command, args []string) error {
-			in, size := a.in, 0
-			if args[0] != "-" {
-				file, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer file.Close()
-				in = file
-				if st, err := file.Stat(); err == nil && st.Mode().IsRegular() {
-					size = int((st.Size() + 1023) / 1024)
-				}
+			if _, err := service.Running(c.Context(), a.data); err != nil {
+				return err
+			}
+			file, size, err := a.archiveFile(args[0])
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			name := args[0]
+			if name == "-" {
+				name = "the standard input"
 			}
 			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
-				step, finish := a.progress("KiB", size)
-				imported, err := q.Import(c.Context(), bufio.NewReaderSize(countedReader{in, step}, 64<<10))
+				step, finish := a.progress("KiB", 2*size) // it is read twice
+				imported, err := q.Import(c.Context(), countedFile{countedReader{file, step}, file})
 				finish()
 				if err != nil {
-					return fmt.Errorf("%s: %w", args[0], err)
+					return fmt.Errorf("%s: %w", name, err)
 				}
 				if a.json {
 					return a.printJSON(map[string]any{"done": true, "imported": imported})
@@ -257,6 +260,40 @@ func (a *app) queueImport() *cobra.Command {
 			})
 		},
 	}
+}
+
+// archiveFile opens a file to be read twice, size KiB long: what comes by a pipe is kept in an unnamed file.
+func (a *app) archiveFile(name string) (file *os.File, size int, err error) {
+	in := a.in
+	if name != "-" {
+		if file, err = os.Open(name); err != nil {
+			return nil, 0, err
+		}
+		st, err := file.Stat()
+		if err == nil && (st.Mode().IsRegular() || st.IsDir()) {
+			return file, int((st.Size() + 1023) / 1024), nil
+		}
+		defer file.Close()
+		if err != nil {
+			return nil, 0, err
+		}
+		in = file
+	}
+	kept, err := os.CreateTemp(a.data, "import-*.tar")
+	if err != nil {
+		return nil, 0, err
+	}
+	finish := a.busy("reading the archive")
+	n, err := io.Copy(kept, in)
+	finish()
+	if err = errors.Join(err, os.Remove(kept.Name())); err == nil {
+		_, err = kept.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		kept.Close()
+		return nil, 0, err
+	}
+	return kept, int((n + 1023) / 1024), nil
 }
 
 func (a *app) queueScope(use, short string, pause bool) *cobra.Command {

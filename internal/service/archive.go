@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,14 +110,25 @@ func (q *QueueAdmin) Export(ctx context.Context, f dispatch.Filter, w io.Writer)
 }
 
 // Import puts the messages of an archive into the queue, with their ids, ages and states, and
-// returns how many. Those that are there already are left out.
-func (q *QueueAdmin) Import(ctx context.Context, r io.Reader) (int, error) {
-	in := &mail.Source{Reader: r}
+// returns how many. Those that are there already are left out. r is read twice: nothing of a damaged archive is
+// put into the queue.
+func (q *QueueAdmin) Import(ctx context.Context, r io.ReadSeeker) (int, error) {
+	start, err := r.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, brokenSource{err}
+	}
+	if _, err := queue.CheckArchive(ctx, bufio.NewReaderSize(r, importPiece)); err != nil {
+		return 0, err
+	}
+	if _, err := r.Seek(start, io.SeekStart); err != nil {
+		return 0, brokenSource{err}
+	}
+	in := &mail.Source{Reader: bufio.NewReaderSize(r, importPiece)}
 	return q.stream(ctx, methodImport, nil, func(s *rpc.Stream) error {
 		_, err := io.Copy(streamWriter{s.Conn}, in)
 		if in.Err != nil { // the server waits for the rest, and has nothing to tell
 			s.Close()
-			return unreadable{in.Err}
+			return brokenSource{in.Err}
 		}
 		if err != nil {
 			return err
@@ -125,11 +137,14 @@ func (q *QueueAdmin) Import(ctx context.Context, r io.Reader) (int, error) {
 	})
 }
 
-// unreadable is a file of the caller's that could not be read.
-type unreadable struct{ error }
+// importPiece is how much of an archive is read at once, in bytes.
+const importPiece = 64 << 10
+
+// brokenSource is a file of the caller's that could not be read.
+type brokenSource struct{ error }
 
 // Unwrap returns why.
-func (e unreadable) Unwrap() error { return e.error }
+func (e brokenSource) Unwrap() error { return e.error }
 
 // stream makes a call whose reply is a number.
 func (q *QueueAdmin) stream(ctx context.Context, method string, request []byte, talk func(*rpc.Stream) error) (int, error) {
@@ -142,7 +157,7 @@ func (q *QueueAdmin) stream(ctx context.Context, method string, request []byte, 
 		if _, ok := errors.AsType[*rpc.Error](err); ok {
 			return 0, err // the stream's end said why
 		}
-		if _, ok := errors.AsType[unreadable](err); ok {
+		if _, ok := errors.AsType[brokenSource](err); ok {
 			return 0, err
 		}
 		// A stream that breaks off may be followed by the reason.
