@@ -55,6 +55,64 @@ func TestFoldersAreGivenToRolesWithOtherUIDs(t *testing.T) {
 	}
 }
 
+// Maildirs of another server are for their owner alone, as qmail's and Dovecot's are, and whose the copy is depends on how it was made.
+func TestMaildirsThatWereCopiedInAreSharedAtTheStart(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	data, disk := t.TempDir(), t.TempDir()
+	if err := os.Symlink(disk, filepath.Join(data, "mail")); err != nil { // on a disk of its own
+		t.Fatal(err)
+	}
+	ids := newIdentities(70_000)
+	if err := makeFolders(data, &ids); err != nil {
+		t.Fatal(err)
+	}
+	local := ids.roles[Local].UID
+	put := func(name string, uid, gid int) {
+		t.Helper()
+		path := filepath.Join(disk, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, uid, gid), os.Chown(filepath.Dir(path), uid, gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := []string{"one.test/joe/Maildir/cur/1.a:2,S", "one.test/joe/Maildir/.Sent/new/2.a", "one.test/ann/Maildir/new/3.a", "two.test/joe/Maildir/uidlist"}
+	for round := range 2 { // into folders that are new, and into those that are right
+		put(files[0], 0, 0)
+		put(files[1], local, 12345)
+		put(files[2], 12345, 12345)
+		put(files[3], 12345, ids.mail)
+		if round == 0 {
+			if err := os.Chown(disk, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := makeFolders(data, &ids); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			for path := name; path != "."; path = filepath.Dir(path) {
+				info, err := os.Stat(filepath.Join(disk, path))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, st := os.FileMode(0o660), info.Sys().(*syscall.Stat_t)
+				if info.IsDir() {
+					want = os.ModeDir | os.ModeSetgid | 0o770
+				}
+				if info.Mode() != want || int(st.Uid) != local || int(st.Gid) != ids.mail {
+					t.Errorf("round %d: %s has mode %v and is of %d:%d, want %v of %d:%d", round, path, info.Mode(), st.Uid, st.Gid, want, local, ids.mail)
+				}
+			}
+			os.RemoveAll(filepath.Join(disk, name))
+		}
+	}
+}
+
 // An operator's pair with root's rights is readable to both roles that need it.
 func TestACertificateInItsFolderIsSharedWithTheGroup(t *testing.T) {
 	t.Parallel()
