@@ -61,6 +61,9 @@ func (a *app) migrateVerb(use, short, usual string, read func(dir, root string) 
 				if root, err = filepath.Abs(root); err != nil {
 					return err
 				}
+				if below, err := filepath.Rel(root, dir); err != nil || !filepath.IsLocal(below) {
+					dir = filepath.Join(root, dir) // as the host itself names it
+				}
 			}
 			r, err := read(dir, root)
 			if err != nil {

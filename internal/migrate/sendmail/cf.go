@@ -232,13 +232,17 @@ func (r *reader) name(key, value, file string, n int, line string) {
 }
 
 func (r *reader) smartHost(value, file string, n int, line string) {
-	hop, err := hop(value)
+	hop, more, err := hop(value)
 	if err != nil {
-		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, "route.next_hop", "%s", err)
+		r.r.Note(migrate.At(file, n, line), migrate.NotCarried, keyNextHop, "%s", err)
 		return
 	}
-	r.r.Set("route.next_hop", hop, file, n)
-	r.r.Taken(migrate.At(file, n, line), "route.next_hop")
+	r.r.Set(keyNextHop, hop, file, n)
+	if more {
+		r.r.Note(migrate.At(file, n, line), migrate.Differs, keyNextHop, onlyFirst)
+		return
+	}
+	r.r.Taken(migrate.At(file, n, line), keyNextHop)
 }
 
 // classLine takes C lines: Cw names, C{w}names.
@@ -296,8 +300,10 @@ func (r *reader) mapLine(s, file string, n int, line string) {
 	if len(f) < 3 {
 		return
 	}
-	path := r.host(f[len(f)-1])
+	path := r.table(f[len(f)-1])
 	switch f[0] {
+	case "authinfo":
+		r.authInfo(path)
 	case "mailertable":
 		r.mailertable(path)
 	case "virtuser", "virtusertable":

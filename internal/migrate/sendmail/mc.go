@@ -154,7 +154,9 @@ func (r *reader) call(file string, c *call) {
 		}
 	case "RELAY_DOMAIN_FILE":
 		r.class('R', r.host(c.arg(0)))
-	case "VIRTUSER_DOMAIN", "VIRTUSER_DOMAIN_FILE", "GENERICS_DOMAIN", "GENERICS_DOMAIN_FILE", "MASQUERADE_DOMAIN", "MASQUERADE_EXCEPTION",
+	case "VIRTUSER_DOMAIN", "VIRTUSER_DOMAIN_FILE":
+		r.r.Note(migrate.At(file, c.line, c.text), migrate.Differs, "route.virtusertable", "mail is taken for the addresses that the table has; others of the domain are refused at RCPT")
+	case "GENERICS_DOMAIN", "GENERICS_DOMAIN_FILE", "MASQUERADE_DOMAIN", "MASQUERADE_EXCEPTION",
 		"EXPOSED_USER", "LOCAL_USER", "CANONIFY_DOMAIN", "TRUST_AUTH_MECH", "INPUT_MAIL_FILTER", "MAIL_FILTER":
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "has no equal")
 	case "MAILER":
@@ -204,12 +206,12 @@ func (r *reader) define(file string, c *call) {
 
 // feature takes a FEATURE: those that name tables, and those that say who may relay.
 func (r *reader) feature(file string, c *call) {
-	table := func(usual string) string {
+	table := func(usual string) string { // as in `hash -o /etc/mail/access.db'; other forms are m4's names for the usual
 		f := strings.Fields(c.arg(1))
-		if len(f) == 0 || strings.Contains(c.arg(1), "_") {
+		if len(f) == 0 || !strings.HasPrefix(f[len(f)-1], "/") {
 			return r.host(usual)
 		}
-		return r.host(f[len(f)-1])
+		return r.table(f[len(f)-1])
 	}
 	taken := func(key string) { r.r.Taken(migrate.At(file, c.line, c.text), key) }
 	read := func(key, path string) {
@@ -224,14 +226,17 @@ func (r *reader) feature(file string, c *call) {
 		r.class('w', r.host("/etc/mail/local-host-names"))
 		read("route.locals", r.host("/etc/mail/local-host-names"))
 	case "access_db":
-		r.accessTable(table("/etc/mail/access"))
-		read("smtp.access_rules", table("/etc/mail/access"))
+		path := table("/etc/mail/access")
+		r.accessTable(path)
+		read("smtp.access_rules", path)
 	case "virtusertable":
-		r.file("route.virtusertable", table("/etc/mail/virtusertable"), false)
-		read("route.virtusertable", table("/etc/mail/virtusertable"))
+		path := table("/etc/mail/virtusertable")
+		r.file("route.virtusertable", path, false)
+		read("route.virtusertable", path)
 	case "mailertable":
-		r.mailertable(table("/etc/mail/mailertable"))
-		read("route.routes", table("/etc/mail/mailertable"))
+		path := table("/etc/mail/mailertable")
+		r.mailertable(path)
+		read("route.routes", path)
 	case "promiscuous_relay":
 		r.r.Set("policy.any_recipient", "true", file, c.line)
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.Differs, "policy.any_recipient", "OPEN RELAY: everybody may send to everywhere")
@@ -259,13 +264,19 @@ func (r *reader) feature(file string, c *call) {
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.Differs, "inject.default_host", "programs give it to a sender without a host in the envelope and the header alike; senders that name a host are not rewritten")
 	case "masquerade_entire_domain", "allmasquerade", "limited_masquerade", "genericstable", "generics_entire_domain", "domaintable":
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "addresses are not rewritten")
-	case "relay_entire_domain", "relay_based_on_MX", "relay_local_from", "relay_mail_from", "loose_relay_check", "accept_unqualified_senders", "accept_unresolvable_domains":
+	case "relay_entire_domain", "relay_based_on_MX", "relay_local_from", "relay_mail_from", "loose_relay_check":
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "policy.relay_networks", "names that clients or senders give prove nothing: name the clients' addresses")
 	case "greet_pause":
 		r.greetPause(c, file)
 	case "ratecontrol", "conncontrol", "badmx", "require_rdns", "block_bad_helo", "ldap_routing", "smrsh", "local_lmtp", "msp", "lookupdotdomain", "redirect", "preserve_luser_host", "preserve_local_plus_detail":
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "has no equal")
-	case "nouucp", "no_default_msa", "nocanonify", "stickyhost", "use_ct_file", "notsticky", "tls_session_features", "authinfo", "compat_check", "dns":
+	case "accept_unqualified_senders", "accept_unresolvable_domains":
+		r.r.Taken(migrate.At(file, c.line, c.text), "") // nobody asks for more here
+	case "authinfo":
+		path := table("/etc/mail/authinfo")
+		r.authInfo(path)
+		read(keyNextHop, path)
+	case "nouucp", "no_default_msa", "nocanonify", "stickyhost", "use_ct_file", "notsticky", "tls_session_features", "compat_check", "dns":
 	default:
 		r.r.Note(migrate.At(file, c.line, c.text), migrate.NotCarried, "", "feature %q is not known", c.arg(0))
 	}

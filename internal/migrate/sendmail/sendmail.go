@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +34,7 @@ type reader struct {
 	listen   map[string][]string
 	rulesets map[string]*ruleset
 	hooks    []hook
+	auth     []credentials
 }
 
 // Read reads sendmail's settings. The error says that there are none.
@@ -69,6 +69,9 @@ func Read(o Options) (*migrate.Report, error) {
 		}
 	}
 	r.r.HostName(o.Root)
+	r.ownNames()
+	r.oneForAll()
+	r.authenticate()
 	r.r.Forwards(main)
 	r.r.Set("route.system_users", "true", main, 0)
 	r.r.Set("runas.enabled", "true", main, 0)
@@ -94,6 +97,40 @@ func (r *reader) host(path string) string {
 		return filepath.Join(r.dir, path)
 	}
 	return filepath.Join("/", r.o.Root, path)
+}
+
+// table returns where the text of a table is that the configuration names, compiled or not.
+func (r *reader) table(path string) string {
+	path = r.host(path)
+	text, compiled := strings.CutSuffix(path, ".db")
+	if _, err := os.Stat(text); compiled && err != nil {
+		if _, err := os.Stat(path); err == nil {
+			r.r.Note(migrate.At(path, 0, filepath.Base(path)), migrate.NotCarried, "", "compiled tables are not read, and there is no %s: `makemap -u hash %s` prints it", text, path)
+		}
+	}
+	return text
+}
+
+// ownNames adds the host's name to those that are local: sendmail always knows it as its own.
+func (r *reader) ownNames() {
+	host, ok := r.r.Get("host")
+	switch _, has := r.r.Get("route.locals"); {
+	case has && ok:
+		r.r.Add("route.locals", strings.ToLower(host.Value), host.File, host.Line)
+	case has:
+		r.r.Note(migrate.At(r.dir, 0, "the host's own name"), migrate.NotCarried, "route.locals", "no file says it: add it, since users' mail of this host goes there")
+	}
+}
+
+// oneForAll leaves the smart host out where the mailertable has a line for all domains, which goes before it.
+func (r *reader) oneForAll() {
+	routes, _ := r.r.Get("route.routes")
+	hop, ok := r.r.Get(keyNextHop)
+	if !ok || !slices.ContainsFunc(routes.List, func(s string) bool { return strings.HasPrefix(s, ":") }) {
+		return
+	}
+	r.r.Settings = slices.DeleteFunc(r.r.Settings, func(s migrate.Setting) bool { return s.Key == keyNextHop })
+	r.r.Note(migrate.At(hop.File, hop.Line, hop.Value), migrate.NotCarried, keyNextHop, "the mailertable has a line for all domains, which goes before it")
 }
 
 // read reads a table; ok is false when it is not there or cannot be read, which is noted.
@@ -243,7 +280,7 @@ func (r *reader) mailertable(path string) {
 			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "route.routes", "want a domain, blanks, and MAILER:HOST")
 			return
 		}
-		route, err := hop(value)
+		route, more, err := hop(value)
 		if _, bad := names.Domain(strings.TrimPrefix(key, ".")); err == nil && key != "." {
 			err = bad
 		}
@@ -255,26 +292,37 @@ func (r *reader) mailertable(path string) {
 			key = ""
 		}
 		r.r.Add("route.routes", strings.ToLower(key)+":"+route, path, n)
+		if more {
+			r.r.Note(migrate.At(path, n, line), migrate.Differs, "route.routes", onlyFirst)
+			return
+		}
 		r.r.Taken(migrate.At(path, n, line), "route.routes")
 	})
 }
 
-// hop writes MAILER:HOST[:PORT] as the relay of a route.
-func hop(s string) (string, error) {
-	mailer, host, ok := strings.Cut(s, ":")
+// onlyFirst tells of a list of hosts, of which a route here has one.
+const onlyFirst = "only the first of the hosts is tried: give them one name with an MX record for each"
+
+// hop writes MAILER:HOST[:PORT] as the relay of a route. more is true when other hosts follow the first.
+func hop(s string) (route string, more bool, err error) {
+	mailer, list, ok := strings.Cut(s, ":")
 	switch strings.ToLower(mailer) {
 	case "smtp", "esmtp", "relay", "dsmtp", "smtp8":
 	case "local":
-		return "", errors.New("mail for users here: put the domain into route.virtual_domains")
+		return "", false, errors.New("mail for users here: put the domain into route.virtual_domains")
 	case "error":
-		return "", errors.New("refuse the recipients with policy.bad_recipients")
+		return "", false, errors.New("refuse the recipients with policy.bad_recipients")
 	default:
 		if ok {
-			return "", fmt.Errorf("there is no mailer %q here", mailer)
+			return "", false, fmt.Errorf("there is no mailer %q here", mailer)
 		}
-		host = s // a bare host, as SMART_HOST has it
+		list = s // a bare host, as SMART_HOST has it
 	}
-	host, port, _ := cutPort(host)
+	host, rest := firstHost(list)
+	port := ""
+	if rest != "" && strings.Trim(rest, "0123456789") == "" {
+		port, rest = ":"+rest, ""
+	}
 	mx := " mx"
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		host, mx = strings.TrimSuffix(inner, "]"), ""
@@ -284,21 +332,21 @@ func hop(s string) (string, error) {
 			host = "[IPv6:" + host + "]"
 		}
 	} else if host, err = names.Domain(host); err != nil {
-		return "", err
+		return "", false, err
 	}
-	if port != "" {
-		host += ":" + url.PathEscape(port)
-	}
-	return host + mx, nil
+	return host + port + mx, rest != "", nil
 }
 
-// cutPort splits HOST:PORT, where HOST may be in brackets.
-func cutPort(s string) (host, port string, ok bool) {
-	i := strings.LastIndexByte(s, ':')
-	if i < 0 || strings.HasSuffix(s, "]") {
-		return s, "", false
+// firstHost splits a list of hosts with colons between; a host in brackets may have colons in it.
+func firstHost(s string) (first, rest string) {
+	end := 0
+	if strings.HasPrefix(s, "[") {
+		end = max(strings.IndexByte(s, ']'), 0)
 	}
-	return s[:i], s[i+1:], true
+	if i := strings.IndexByte(s[end:], ':'); i >= 0 {
+		return s[:end+i], s[end+i+1:]
+	}
+	return s, ""
 }
 
 // accessTable takes the access map, which the server reads in place, and moves what relaying and senders
@@ -326,7 +374,7 @@ func (r *reader) accessTable(path string) {
 func (r *reader) access(key, value, path string, n int, line string) {
 	tag, rest, tagged := strings.Cut(key, ":")
 	if tagged && !slices.Contains([]string{"from", "to", "connect", "ipv6"}, strings.ToLower(tag)) {
-		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "limits of clients are keys of the listeners: smtp.max_per_client, smtp.connection_rate")
+		r.otherTag(strings.ToLower(tag), path, n, line)
 		return
 	}
 	if !tagged || strings.EqualFold(tag, "ipv6") {
@@ -356,6 +404,18 @@ func (r *reader) access(key, value, path string, n int, line string) {
 		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "exceptions for senders have no equal")
 	default:
 		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "%s of senders has no equal", verb)
+	}
+}
+
+// otherTag takes a line of the access map that speaks neither of clients nor of senders or recipients.
+func (r *reader) otherTag(tag, path string, n int, line string) {
+	switch {
+	case tag == "authinfo":
+		r.credential(path, n, line)
+	case strings.HasPrefix(tag, "tls_") || strings.HasPrefix(tag, "try_") || strings.HasPrefix(tag, "cert") || tag == "srv_features":
+		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "route.routes", "what TLS a host must have is said there, as tls=verify")
+	default:
+		r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "limits of clients are keys of the listeners: smtp.max_per_client, smtp.connection_rate")
 	}
 }
 

@@ -43,17 +43,18 @@ func tables() map[string]string {
 		"local-host-names": "# names\nexample.test\nWWW.example.test\n",
 		"relay-domains":    "backup.example\n192.0.2\n2001:db8::/32\n",
 		"mailertable":      "inside.example\tesmtp:[gw.example]\n.org.example\tsmtp:mx.example\nport.example\trelay:[192.0.2.9]:26\nuucp.example\tuucp-dom:x\nbroken\n",
-		"access":           "Connect:192.0.2.7\tREJECT\n192.0.2\tRELAY\nFrom:spam@bad.example\tREJECT\nbad2.example\t550 no\nTo:secret@example.test\tREJECT\nClientRate:192.0.2.1\t5\nfriend@good.example OK\n",
-		"virtusertable":    "info@virtual.example joe\n",
-		"/etc/aliases":     "root: joe\n",
-		"genericstable":    "joe joe@out.example\n",
+		"access.db":        "\x00\x06\x15\x61", "mailertable.db": "\x00", "virtusertable.db": "\x00", // what makemap made of them
+		"access":        "Connect:192.0.2.7\tREJECT\n192.0.2\tRELAY\nFrom:spam@bad.example\tREJECT\nbad2.example\t550 no\nTo:secret@example.test\tREJECT\nClientRate:192.0.2.1\t5\nfriend@good.example OK\n",
+		"virtusertable": "info@virtual.example joe\n",
+		"/etc/aliases":  "root: joe\n",
+		"genericstable": "joe joe@out.example\n",
 	}
 }
 
 // both is what cf and mc below have in common.
 func both() map[string]string {
 	return map[string]string{
-		"host": "mx.example.test", "route.locals": "example.test | www.example.test", "route.next_hop": "smart.example mx",
+		"host": "mx.example.test", "route.locals": "example.test | www.example.test | mx.example.test", "route.next_hop": "smart.example mx",
 		"policy.rcpthosts": "backup.example | .backup.example", "policy.relay_networks": "192.0.2.0/24 | 2001:db8::/32",
 		"route.routes":      "inside.example:gw.example | .org.example:mx.example mx | port.example:192.0.2.9:26",
 		"smtp.access_rules": "access:/etc/mail/access", "route.access": "/etc/mail/access",
@@ -72,9 +73,9 @@ FR-o /etc/mail/relay-domains
 Djmx.example.test
 DSesmtp:smart.example
 DMexample.test
-Kmailertable hash -o /etc/mail/mailertable
-Kvirtuser hash -o /etc/mail/virtusertable
-Kaccess hash -T<TMPF> -o /etc/mail/access
+Kmailertable hash -o /etc/mail/mailertable.db
+Kvirtuser hash -o /etc/mail/virtusertable.db
+Kaccess hash -T<TMPF> -o /etc/mail/access.db
 O MaxMessageSize=10000000
 O Timeout.queuereturn=5d
 O Timeout.queuewarn=4h
@@ -103,8 +104,8 @@ const mcText = "divert(-1)dnl\ndnl a small sendmail.mc\nVERSIONID(`x')dnl\nOSTYP
 	"define(`confDOMAIN_NAME', `mx.example.test')dnl\ndefine(`SMART_HOST', `esmtp:smart.example')dnl\n" +
 	"define(`confMAX_MESSAGE_SIZE', `10000000')dnl\ndefine(`confTO_QUEUERETURN', `5d')dnl\ndefine(`confTO_QUEUEWARN',`4h')dnl\n" +
 	"define(`confSERVER_CERT', `/etc/mail/tls/cert.pem')dnl\ndefine(`confMAX_RCPTS_PER_MESSAGE', `100')dnl\n" +
-	"define(`ALIAS_FILE', `/etc/aliases')dnl\nFEATURE(`use_cw_file')dnl\nFEATURE(`access_db', `hash -T<TMPF> -o /etc/mail/access')dnl\n" +
-	"FEATURE(`mailertable', `hash -o /etc/mail/mailertable')dnl\nFEATURE(`virtusertable', `hash -o /etc/mail/virtusertable')dnl\n" +
+	"define(`ALIAS_FILE', `/etc/aliases')dnl\nFEATURE(`use_cw_file')dnl\nFEATURE(`access_db', `hash -T<TMPF> -o /etc/mail/access.db')dnl\n" +
+	"FEATURE(`mailertable', `hash -o /etc/mail/mailertable.db')dnl\nFEATURE(`virtusertable', `hash -o /etc/mail/virtusertable.db')dnl\n" +
 	"FEATURE(`no_default_msa')dnl\nDAEMON_OPTIONS(`Port=smtp,Addr=127.0.0.1, Name=MTA')dnl\nDAEMON_OPTIONS(`Port=submission, Name=MSA, M=E')dnl\n" +
 	"MASQUERADE_AS(`example.test')dnl\nFEATURE(`relay_entire_domain')dnl\ndefine(`LUSER_RELAY', `joe@x.example')dnl\n" +
 	"MAILER(`local')dnl\nMAILER(`smtp')dnl\nLOCAL_CONFIG\nHSubject: $>Check_Subject\nLOCAL_RULESETS\nSCheck_Subject\nRILOVEYOU\t$#error $: 501 no love\nRRe:ILOVEYOU $#error $: 501 no love\n"
@@ -213,6 +214,71 @@ func TestWhatSendmailSaysIsToldLineByLine(t *testing.T) {
 				t.Errorf("%s: want %q in\n%s", name, want, b.String())
 			}
 		}
+	}
+}
+
+// Names and passwords for other hosts are taken where they are for the next hop, and never told.
+func TestTheNextHopGetsItsNameAndPassword(t *testing.T) {
+	t.Parallel()
+	const own = "AuthInfo:other.example \"U:x\" \"P:no\"\nAuthInfo:smart.example \"U:root\" \"I:me\" \"P:sec ret\" \"M:PLAIN\"\nAuthInfo: \"U:any\" \"P=c2VjcmV0\"\nAuthInfo:broken \"U:x\"\n"
+	for name, c := range map[string]struct{ mc, table, authinfo, want string }{
+		"of its own":        {"define(`SMART_HOST', `[smart.example]')dnl\n", "authinfo", own, "smart.example user=me password=sec%20ret"},
+		"for all":           {"define(`SMART_HOST', `relay:any.example')dnl\n", "authinfo", own, "any.example mx user=any password=secret"},
+		"in the access map": {"define(`SMART_HOST', `smart.example')dnl\n", "access", own, "smart.example mx user=me password=sec%20ret"},
+		"for nobody":        {"", "authinfo", own, ""},
+	} {
+		r := read(t, etc(t, map[string]string{"sendmail.mc": c.mc + "FEATURE(`access_db')dnl\nFEATURE(`authinfo', `hash -o /etc/mail/authinfo.db')dnl\n", c.table: c.authinfo}))
+		if s, _ := r.Get("route.next_hop"); s.Value != c.want {
+			t.Errorf("%s: %q, want %q", name, s.Value, c.want)
+		}
+		var b bytes.Buffer
+		r.WriteNotes(&b, func(s string) string { return s })
+		if strings.Contains(b.String(), "sec ret") || !strings.Contains(b.String(), "/"+c.table+`:4: not carried: AuthInfo:broken -> route.next_hop; want AuthInfo:HOST "U:NAME" "P:PASSWORD"`) {
+			t.Errorf("%s:\n%s", name, b.String())
+		}
+	}
+}
+
+// What stock files and busy hosts say besides.
+func TestLinesOfGrownHostsAreUnderstood(t *testing.T) {
+	t.Parallel()
+	o := etc(t, map[string]string{
+		"sendmail.mc": "define(`SMART_HOST', `relay:[a.example]:[b.example]')dnl\nFEATURE(`accept_unresolvable_domains')dnl\nVIRTUSER_DOMAIN(`virt.example')dnl\n" +
+			"FEATURE(`mailertable', `hash -o /etc/mail/mailertable.db')dnl\nFEATURE(`virtusertable', `hash -o /etc/mail/lost.db')dnl\n",
+		"lost.db":          "\x00",
+		"mailertable":      "two.example\tesmtp:gw.example:gw2.example\nsix.example\tsmtp:[IPv6:2001:db8::1]:26\n",
+		"local-host-names": "example.test\n",
+		"access":           "TLS_Rcpt:secure.example\tVERIFY\n",
+	})
+	r := read(t, o)
+	for key, want := range map[string]string{"route.next_hop": "a.example", "route.routes": "two.example:gw.example mx | six.example:[IPv6:2001:db8::1]:26"} {
+		if have := settings(r, o.Root)[key]; have != want {
+			t.Errorf("%s: %q, want %q", key, have, want)
+		}
+	}
+	var b bytes.Buffer
+	r.WriteNotes(&b, func(s string) string { return s })
+	for _, want := range []string{
+		"sendmail.mc:1: differs: define(`SMART_HOST', `relay:[a.example]:[b.example]') -> route.next_hop; only the first of the hosts is tried",
+		"sendmail.mc:2: taken: FEATURE(`accept_unresolvable_domains')\n",
+		"sendmail.mc:3: differs: VIRTUSER_DOMAIN(`virt.example') -> route.virtusertable; mail is taken for the addresses that the table has",
+		"lost.db: not carried: lost.db; compiled tables are not read, and there is no ",
+		"mailertable:1: differs: two.example\tesmtp:gw.example:gw2.example -> route.routes; only the first of the hosts is tried",
+		"access:1: not carried: TLS_Rcpt:secure.example\tVERIFY -> route.routes; what TLS a host must have is said there",
+		"not carried: the host's own name -> route.locals; no file says it",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestTheMailertablesLineForAllGoesBeforeTheSmartHost(t *testing.T) {
+	t.Parallel()
+	o := etc(t, map[string]string{"sendmail.mc": "define(`SMART_HOST', `a.example')dnl\n", "mailertable": ". smtp:b.example\n"})
+	have := settings(read(t, o), o.Root)
+	if _, ok := have["route.next_hop"]; ok || have["route.routes"] != ":b.example mx" {
+		t.Errorf("%v", have)
 	}
 }
 

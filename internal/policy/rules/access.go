@@ -23,6 +23,7 @@ type accessTable struct {
 var otherTags = map[string]bool{
 	"from": true, "to": true, "spam": true, "clientrate": true, "clientconn": true, "greetpause": true, "auth": true,
 	"srv_features": true, "try_tls": true, "tls_srv": true, "tls_clt": true, "tls_rcpt": true, "quarantine": true,
+	"authinfo": true, "certissuer": true, "certsubject": true,
 }
 
 func parseAccess(path string, content []byte) (table, error) {

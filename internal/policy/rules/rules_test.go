@@ -121,6 +121,7 @@ To:joe@example.test	REJECT
 joe@spam.example	REJECT
 Spam:abuse@		FRIEND
 ClientRate:192.0.2.1	10
+AuthInfo:relay.example	"U:me" "P:secret"
 `), "smtp", map[string]string{
 		"192.0.2.7": "550 5.7.1 Access denied", "192.0.2.8": "allow relay= lists=", "192.0.2.9": "551 5.7.0 go elsewhere",
 		"192.0.2.10": "450 4.7.9 later", "192.0.2.11": "553 5.7.1 no thanks", "192.0.2.12": "allow", "192.0.2.13": "550 5.7.1 Access denied",
