@@ -125,3 +125,26 @@ func TestARoleThatStandsStillIsNamedInTheMiddleOfAVerb(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A selftest waits for what a role does, not for its answer.
+func TestASelftestNamesARoleThatStandsStill(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: roles get processes of their own")
+	}
+	s := quickstart(t, dataFolder(t))
+	_, stores := opened(t, s)
+	for _, r := range s.status().Roles {
+		if r.Name == string(service.Local) {
+			s.standStill(r.PID)
+		}
+	}
+	var out, errOut bytes.Buffer
+	code := run([]string{"selftest", "--data", s.data}, strings.NewReader(""), &out, &errOut)
+	if want := "postilion: role local does not answer: `postilion status` tells how it is, `postilion restart local` starts it anew\n"; code != exitTemporary || errOut.String() != want {
+		t.Errorf("exit %d: %q, want %q", code, errOut.String(), want)
+	}
+	if accounts, err := stores.Directory.Accounts(t.Context(), "example.test"); err != nil || len(accounts) != 1 {
+		t.Errorf("it left its account: %d accounts, %v", len(accounts), err)
+	}
+}

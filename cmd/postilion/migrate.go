@@ -49,19 +49,18 @@ func (a *app) migrateVerb(use, short, usual string, read func(dir, root string) 
 			"The configuration goes to the standard output, what became of each line to the standard error; with -o FILE\n" +
 			"the configuration goes there instead, where no file may be yet.",
 		RunE: func(_ *cobra.Command, args []string) error {
-			dir := filepath.Join("/", root, usual)
-			if len(args) > 0 {
-				dir = args[0]
-			}
-			dir, err := filepath.Abs(dir)
-			if err != nil {
-				return err
-			}
+			var err error
 			if root != "" {
 				if root, err = filepath.Abs(root); err != nil {
 					return err
 				}
-				if below, err := filepath.Rel(root, dir); err != nil || !filepath.IsLocal(below) {
+			}
+			dir := filepath.Join("/", root, usual)
+			if len(args) > 0 {
+				if dir, err = filepath.Abs(args[0]); err != nil {
+					return err
+				}
+				if below, err := filepath.Rel(filepath.Join("/", root), dir); err != nil || !filepath.IsLocal(below) {
 					dir = filepath.Join(root, dir) // as the host itself names it
 				}
 			}

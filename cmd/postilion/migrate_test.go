@@ -19,8 +19,9 @@ func TestAMountedHostsSettingsAreFoundUnderEitherName(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "main.cf"), []byte("myhostname = mx.example.test\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{nil, {"/etc/postfix"}, {dir}} {
-		p := exec.Command("postilion", append([]string{"migrate", "postfix", "--root", root}, args...)...)
+	for _, args := range [][]string{{root}, {root, "/etc/postfix"}, {root, dir}, {filepath.Base(root), "/etc/postfix"}, {filepath.Base(root)}} {
+		p := exec.Command("postilion", append([]string{"migrate", "postfix", "--root"}, args...)...)
+		p.Dir = filepath.Dir(root)
 		if out, err := p.CombinedOutput(); err != nil || !strings.Contains(string(out), `host = "mx.example.test"`) {
 			t.Errorf("%q: %v\n%s", args, err, out)
 		}
