@@ -14,11 +14,14 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/internal/trace"
 )
 
 func certificate(t testing.TB) *tls.Config {
@@ -216,6 +219,31 @@ func TestAFolderAmongTheMessagesIsNone(t *testing.T) {
 	c := w.local(t)
 	c.login()
 	c.want("STAT", "+OK 0 0") // a folder is no message
+}
+
+// What stands among the messages and cannot be read, or is none, keeps nobody from the others.
+func TestFilesThatCannotBeReadHoldUpNoOtherMail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{Plaintext: true})
+	w.put(t, nil)
+	in := func(name string) string { return w.root + "/joe/new/" + name }
+	if err := errors.Join(os.WriteFile(in("1.a"), []byte("Subject: a\n\n"), 0o600), os.WriteFile(in("5.e"), []byte("Subject: e\n\n"), 0o600),
+		syscall.Mkfifo(in("2.fifo"), 0o600), os.Symlink("3.loop", in("3.loop")), os.Symlink(".", in("4.folder"))); err != nil {
+		t.Fatal(err)
+	}
+	c := w.local(t)
+	c.login()
+	c.want("STAT", "+OK 2 28")
+	c.want("UIDL 2", "+OK 2 5.e")
+	c.want("DELE 2", "+OK")
+	c.want("QUIT", "+OK")
+	<-c.done
+	if e := w.events.of(trace.Service); len(e) != 1 || !strings.HasPrefix(e[0].Text, "2 messages are left out: they may not be read: open ") {
+		t.Errorf("the operator is told %+v", e)
+	}
+	if list, err := os.ReadDir(w.root + "/joe/new"); err != nil || len(list) != 4 {
+		t.Errorf("left: %v, %v", list, err)
+	}
 }
 
 func TestContentOnTheWire(t *testing.T) {

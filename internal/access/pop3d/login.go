@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"net/netip"
@@ -275,11 +276,15 @@ func (s *state) open(login *session.Login) (*box, bool) {
 	if err == nil {
 		err = s.mailboxes.Identify(path, list, s.opts.UIDL)
 	}
+	var unreadable []error
 	if err == nil {
-		list, err = s.mailboxes.Measure(s.ctx, path, list)
+		list, unreadable, err = s.mailboxes.Measure(s.ctx, path, list)
 	}
 	if err != nil {
 		return nil, s.cannotOpen(err)
+	}
+	if n := len(unreadable); n > 0 {
+		s.trouble(fmt.Errorf("%d messages are left out: they may not be read: %w", n, unreadable[0]))
 	}
 	return newBox(path, list), true
 }

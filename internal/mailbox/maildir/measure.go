@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/postilion/postilion/internal/fs"
 )
@@ -21,9 +22,9 @@ const (
 )
 
 // Measure fills the wire sizes that neither names nor lists tell, reading each such message once
-// and for all. Messages that are gone meanwhile are left out of the returned list. The error is ctx's, or of the
-// system.
-func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) ([]Entry, error) {
+// and for all. Messages that are gone meanwhile are left out of the returned list, and so are those that may not be read, of which
+// unreadable tells: one file with wrong rights holds up nobody's other mail. The error is ctx's, or of the system.
+func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept []Entry, unreadable []error, err error) {
 	var unknown []*Entry
 	for i := range list {
 		if e := &list[i]; e.Wire < 0 {
@@ -31,42 +32,44 @@ func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) ([]En
 		}
 	}
 	if len(unknown) == 0 {
-		return list, nil
+		return list, nil, nil
 	}
 	if err := s.readSizes(mailbox, unknown); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var counted, gone bool
+	var counted, without bool
 	for _, e := range unknown {
 		if e.Wire >= 0 {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		err := s.count(mailbox, e)
-		if errors.Is(err, fs.ErrNotExist) {
-			gone = true
-			continue
+		switch err := s.count(mailbox, e); {
+		case err == nil:
+			counted = true
+		case errors.Is(err, fs.ErrNotExist):
+			without = true
+		case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EISDIR):
+			without = true
+			unreadable = append(unreadable, err)
+		default: // of the disk: a listing without what it holds would look as if it had been deleted
+			return nil, nil, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		counted = true
 	}
 	if counted {
 		s.writeSizes(mailbox, unknown) // a cache: without room for it the sizes are counted again
 	}
-	if gone {
-		kept := list[:0]
+	if without {
+		kept = list[:0]
 		for _, e := range list {
 			if e.Wire >= 0 {
 				kept = append(kept, e)
 			}
 		}
-		list = kept
+		return kept, unreadable, nil
 	}
-	return list, nil
+	return list, nil, nil
 }
 
 // count reads a message for its sizes.

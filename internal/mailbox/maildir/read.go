@@ -48,7 +48,7 @@ func (s *Store) Scan(mailbox string) ([]Entry, error) {
 		list = slices.Grow(list, len(files))
 		for _, f := range files {
 			name := f.Name()
-			if name[0] == '.' || f.IsDir() {
+			if name[0] == '.' || f.Type()&^os.ModeSymlink != 0 { // a FIFO would hold its reader up for ever
 				continue
 			}
 			unique := Unique(name)

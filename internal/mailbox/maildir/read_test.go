@@ -33,7 +33,7 @@ func (w *world) listed(t testing.TB, format string) []maildir.Entry {
 		err = w.Identify("m", list, format)
 	}
 	if err == nil {
-		list, err = w.Measure(context.Background(), "m", list)
+		list, _, err = w.Measure(context.Background(), "m", list)
 	}
 	if err != nil {
 		t.Fatal(err)
