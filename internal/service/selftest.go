@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
@@ -48,7 +49,8 @@ type selftest struct {
 
 // Selftest sends messages through the running server as qmail's TEST.deliver and
 // TEST.receive ask: into a mailbox here, to nobody here, with a sender that does not exist
-// either, and over SMTP. It makes an account for this, and removes it and its mail again.
+// either, and over SMTP. It makes an account for this, and removes it and its mail again. A role that does not answer
+// ends it: the error names that role.
 func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 	running, err := Running(ctx, c.Data)
 	if err != nil {
@@ -57,22 +59,54 @@ func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 	if !running {
 		return nil, fmt.Errorf("%w: %s", control.ErrNotRunning, c.Data)
 	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	defer giveUp(nil)
+	for _, r := range allRoles {
+		watches.Go(func() {
+			keepAsking(ctx, giveUp, r, func(ctx context.Context) error { return alive(ctx, c.Data, adminSocket(r)) })
+		})
+	}
 	t := &selftest{cfg: c}
-	if t.stores, err = OpenStores(ctx, c.Data); err != nil {
-		return nil, err
+	if err = t.run(ctx); IsHung(context.Cause(ctx)) {
+		err = context.Cause(ctx)
+	}
+	return t.results, err
+}
+
+// keepAsking asks a role whether it answers until ctx ends, and gives up with its name when it does not any more.
+func keepAsking(ctx context.Context, giveUp context.CancelCauseFunc, r Role, ask func(context.Context) error) {
+	for ctx.Err() == nil {
+		if err := stillAnswers(ctx, r, ask); err != nil && ctx.Err() == nil {
+			giveUp(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(askEvery):
+		}
+	}
+}
+
+// askEvery is the time between two questions.
+const askEvery = 2 * time.Second
+
+func (t *selftest) run(ctx context.Context) (err error) {
+	if t.stores, err = OpenStores(ctx, t.cfg.Data); err != nil {
+		return err
 	}
 	defer t.stores.Close()
-	if t.queue, err = OpenQueue(ctx, c.Data); err != nil {
-		return nil, err
+	if t.queue, err = OpenQueue(ctx, t.cfg.Data); err != nil {
+		return err
 	}
 	defer t.queue.Close()
 	if err := t.makeAccount(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	defer t.clear(ctx)
 	t.deliver(ctx)
 	t.receive(ctx)
-	return t.results, nil
+	return nil
 }
 
 // selftestQuota is what the account gets in a domain where each needs a quota, in bytes.
@@ -109,16 +143,21 @@ func (t *selftest) makeAccount(ctx context.Context) error {
 const clearWait = 10 * time.Second
 
 // clear takes back what a test has made: of a case that failed, such as a relay that should have been refused,
-// the message may still wait in the queue.
+// the message may still wait in the queue. A role that the test was given up for is not waited for.
 func (t *selftest) clear(ctx context.Context) {
+	hung, _ := errors.AsType[hungError](context.Cause(ctx))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearWait)
 	defer cancel()
 	me := t.account.Address.String()
-	for _, f := range []dispatch.Filter{{From: me}, {To: me}} {
-		_, _ = t.queue.Act(ctx, f, dispatch.Action{Verb: dispatch.Delete}, nil)
+	if hung.role != Queue {
+		for _, f := range []dispatch.Filter{{From: me}, {To: me}} {
+			_, _ = t.queue.Act(ctx, f, dispatch.Action{Verb: dispatch.Delete}, func(int) {})
+		}
 	}
 	// What is left of a test that was interrupted is an account without a password.
-	_ = t.stores.Directory.RemoveAccount(ctx, t.account.Address)
+	if hung.role != Directory && hung.role != Auth {
+		_ = t.stores.Directory.RemoveAccount(ctx, t.account.Address)
+	}
 	box := filepath.Join(t.cfg.Data, "mail", filepath.FromSlash(t.account.Mailbox))
 	_ = os.RemoveAll(box)
 	_ = os.Remove(filepath.Dir(box)) // the account's folder, when nothing else is in it
@@ -183,13 +222,13 @@ func (t *selftest) receive(ctx context.Context) {
 		return
 	}
 	mark := newMark()
-	err = t.send(addr, t.account.Address.String(), mark)
+	err = t.send(ctx, addr, t.account.Address.String(), mark)
 	if err == nil {
 		err = t.arrives(ctx, mark)
 	}
 	t.add("SMTP to a mailbox", err, "delivered")
 	for name, to := range map[string]string{"SMTP to an unknown mailbox": t.nobody().String(), "SMTP to another host": "nobody@selftest.invalid"} {
-		err := t.send(addr, to, newMark())
+		err := t.send(ctx, addr, to, newMark())
 		switch {
 		case err == nil:
 			err = errors.New("it was accepted")
@@ -250,8 +289,21 @@ func (t *selftest) enqueue(ctx context.Context, from, to mail.Address) (mark str
 	return mark, d.Commit(ctx)
 }
 
-func (t *selftest) send(addr, to, mark string) error {
-	c, err := smtp.Dial(addr)
+// send hands a message in, within selftestWait.
+func (t *selftest) send(ctx context.Context, addr, to, mark string) error {
+	ctx, cancel := context.WithTimeout(ctx, selftestWait)
+	defer cancel()
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	defer context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })()
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	c, err := smtp.NewClient(nc, host)
 	if err != nil {
 		return err
 	}
