@@ -77,7 +77,7 @@ func (a *app) check(ctx context.Context, root string, dns bool) error {
 	}
 	if f != nil {
 		x.Findings = append(x.Findings, missingFiles(f)...)
-		x.Findings = append(x.Findings, unreadableFiles(f)...)
+		x.Findings = append(x.Findings, deniedFiles(f)...)
 		x.Findings = append(x.Findings, unverifiedLogins(f)...)
 		x.Findings = append(x.Findings, a.postmaster(ctx, f)...)
 	}
@@ -223,13 +223,13 @@ func missingFiles(f *config.File) (found []lint.Finding) {
 	return found
 }
 
-// unreadableFiles tells of files that root sees and the roles do not.
-func unreadableFiles(f *config.File) (found []lint.Finding) {
-	for _, u := range service.UnreadableFiles(f.Config) {
-		at := f.Origins[u.Key]
-		x := lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "file-unreadable",
-			What: u.Key + " = " + u.String(), Consequence: "mail waits until it can be read", Cure: u.Cure()}
-		if u.Down {
+// deniedFiles tells of files that root may use and the roles may not.
+func deniedFiles(f *config.File) (found []lint.Finding) {
+	for _, d := range service.DeniedFiles(f.Config) {
+		at := f.Origins[d.Key]
+		x := lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "file-denied",
+			What: d.Key + " = " + d.String(), Consequence: "mail waits until it can be read", Cure: d.Cure()}
+		if d.Down {
 			x.Consequence = "the server does not start"
 		}
 		found = append(found, x)

@@ -83,9 +83,6 @@ func Open(o Options) (*Node, error) {
 		if err := checkReachable(f.Data); err != nil {
 			return nil, err
 		}
-		if err := n.checkReadable(); err != nil {
-			return nil, err
-		}
 	}
 	if n.lock, err = takeFolder(f.Data); err != nil {
 		return nil, err
@@ -144,6 +141,12 @@ func (n *Node) prepare() error {
 		return err
 	}
 	if n.ids != nil {
+		if err := makeLogFolder(n.cfg, n.ids); err != nil {
+			return fmt.Errorf("the log's folder: %w", err)
+		}
+		if err := n.checkFiles(); err != nil {
+			return err
+		}
 		if err := mirrorCertificate(n.cfg, n.ids); err != nil {
 			return fmt.Errorf("the certificate: %w", err)
 		}

@@ -49,9 +49,9 @@ func (r *rights) lend(uid, gid uint32, f func()) (called bool, err error) {
 	return true, nil
 }
 
-// Open reports why a uid with its groups cannot open a file for reading, nil when it can. It asks the system, which
-// knows of more than modes, on a thread that ends with it. Only root can ask for others.
-func Open(uid, gid int, groups []int, path string) error {
+// As calls f with the rights over files of a uid with its groups, on a thread that ends with it: f asks the system itself what
+// that one may do, which knows of more than modes. Only root can be others.
+func As(uid, gid int, groups []int, f func() error) error {
 	answer := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread is not given back
@@ -63,11 +63,7 @@ func Open(uid, gid int, groups []int, path string) error {
 			answer <- err
 			return
 		}
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Close(fd)
-		}
-		answer <- err
+		answer <- f()
 	}()
 	return <-answer
 }

@@ -22,7 +22,7 @@ import (
 // Options steer the log. Zero values mean the defaults.
 type Options struct {
 	To       string `toml:"to" default:"stderr" doc:"where the log goes: stderr, file or syslog" example:"file"`
-	File     string `toml:"file" default:"log/postilion.log" doc:"the file, below the data folder unless absolute; each role adds its name when roles run apart" example:"/var/log/postilion.log"`
+	File     string `toml:"file" default:"log/postilion.log" doc:"the file, below the data folder unless absolute; each role adds its name when roles run apart" example:"/var/log/postilion/postilion.log"`
 	Format   string `toml:"format" default:"text" doc:"text, json, or qmail for the line types of qmail-send, with TAI64N stamps but where syslog, or a program such as multilog that reads them from a pipe, stamps them itself" example:"qmail"`
 	Level    string `toml:"level" default:"info" doc:"the least level that is logged: debug, info, warn or error" example:"debug"`
 	MaxBytes int64  `toml:"max_bytes" default:"16MiB" unit:"bytes" doc:"size at which the file is rotated" example:"100MiB"`

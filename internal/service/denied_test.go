@@ -55,7 +55,7 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 	c.TLS.ACMERoots = file("roots", 0o600) // not in use
 	c.Route.AliasFiles = []string{file("aliases", 0o600)}
 	var got []string
-	for _, u := range unreadableBy(&c, &ids) {
+	for _, u := range deniedFiles(&c, &ids) {
 		rel, err := filepath.Rel(dir, u.Path)
 		if err != nil {
 			t.Fatal(err)
@@ -75,12 +75,28 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	c.Log.To, c.Log.File = "file", filepath.Join(dir, "log", "postilion.log")
+	if err := makeLogFolder(&c, &ids); err != nil {
+		t.Fatal(err)
+	}
+	if d := deniedLog(&c, &ids); len(d) > 0 {
+		t.Errorf("the log in a folder that was made: %v", d)
+	}
+	c.Log.File = filepath.Join(dir, "postilion.log")
+	if d := deniedLog(&c, &ids); len(d) != 1 || !d[0].Down || d[0].Path != c.Log.File+"."+string(d[0].Role) {
+		t.Errorf("the log in a folder of root's: %v", d)
+	}
+	file("postilion.log."+string(allRoles[0]), 0o666) // made for them
+	if d := deniedLog(&c, &ids); len(d) != 1 || d[0].Role == allRoles[0] {
+		t.Errorf("the log where one file is there: %v", d)
+	}
+	c.Log.To = "stderr"
 	n := &Node{cfg: &c, file: &config.File{Config: &c, Origins: map[string]config.Origin{"smtp.access_rules": {From: "file", File: "postilion.toml", Line: 7}}}, ids: &ids}
 	c.Submission.Rules, c.Local.Quota.Text, c.Route.AliasFiles = nil, "", nil
 	uid := ids.roles[SMTPD].UID
 	wantError := fmt.Sprintf("postilion.toml:7: key smtp.access_rules: %s: role smtpd (uid %d) may not read it: let uid %[2]d read %[1]s and pass the folders above it",
 		filepath.Join(dir, "own"), uid)
-	if err := n.checkReadable(); err == nil || err.Error() != wantError {
+	if err := n.checkFiles(); err == nil || err.Error() != wantError {
 		t.Errorf("the start says %v, want %s", err, wantError)
 	}
 }

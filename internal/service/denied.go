@@ -1,0 +1,183 @@
+package service
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/deliver/runas"
+)
+
+// Root, who checks the configuration, may do anything with the files that keys name; the roles, which use them under uids of
+// their own, may not. That is told before they run, not by a role that does not come up.
+
+// Denied is a file that a key names and a role may not read; or write, the log.
+type Denied struct {
+	Key, Path string
+	Role      Role
+	User      string // the role's, or "uid 64106"
+	Log       bool
+	Down      bool // the role does not run without it; else mail is put off until it can be read
+}
+
+// String says what is wrong.
+func (d Denied) String() string {
+	verb := "read"
+	if d.Log {
+		verb = "write"
+	}
+	return fmt.Sprintf("%s: role %s (%s) may not %s it", d.Path, d.Role, d.User, verb)
+}
+
+// Cure says what to do.
+func (d Denied) Cure() string {
+	if d.Log {
+		return "name a file in a folder of the log's own, such as /var/log/postilion/postilion.log: it is made where there is none"
+	}
+	return fmt.Sprintf("let %s read %s and pass the folders above it", d.User, d.Path)
+}
+
+// namedFile is a file that a key names, and who reads it.
+type namedFile struct {
+	key, path string
+	roles     []Role
+	down      bool
+}
+
+// namedFiles lists the files that keys name and roles open by themselves. The certificate is not among them: it is
+// handed to its roles.
+func namedFiles(c *config.Config) (list []namedFile) {
+	add := func(down bool, key string, paths []string, roles ...Role) {
+		for _, p := range paths {
+			if filepath.IsAbs(p) { // others are told of already
+				list = append(list, namedFile{key, p, roles, down})
+			}
+		}
+	}
+	add(true, "remote.ca_file", []string{c.Remote.CAFile}, Remote)
+	for _, r := range []struct {
+		group string
+		rules []string
+	}{
+		{"smtp", c.SMTP.Rules}, {"submission", c.Submission.Rules}, {"submissions", c.Submissions.Rules}, {"lmtp", c.LMTP.Rules},
+		{"qmtp", c.QMTP.Rules}, {"qmqp", c.QMQP.Rules},
+	} {
+		add(true, r.group+".access_rules", withoutFormat(r.rules), SMTPD)
+	}
+	add(true, "content_rules.files", withoutFormat(c.Content.Files), SMTPD)
+	add(true, "local.quota.warn_text", []string{c.Local.Quota.Text}, Local)
+	if c.TLS.ACME {
+		add(true, "tls.acme_roots", []string{c.TLS.ACMERoots}, SMTPD)
+	}
+	r := &c.Route
+	add(false, "route.routes_file", []string{r.RoutesFile}, SMTPD, Queue)
+	add(false, "route.locals_file", []string{r.LocalsFile}, SMTPD, Queue)
+	add(false, "route.virtual_domains_file", []string{r.VirtualDomainsFile}, SMTPD, Queue)
+	add(false, "route.percent_hack_file", []string{r.PercentHackFile}, SMTPD, Queue)
+	add(false, "route.alias_files", r.AliasFiles, SMTPD, Queue)
+	add(false, "route.virtusertable", []string{r.VirtUserTable}, SMTPD, Queue)
+	add(false, "route.access", []string{r.Access}, SMTPD, Queue)
+	return list
+}
+
+// withoutFormat takes the words before the paths off, such as access:PATH.
+func withoutFormat(list []string) []string {
+	paths := make([]string, len(list))
+	for i, e := range list {
+		_, path, found := strings.Cut(e, ":")
+		if !found {
+			path = e
+		}
+		paths[i] = path
+	}
+	return paths
+}
+
+// DeniedFiles lists what keys name and the roles of a configuration that root serves may not use. Without root, or
+// with all roles in one process, it is nil: who checks is who uses them.
+func DeniedFiles(c *config.Config) []Denied {
+	if os.Getuid() != 0 || c.Process.Single {
+		return nil
+	}
+	if _, _, ok := foreignOwner(c.Data); ok {
+		return nil // its owner's
+	}
+	ids := newIdentities(c.Process.UIDBase)
+	return append(deniedFiles(c, &ids), deniedLog(c, &ids)...)
+}
+
+func deniedFiles(c *config.Config, ids *identities) (list []Denied) {
+	for _, f := range namedFiles(c) {
+		for _, r := range f.roles {
+			if user, denied := ids.denied(r, f.path, unix.R_OK); denied {
+				list = append(list, Denied{Key: f.key, Path: f.path, Role: r, User: user, Down: f.down})
+			}
+		}
+	}
+	return list
+}
+
+// deniedLog names one role that cannot open its log.
+func deniedLog(c *config.Config, ids *identities) []Denied {
+	if c.Log.To != "file" {
+		return nil
+	}
+	for _, r := range allRoles {
+		path, ask, mode := c.InData(c.Log.File)+"."+string(r), "", uint32(unix.W_OK)
+		if ask = path; !exists(path) { // the role makes it
+			ask, mode = filepath.Dir(path), unix.W_OK|unix.X_OK
+		}
+		if user, denied := ids.denied(r, ask, mode); denied {
+			return []Denied{{Key: "log.file", Path: path, Role: r, User: user, Log: true, Down: true}}
+		}
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// denied reports whether the system refuses a role a file for its rights alone. Whatever else is wrong is told by who uses it.
+func (ids *identities) denied(r Role, path string, mode uint32) (user string, denied bool) {
+	i := ids.roles[r]
+	err := runas.As(i.UID, i.GID, i.Groups, func() error { return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) })
+	return cmp.Or(i.User, fmt.Sprintf("uid %d", i.UID)), errors.Is(err, unix.EACCES)
+}
+
+// makeLogFolder makes the folder of a log that lies elsewhere than in log/, for all roles as that one is. One that is there
+// is the operator's.
+func makeLogFolder(c *config.Config, ids *identities) error {
+	dir := filepath.Dir(c.InData(c.Log.File))
+	if c.Log.To != "file" || exists(dir) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	return errors.Join(os.Mkdir(dir, 0o700), os.Lchown(dir, os.Getuid(), ids.run), os.Chmod(dir, os.ModeSticky|0o770))
+}
+
+// checkFiles refuses files that roles need and may not use, each with the place of its key, and logs the others.
+func (n *Node) checkFiles() error {
+	var problems config.Problems
+	for _, d := range append(deniedFiles(n.cfg, n.ids), deniedLog(n.cfg, n.ids)...) {
+		if !d.Down {
+			n.log.Error("mail waits: a file of the configuration cannot be read", "key", d.Key, "error", d.String()+": "+d.Cure())
+			continue
+		}
+		at := n.file.Origins[d.Key]
+		problems = append(problems, config.Problem{File: at.File, Line: at.Line, Key: d.Key, Text: fmt.Sprintf("key %s: %s: %s", d.Key, d, d.Cure())})
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems
+}
