@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -91,6 +92,18 @@ func (r *Report) find(key string) *Setting {
 		return nil
 	}
 	return &r.Settings[i]
+}
+
+// OneForAll leaves the next hop out where a route is for all domains, which goes before it.
+func (r *Report) OneForAll() {
+	const key = "route.next_hop"
+	routes, _ := r.Get("route.routes")
+	hop, ok := r.Get(key)
+	if !ok || !slices.ContainsFunc(routes.List, func(s string) bool { return strings.HasPrefix(s, ":") }) {
+		return
+	}
+	r.Settings = slices.DeleteFunc(r.Settings, func(s Setting) bool { return s.Key == key })
+	r.Note(At(hop.File, hop.Line, "the next hop for all mail"), NotCarried, key, "a route for all domains goes before it")
 }
 
 // Get returns a key's setting.

@@ -148,9 +148,12 @@ var replies = map[string]reply{
 	"tempfail": {450, "4.2.1"}, "protocol": {554, "5.5.0"}, "config": {554, "5.3.5"},
 }
 
+// leads reports whether there is a virtusertable.
+func (m *mailTables) leads() bool { return m != nil && m.virtUsers != nil }
+
 // virtual applies virtusertable.
 func (m *mailTables) virtual(rt *Route, a mail.Address, domain, deflt string) (done bool, err error) {
-	if m == nil || m.virtUsers == nil || a.Local == "" {
+	if !m.leads() || a.Local == "" || a.Local[0] == '\\' { // what is marked was found here already
 		return false, nil
 	}
 	table, err := m.virtUsers.Get()
@@ -193,19 +196,31 @@ func (rt *Route) byVirtUser(e mailmap.Entry, a mail.Address, domain, deflt strin
 		rt.Local = true
 		return rt.byReply(e.Place, what, text)
 	}
-	if strings.ContainsAny(e.Value, " \t,|") {
-		return false, &qmail.Fault{Place: e.Place, Text: fmt.Sprintf("%q: want one address, or error:CODE TEXT", e.Value)}
+	words := strings.FieldsFunc(e.Value, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' }) // Postfix has several, virtual(5)
+	if strings.ContainsAny(e.Value, `|"<>`) || strings.HasPrefix(e.Value, ":") || len(words) == 0 || len(words) > maxAliasTargets {
+		return false, &qmail.Fault{Place: e.Place, Text: fmt.Sprintf("%q: want addresses, or error:CODE TEXT", e.Value)}
 	}
-	to := mail.ParseAddress(marks.Replace(e.Value))
-	to.Domain = cmp.Or(to.Domain, deflt)
-	switch {
-	case to.Local == "":
-		return false, &qmail.Fault{Place: e.Place, Text: fmt.Sprintf("%q: want an address with a user", e.Value)}
-	case strings.EqualFold(to.Local, a.Local) && strings.EqualFold(to.Domain, domain):
-		rt.step(what, e.Place.String(), "itself")
-		return false, nil
+	var targets []mail.Address
+	for _, w := range words {
+		to := mail.ParseAddress(marks.Replace(w))
+		to.Domain = cmp.Or(to.Domain, deflt)
+		switch {
+		case to.Local == "":
+			return false, &qmail.Fault{Place: e.Place, Text: fmt.Sprintf("%q: want an address with a user", e.Value)}
+		case !strings.EqualFold(to.Local, a.Local) || !strings.EqualFold(to.Domain, domain):
+		case len(words) == 1:
+			rt.step(what, e.Place.String(), "itself")
+			return false, nil
+		default:
+			to.Local = `\` + to.Local // a copy for itself, which no table sends on again
+		}
+		targets = append(targets, to)
 	}
-	rt.step(what, e.Place.String(), "goes on to "+to.String())
-	rt.Kind, rt.Local, rt.Targets = Forward, true, []mail.Address{to}
+	if goes := "goes on to "; len(targets) == 1 {
+		rt.step(what, e.Place.String(), goes+targets[0].String())
+	} else {
+		rt.step(what, e.Place.String(), goes+strconv.Itoa(len(targets))+" addresses")
+	}
+	rt.Kind, rt.Local, rt.Targets = Forward, true, targets
 	return true, nil
 }

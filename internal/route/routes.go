@@ -4,6 +4,7 @@ package route
 // and those of a file as qmail's smtproutes, read again when it changes.
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -55,33 +56,49 @@ type rule struct {
 // parseTable reads routes and the default next hop.
 func parseTable(routes []string, nextHop string, fallback TLSPolicy) (table, error) {
 	t := table{}
+	var errs []error
 	for i, line := range routes {
 		where := fmt.Sprintf("routes[%d]", i)
 		key, rest, err := cutKey(line)
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", where, public(line), err)
+			errs = append(errs, &LineError{i, fmt.Errorf("%q: %w", public(line), err)})
+			continue
 		}
 		hop, err := parseHop(rest, fallback)
-		if err != nil {
-			return nil, fmt.Errorf("%s, key %q: %w", where, key, err)
+		switch _, twice := t[key]; {
+		case err != nil:
+			errs = append(errs, &LineError{i, fmt.Errorf("key %q: %w", key, err)})
+		case twice:
+			errs = append(errs, &LineError{i, fmt.Errorf("a second route for %q", key)})
+		default:
+			t[key] = rule{key, hop, where + " " + describe(key, hop)}
 		}
-		if _, twice := t[key]; twice {
-			return nil, fmt.Errorf("%s: a second route for %q", where, key)
-		}
-		t[key] = rule{key, hop, where + " " + describe(key, hop)}
 	}
 	if nextHop != "" {
 		hop, err := parseHop(nextHop, fallback)
-		if err != nil {
-			return nil, fmt.Errorf("next_hop: %w", err)
+		switch _, twice := t[""]; {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("next_hop: %w", err))
+		case twice:
+			errs = append(errs, fmt.Errorf("next_hop: routes has an entry for all domains too; want one of them"))
+		default:
+			t[""] = rule{"", hop, "next_hop " + describe("", hop)}
 		}
-		if _, twice := t[""]; twice {
-			return nil, fmt.Errorf("next_hop: routes has an entry for all domains too; want one of them")
-		}
-		t[""] = rule{"", hop, "next_hop " + describe("", hop)}
 	}
-	return t, nil
+	return t, errors.Join(errs...)
 }
+
+// LineError is a mistake in a line of Options.Routes.
+type LineError struct {
+	N   int // of the line, from 0
+	Err error
+}
+
+// Error names the line.
+func (e *LineError) Error() string { return fmt.Sprintf("routes[%d]: %s", e.N, e.Err) }
+
+// Unwrap returns the mistake.
+func (e *LineError) Unwrap() error { return e.Err }
 
 // public is what an error may quote of a route.
 func public(line string) string {

@@ -248,13 +248,15 @@ func (s *system) route(rt *Route, written mail.Address, domain string) (done boo
 		rt.Kind = Discard
 		return true, nil
 	}
-	if s.aliases != nil && !p.virtual {
-		exact, marked := strings.CutPrefix(p.local, `\`)
-		if marked && exact != "" {
-			rt.step("local part "+quoted(p.local), "", "no alias is looked for: "+quoted(exact))
-			// The mark stays in Delivered-To, where the alias's own line would look like a loop.
-			p.marked, p.local = p.local, exact
-		} else if done, err := s.alias(rt, p); done || err != nil {
+	exact, marked := strings.CutPrefix(p.local, `\`)
+	switch {
+	case p.virtual || s.aliases == nil && !s.tables.leads():
+	case marked && exact != "":
+		rt.step("local part "+quoted(p.local), "", "no alias is looked for: "+quoted(exact))
+		// The mark stays in Delivered-To, where the alias's own line would look like a loop.
+		p.marked, p.local = p.local, exact
+	case s.aliases != nil:
+		if done, err := s.alias(rt, p); done || err != nil {
 			return true, err
 		}
 	}

@@ -349,7 +349,8 @@ func TestSendmailsTables(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, Options{SystemUsers: true, VirtUserTable: "@virtusertable", Access: "@access", DefaultDomain: "mx.test"}, map[string]string{
 		"virtusertable": "info@v.test\tjoe\nsame@v.test same@v.test\n@v.test %1@elsewhere.example\n@list.test error:nouser 550 No such list\nplus+*@mx.test joe-%2\n" +
-			"wait@mx.test error:tempfail come back\nodd@mx.test error:5.7.0:550 \"go away\"\ntwo@mx.test a@b.test,c@d.test\nalone@mx.test\n@gate.test %1%3@mx.test\n",
+			"wait@mx.test error:tempfail come back\nodd@mx.test error:5.7.0:550 \"go away\"\ntwo@mx.test a@b.test,c@d.test\nalone@mx.test\n@gate.test %1%3@mx.test\n" +
+			"prog@mx.test |prog x\njoe@mx.test joe@mx.test,\n  JIM@far.test kim\n",
 		"access": "To:spam@mx.test REJECT\nTo:gone.test ERROR:5.1.6:550 moved away\nhole@ DISCARD\nTo:ok.gone.test OK\nbad.test DENY\n10.0.0 RELAY\nTo:sub@gone.test 451 later\nskip.gone.test SKIP\n",
 	})
 	h.want(map[string]string{
@@ -361,7 +362,8 @@ func TestSendmailsTables(t *testing.T) {
 		"plus+y@mx.test":    "forward joe-y@mx.test (local)",
 		"wait@mx.test":      "refused 4.2.1 deferred-by-table (local)",
 		"odd@mx.test":       "refused 5.7.0 refused-by-table (local)",
-		"two@mx.test":       `waits route-file-broken: virtusertable:8: "a@b.test,c@d.test": want one address, or error:CODE TEXT`,
+		"two@mx.test":       "forward a@b.test c@d.test (local)",
+		"prog@mx.test":      `waits route-file-broken: virtusertable:11: "|prog x": want addresses, or error:CODE TEXT`,
 		"alone@mx.test":     "waits route-file-broken: virtusertable:9: a key alone, want blanks and a value behind it",
 		"Spam@MX.test":      "refused 5.2.1 refused-by-table",
 		"x@gone.test":       "refused 5.1.6 refused-by-table",
@@ -371,7 +373,8 @@ func TestSendmailsTables(t *testing.T) {
 		"sub@gone.test":     "refused 4.2.1 deferred-by-table",
 		"hole@anywhere.net": "discard",
 		"x@bad.test":        `waits route-file-broken: access:5: "DENY": want OK, RELAY, REJECT, DISCARD, SKIP, ERROR:CODE TEXT or a reply CODE TEXT`,
-		"joe@mx.test":       "joe 507:100 /home/joe .qmail LOCAL joe HOST mx.test",
+		"joe@mx.test":       `forward \joe@mx.test JIM@far.test kim@mx.test (local)`,
+		`\joe@mx.test`:      `joe 507:100 /home/joe .qmail LOCAL \joe HOST mx.test`,
 	})
 }
 

@@ -211,9 +211,14 @@ func words(s string) []string {
 	return strings.FieldsFunc(s, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })
 }
 
-// members resolves a list of names: an entry that is a path stands for the words of that file.
-func (r *reader) members(p parameter, each func(word, file string, line int)) {
+// members resolves a list of names: an entry that is a path stands for the words of that file, one that is a
+// table for its keys.
+func (r *reader) members(p parameter, key string, each func(word, file string, line int)) {
 	for _, w := range words(r.expand(p.value, 1)) {
+		if kind, path, ok := strings.Cut(w, ":"); ok && strings.HasPrefix(path, "/") && strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") == "" {
+			r.maps(parameter{p.name, w, p.line}, key, func(path, left, _ string, n int, _ string) { each(left, path, n) })
+			continue
+		}
 		if !strings.HasPrefix(w, "/") || strings.HasSuffix(w, "/") {
 			each(w, r.file, p.line)
 			continue

@@ -79,7 +79,7 @@ func TestPostfixSettingsAreTaken(t *testing.T) {
 		have[s.Key] = strings.ReplaceAll(s.Value+strings.Join(s.List, " | "), o.Root, "")
 	}
 	want := map[string]string{
-		"host": "mx.example.test", "inject.default_host": "example.test",
+		"host": "mx.example.test", "inject.default_host": "example.test", "route.default_domain": "example.test", "dns_lists.permanent": "true",
 		"route.locals":          "mx.example.test | example.test | localhost.example.test | localhost | third.example",
 		"policy.relay_networks": "127.0.0.0/8 | ::1/128 | 192.0.2.0/24", "policy.rcpthosts": "backup.example | .backup.example",
 		"route.next_hop":      "smart.example:587 user=me password=p:w%20d",
@@ -92,6 +92,38 @@ func TestPostfixSettingsAreTaken(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
+	}
+}
+
+// What grown hosts have besides.
+func TestTablesAndPatternsOfGrownHostsAreUnderstood(t *testing.T) {
+	t.Parallel()
+	o := etc(t, map[string]string{
+		"main.cf": "myhostname = mx.example.test\nrelayhost = smart.example\ntransport_maps = hash:/etc/postfix/transport\nrelay_domains = hash:/etc/postfix/relay, $mydestination\n" +
+			"mydestination = cdb:/etc/postfix/own\nmynetworks = 127.0.0.0/8, cidr:/etc/postfix/nets\n" +
+			"smtpd_recipient_restrictions = reject_rbl_client zen.example=127.0.0.[2..11], reject_rbl_client b.example=127.0.0.[2;4..6], reject_rbl_client c.example=127.0.0.3,\n" +
+			" reject_rbl_client d.example=127.0.[0..1].[2..3]\n",
+		"transport": "* smtp:[gw.example]\n", "relay": "backup.example OK\n", "own": "example.test x\n",
+	})
+	r := read(t, o)
+	for key, want := range map[string]string{
+		"route.routes": ":gw.example", "route.next_hop": "", "policy.rcpthosts": "backup.example | .backup.example | example.test | .example.test", "route.locals": "example.test",
+		"dns_lists.lists": "zen.example codes=127.0.0.2-127.0.0.11 | b.example codes=127.0.0.2,127.0.0.4-127.0.0.6 | c.example codes=127.0.0.3",
+	} {
+		if s, _ := r.Get(key); s.Value+strings.Join(s.List, " | ") != want {
+			t.Errorf("%s: %+v, want %q", key, s, want)
+		}
+	}
+	var b bytes.Buffer
+	r.WriteNotes(&b, func(s string) string { return s })
+	for _, want := range []string{
+		"main.cf:2: not carried: the next hop for all mail -> route.next_hop; a route for all domains goes before it\n",
+		"reject_rbl_client -> dns_lists.lists; the answers that count are a pattern: name them there, as d.example codes=127.0.0.2-127.0.0.11\n",
+		"main.cf:6: not carried: mynetworks = cidr:/etc/postfix/nets -> policy.relay_networks; tables of kind cidr are not read\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
 	}
 }
 
@@ -112,7 +144,7 @@ func TestWhatPostfixSaysIsToldLineByLine(t *testing.T) {
 		"/main.cf:34: not carried: strange_parameter = 1; has no equal\n",
 		"/transport:4: not carried: lmtp.example lmtp:unix:/x -> route.routes; there is no transport \"lmtp\" here\n",
 		"/virtual:1: differs: virtual.example anything -> route.virtusertable; says that the domain is one of aliases: it needs no such line here\n",
-		"/virtual:3: not carried: @catch.example joe,jane -> route.virtusertable; want one address: give several by an alias\n",
+		"/virtual:3: taken: @catch.example joe,jane -> route.virtusertable\n",
 		"/senders:3: not carried: good.example OK -> policy.bad_senders; only refusals are carried\n",
 		"/sasl_passwd:1: taken: [smart.example]:submission (with a user and a password) -> route.next_hop\n",
 	} {

@@ -99,7 +99,7 @@ var instead = map[string]string{
 	"recipient_canonical_maps": "addresses are not rewritten", "masquerade_domains": "addresses are not rewritten", "smtp_generic_maps": "addresses are not rewritten",
 	"body_checks": "body checks have no equal; submit.filter can run a program that does it",
 	"luser_relay": "a .qmail-default of alias can forward", "fallback_relay": "there is no relay of last resort", "smtp_fallback_relay": "there is no relay of last resort",
-	"bounce_queue_lifetime": "bounces live as long as other messages: dispatch.lifetime", "sender_dependent_relayhost_maps": "relays are chosen by recipient: [[routes]]",
+	"bounce_queue_lifetime": "bounces live as long as other messages: dispatch.lifetime", "sender_dependent_relayhost_maps": "relays are chosen by recipient: route.routes",
 	"always_bcc":      "copies are configured as archive recipients",
 	"smtpd_sasl_type": "logins are checked against accounts here", "smtpd_sasl_path": "logins are checked against accounts here",
 }
@@ -113,6 +113,9 @@ var simple = map[string]func(*reader, parameter, string){
 			v, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
 		}
 		r.name(p, "inject.default_host", strings.TrimSpace(v))
+		if s, ok := r.r.Get("inject.default_host"); ok {
+			r.r.Set("route.default_domain", s.Value, s.File, s.Line) // of targets without a domain too
+		}
 	},
 	"mydestination":  (*reader).destinations,
 	"relay_domains":  (*reader).relayDomains,
@@ -262,7 +265,7 @@ func span(s string, unit time.Duration) (time.Duration, bool) {
 }
 
 func (r *reader) destinations(p parameter, _ string) {
-	r.members(p, func(w, file string, line int) {
+	r.members(p, "route.locals", func(w, file string, line int) {
 		if _, err := names.Domain(w); err != nil || strings.Contains(w, ":") {
 			r.r.Note(migrate.At(file, line, w), migrate.NotCarried, "route.locals", "want a domain")
 			return
@@ -273,7 +276,7 @@ func (r *reader) destinations(p parameter, _ string) {
 }
 
 func (r *reader) relayDomains(p parameter, _ string) {
-	r.members(p, func(w, file string, line int) {
+	r.members(p, "policy.rcpthosts", func(w, file string, line int) {
 		w = strings.ToLower(w)
 		if _, err := names.Domain(strings.TrimPrefix(w, ".")); err != nil || strings.Contains(w, ":") {
 			r.r.Note(migrate.At(file, line, w), migrate.NotCarried, "policy.rcpthosts", "want a domain")
@@ -288,7 +291,7 @@ func (r *reader) relayDomains(p parameter, _ string) {
 }
 
 func (r *reader) networks(p parameter, _ string) {
-	r.members(p, func(w, file string, line int) {
+	r.members(p, "policy.relay_networks", func(w, file string, line int) {
 		network, err := network(w)
 		if err != nil {
 			r.r.Note(migrate.At(file, line, w), migrate.NotCarried, "policy.relay_networks", "%s", err)
@@ -360,7 +363,7 @@ func (r *reader) relayhost(p parameter, value string) {
 			case !ok || user == "" || password == "":
 				r.r.Note(migrate.At(path, n, left), migrate.NotCarried, "route.next_hop", "want USER:PASSWORD behind the relay")
 			case left != value:
-				r.r.Note(migrate.At(path, n, left), migrate.NotCarried, "routes", "this relay is not the relayhost: give it a [[routes]] of its own")
+				r.r.Note(migrate.At(path, n, left), migrate.NotCarried, "route.routes", "this relay is not the relayhost: the routes that lead to it take the words user= and password=")
 			default:
 				to += " user=" + url.PathEscape(user) + " password=" + url.PathEscape(password)
 				r.r.Taken(migrate.At(path, n, left+" (with a user and a password)"), "route.next_hop")
@@ -410,8 +413,6 @@ func (r *reader) virtual(p parameter) {
 			r.r.Note(migrate.At(path, n, line), migrate.Differs, key, "says that the domain is one of aliases: it needs no such line here")
 		case !strings.Contains(left, "@"):
 			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "a name in all domains has no equal: an alias in /etc/aliases has")
-		case len(words(right)) != 1:
-			r.r.Note(migrate.At(path, n, line), migrate.NotCarried, key, "want one address: give several by an alias")
 		default:
 			r.r.Taken(migrate.At(path, n, line), key)
 		}
@@ -477,7 +478,13 @@ func (r *reader) restrictions(p parameter, value string) {
 			note(migrate.Taken, "policy", "")
 		case "reject_rbl_client":
 			i++
-			r.r.Add("dns_lists.lists", argument, r.file, p.line)
+			entry, err := dnsList(argument)
+			if err != nil {
+				note(migrate.NotCarried, "dns_lists.lists", err.Error())
+				continue
+			}
+			r.r.Add("dns_lists.lists", entry, r.file, p.line)
+			r.r.Set("dns_lists.permanent", "true", r.file, p.line)
 			note(migrate.Taken, "dns_lists.lists", "")
 		case "check_sender_access", "check_recipient_access":
 			i++
@@ -491,6 +498,40 @@ func (r *reader) restrictions(p parameter, value string) {
 			note(migrate.NotCarried, "", "has no equal")
 		}
 	}
+}
+
+// dnsList writes LIST, or LIST=ANSWERS with a pattern of one part such as 127.0.0.[2..11] or 127.0.0.[2;3], as a
+// list with the answers that count.
+func dnsList(s string) (string, error) {
+	list, answers, some := strings.Cut(s, "=")
+	list = strings.TrimSuffix(list, ".")
+	if _, err := names.Domain(list); err != nil {
+		return "", err
+	}
+	if !some {
+		return list, nil
+	}
+	before, pattern, ranged := strings.Cut(answers, "[")
+	inner, after, closed := strings.Cut(pattern, "]")
+	parts := []string{""}
+	if ranged {
+		parts = strings.FieldsFunc(inner, func(c rune) bool { return c == ';' || c == ',' })
+	}
+	var codes []string
+	for _, part := range parts {
+		first, last, span := strings.Cut(part, "..")
+		code, end := before+first+after, before+last+after
+		for _, a := range map[bool][]string{true: {code, end}, false: {code}}[span] {
+			if _, err := netip.ParseAddr(a); err != nil || ranged && (!closed || after != "") {
+				return "", fmt.Errorf("the answers that count are a pattern: name them there, as %s codes=127.0.0.2-127.0.0.11", list)
+			}
+		}
+		if span {
+			code += "-" + end
+		}
+		codes = append(codes, code)
+	}
+	return list + " codes=" + strings.Join(codes, ","), nil
 }
 
 // accessMap takes the refusals of an access table of addresses.
@@ -526,6 +567,7 @@ func (r *reader) defaults() {
 		r.r.Set("dispatch.lifetime", "120h", r.file, 0)
 	}
 	r.r.HostName(r.o.Root)
+	r.r.OneForAll()
 	r.r.Forwards(r.file)
 	r.r.Set("route.system_users", "true", r.file, 0)
 	r.r.Set("runas.enabled", "true", r.file, 0)

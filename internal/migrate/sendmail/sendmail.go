@@ -70,8 +70,8 @@ func Read(o Options) (*migrate.Report, error) {
 	}
 	r.r.HostName(o.Root)
 	r.ownNames()
-	r.oneForAll()
 	r.authenticate()
+	r.r.OneForAll()
 	r.r.Forwards(main)
 	r.r.Set("route.system_users", "true", main, 0)
 	r.r.Set("runas.enabled", "true", main, 0)
@@ -120,17 +120,6 @@ func (r *reader) ownNames() {
 	case has:
 		r.r.Note(migrate.At(r.dir, 0, "the host's own name"), migrate.NotCarried, "route.locals", "no file says it: add it, since users' mail of this host goes there")
 	}
-}
-
-// oneForAll leaves the smart host out where the mailertable has a line for all domains, which goes before it.
-func (r *reader) oneForAll() {
-	routes, _ := r.r.Get("route.routes")
-	hop, ok := r.r.Get(keyNextHop)
-	if !ok || !slices.ContainsFunc(routes.List, func(s string) bool { return strings.HasPrefix(s, ":") }) {
-		return
-	}
-	r.r.Settings = slices.DeleteFunc(r.r.Settings, func(s migrate.Setting) bool { return s.Key == keyNextHop })
-	r.r.Note(migrate.At(hop.File, hop.Line, hop.Value), migrate.NotCarried, keyNextHop, "the mailertable has a line for all domains, which goes before it")
 }
 
 // read reads a table; ok is false when it is not there or cannot be read, which is noted.

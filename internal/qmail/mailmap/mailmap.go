@@ -1,5 +1,6 @@
 // Package mailmap reads the text of sendmail's maps, virtusertable and access: a line a key,
-// blanks, and the value (makemap(8)). Keys are compared in lower case.
+// blanks, and the value (makemap(8)). Keys are compared in lower case. Postfix's tables are read as well:
+// a value goes on in indented lines (postmap(1)).
 package mailmap
 
 import (
@@ -25,11 +26,17 @@ type Map struct {
 // key the first counts, as makemap refuses the second.
 func Parse(file string, data []byte) *Map {
 	m := &Map{index: map[string]int{}}
-	for n, line := range qmail.Lines(data) {
-		line = strings.TrimSpace(line)
+	var last *Entry // that a further line may belong to
+	for n, raw := range qmail.Lines(data) {
+		line := strings.TrimSpace(raw)
 		if line == "" || line[0] == '#' {
 			continue
 		}
+		if last != nil && (raw[0] == ' ' || raw[0] == '\t') && last.continues(line) {
+			last.Value = strings.TrimLeft(last.Value+" "+line, " ")
+			continue
+		}
+		last = nil
 		e := Entry{Place: qmail.Place{File: file, Line: n}, Key: line}
 		if i := strings.IndexAny(line, " \t"); i >= 0 {
 			e.Key, e.Value = line[:i], strings.TrimSpace(line[i:])
@@ -38,9 +45,16 @@ func Parse(file string, data []byte) *Map {
 		if _, twice := m.index[key]; !twice {
 			m.index[key] = len(m.entries)
 			m.entries = append(m.entries, e)
+			last = &m.entries[len(m.entries)-1]
 		}
 	}
 	return m
+}
+
+// continues reports whether an indented line goes on with the entry. One that reads as an entry itself, as
+// sloppy files have it, does so behind a comma only.
+func (e *Entry) continues(line string) bool {
+	return e.Value == "" || strings.HasSuffix(e.Value, ",") || !strings.ContainsAny(line, " \t")
 }
 
 // Lookup finds a key. An entry without a value is an error that names its line.

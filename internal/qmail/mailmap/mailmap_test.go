@@ -25,8 +25,18 @@ func TestKeysBlanksValues(t *testing.T) {
 	}
 }
 
+func TestValuesGoOnInIndentedLines(t *testing.T) {
+	t.Parallel()
+	m := Parse("virtual", []byte("a@x.test joe,\n\tann@far.test kim\nb@x.test\n  joe\n  # no\n\tann\n  c@x.test jim\n"))
+	for key, want := range map[string]string{"a@x.test": "joe, ann@far.test kim", "b@x.test": "joe ann", "c@x.test": "jim"} {
+		if e, ok, err := m.Lookup(key); err != nil || !ok || e.Value != want {
+			t.Errorf("%s: %+v %v %v, want %q", key, e, ok, err, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	f.Add([]byte("a b\n@c d e\n#\nx"))
+	f.Add([]byte("a b\n@c d e\n#\nx\n y"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, e := range Parse("f", data).Entries() {
 			if got, ok, err := Parse("f", data).Lookup(e.Key); e.Value != "" && (!ok || err != nil || got != e) {
