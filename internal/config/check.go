@@ -93,6 +93,7 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 		{"smtp", c.SMTP.check}, {"submission", c.Submission.check}, {"submissions", c.Submissions.check}, {"lmtp", c.LMTP.check},
 		{"pop3", c.POP3.check}, {"pop3s", c.POP3S.check}, {"qmtp", c.QMTP.check}, {"qmqp", c.QMQP.check},
 		{"dns_lists", func() error { _, err := dnsbl.New(c.DNSLists, nil, nil); return err }}, {"turn", c.Turn.Validate},
+		{"process", c.Process.check},
 		{"trial", func() error { return c.Trial.check(c.Services()) }},
 		{"auth", c.Auth.Validate}, {"local", c.Local.Validate}, {"runas", c.RunAs.Validate}, {"submit", c.Submit.Validate}, {"archive", c.Archive.Validate}, {"content_rules", c.Content.Validate}, {"inject", c.Inject.Validate},
 	} {

@@ -43,7 +43,7 @@ type Options struct {
 	ReserveBytes int64 `toml:"reserve" default:"67108864" unit:"bytes" min:"-1" doc:"room kept back so that mail can leave when the disk is full; -1 keeps none" example:"134217728"`
 	CacheBytes   int64 `toml:"cache" default:"33554432" unit:"bytes" doc:"bodies of new messages kept in memory for their first delivery" example:"134217728"`
 	BlockCache   int64 `toml:"block_cache" default:"8388608" unit:"bytes" doc:"cache of the queue's database for messages read back" example:"33554432"`
-	MemTable     int64 `toml:"memtable" default:"16777216" unit:"bytes" doc:"size after which the database writes its memory to disk" example:"4194304"`
+	MemTable     int64 `toml:"memtable" default:"16777216" unit:"bytes" min:"256KiB" max:"2GiB" doc:"size after which the database writes its memory to disk" example:"4194304"`
 	LogBytes     int64 `toml:"log" default:"268435456" unit:"bytes" min:"1048576" doc:"room of the queue's log, in 16 files, and more while old messages fill it: what is delivered soon is written once" example:"67108864"`
 	LogFiles     int   `toml:"log_files" default:"12" min:"-1" doc:"files of the log that are written beforehand, so that syncs are cheap from the start; -1 writes none" example:"4"`
 	FreeFiles    int   `toml:"free_files" default:"64" doc:"spool files kept for reuse" example:"256"`
