@@ -27,21 +27,23 @@ const (
 	stateTwice               // it was written more than once
 )
 
-// hotMax bounds how many messages are kept hot.
-const hotMax = 1 << 15
+// hotMax bounds the recipients of all hot messages, of which each takes some 200 bytes without its body.
+const hotMax = 1 << 16
 
-// hotList keeps hot messages by id, the oldest going first. Its user locks.
+// hotList keeps hot messages by id. The oldest go first, their bodies before the rest. Its user locks.
 type hotList struct {
-	byID    map[id.ID]*hot
-	root    hot // of the ring
-	bytes   int64
-	max     int64
-	release func(*buffer)
+	byID       map[id.ID]*hot
+	root       hot  // of the ring
+	bodied     *hot // none before it has a body
+	recipients int
+	bytes      int64 // of bodies
+	max        int64
+	release    func(*buffer)
 }
 
 func (l *hotList) init(max int64, release func(*buffer)) {
 	l.byID, l.max, l.release = map[id.ID]*hot{}, max, release
-	l.root.prev, l.root.next = &l.root, &l.root
+	l.root.prev, l.root.next, l.bodied = &l.root, &l.root, &l.root
 }
 
 func (l *hotList) add(h *hot) {
@@ -50,7 +52,14 @@ func (l *hotList) add(h *hot) {
 	h.prev, h.next = l.root.prev, &l.root
 	h.prev.next, h.next.prev = h, h
 	l.bytes += h.room()
-	for old := l.root.next; old != &l.root && old != h && (l.bytes > l.max || len(l.byID) > hotMax); {
+	l.recipients += len(h.state)
+	if l.bodied == &l.root {
+		l.bodied = h
+	}
+	for ; l.bytes > l.max && l.bodied != h; l.bodied = l.bodied.next {
+		l.cool(l.bodied)
+	}
+	for old := l.root.next; old != h && l.recipients > hotMax; {
 		next := old.next
 		if old.users == 0 {
 			l.drop(old.id)
@@ -74,9 +83,18 @@ func (l *hotList) drop(message id.ID) {
 	if h == nil {
 		return
 	}
+	if l.bodied == h {
+		l.bodied = h.next
+	}
 	delete(l.byID, message)
 	h.prev.next, h.next.prev = h.next, h.prev
 	h.prev, h.next = nil, nil
+	l.recipients -= len(h.state)
+	l.cool(h)
+}
+
+// cool lets go of a message's body.
+func (l *hotList) cool(h *hot) {
 	l.bytes -= h.room()
 	if h.body != nil {
 		l.release(h.body)

@@ -22,33 +22,42 @@ func (s *Store) Load(_ context.Context, message id.ID) (*queue.Message, error) {
 
 // Body implements queue.Store. New small bodies come from memory.
 func (s *Store) Body(_ context.Context, message id.ID) (queue.Body, error) {
+	var head *header
 	s.mu.Lock()
-	if h := s.hot.byID[message]; h != nil && h.body != nil {
-		b := s.newMemBody(h.body)
-		s.mu.Unlock()
-		return b, nil
+	if h := s.hot.byID[message]; h != nil {
+		if h.body != nil {
+			b := s.newMemBody(h.body)
+			s.mu.Unlock()
+			return b, nil
+		}
+		known := h.head
+		head = &known
 	}
 	s.mu.Unlock()
-	b, err := s.bodyFromDisk(message)
+	b, err := s.bodyFromDisk(message, head)
 	if errors.Is(err, pebble.ErrNotFound) || errors.Is(err, queue.ErrNotFound) {
 		return nil, notFound(message)
 	}
 	return b, failure(err)
 }
 
-func (s *Store) bodyFromDisk(message id.ID) (queue.Body, error) {
-	_, h, err := s.read(message)
-	if err != nil {
-		return nil, err
+// bodyFromDisk opens a body; head is what memory knows of the message, nil when it must be read.
+func (s *Store) bodyFromDisk(message id.ID, head *header) (queue.Body, error) {
+	if head == nil {
+		_, h, err := s.read(message)
+		if err != nil {
+			return nil, err
+		}
+		head = &h.head
 	}
-	if h.head.spool != 0 {
-		b, err := s.spool.open(h.head.spool, message, h.head.size)
+	if head.spool != 0 {
+		b, err := s.spool.open(head.spool, message, head.size)
 		if err != nil { // not b: it would be a Body that is not nil
 			return nil, err
 		}
 		return b, nil
 	}
-	if h.head.size == 0 {
+	if head.size == 0 {
 		return s.newMemBody(s.buffers.get(0)), nil
 	}
 	var buf *buffer
@@ -63,8 +72,8 @@ func (s *Store) bodyFromDisk(message id.ID) (queue.Body, error) {
 		return nil, err
 	}
 	defer s.buffers.release(buf)
-	if int64(len(buf.data)) != h.head.size {
-		return nil, fmt.Errorf("message %s: its body has %d bytes, want %d", message, len(buf.data), h.head.size)
+	if int64(len(buf.data)) != head.size {
+		return nil, fmt.Errorf("message %s: its body has %d bytes, want %d", message, len(buf.data), head.size)
 	}
 	return s.newMemBody(buf), nil
 }
