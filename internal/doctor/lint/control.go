@@ -2,9 +2,11 @@ package lint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -227,7 +229,8 @@ func (l *linter) elsewhere(ctx context.Context, domain string) string {
 
 // instructions tells what is wrong in a file of instructions.
 func (l *linter) instructions(file string, data []byte, mode fs.FileMode) {
-	if _, p := dotqmail.Parse(file, data, mode&0o100 != 0); p != nil {
+	list, p := dotqmail.Parse(file, data, mode&0o100 != 0)
+	if p != nil {
 		cure := map[dotqmail.Wrong]string{
 			dotqmail.BlankFirst:   "take the empty first line out",
 			dotqmail.FileWithX:    "take the x bit off (chmod -x) or the +list line out, or deliver by forward lines alone",
@@ -239,5 +242,28 @@ func (l *linter) instructions(file string, data []byte, mode fs.FileMode) {
 	}
 	for _, fault := range dotqmail.Check(file, data) {
 		l.wrong(fault.Place, "qmail-file-line", fault.Text, "mail bounces, or goes where nobody looks", "write one instruction a line: a bare address, a file, or | and a command")
+	}
+	for i := range list {
+		l.mailbox(&list[i])
+	}
+}
+
+// mailbox tells of a line of a home's file that names no mailbox: a Maildir that is missing, or one without the
+// slash at the end.
+func (l *linter) mailbox(x *dotqmail.Instruction) {
+	home := path.Dir(x.File)
+	if x.Kind != dotqmail.Maildir && x.Kind != dotqmail.Mbox || !strings.HasPrefix(path.Base(x.File), ".qmail") {
+		return
+	}
+	where := x.Text
+	if !path.IsAbs(where) {
+		where = path.Join(home, where)
+	}
+	info, err := fs.Stat(l.tree.Root, inTree(path.Clean(where)))
+	switch {
+	case x.Kind == dotqmail.Maildir && errors.Is(err, fs.ErrNotExist):
+		l.wrong(x.Place, "maildir-missing", fmt.Sprintf("there is no Maildir %s", x.Text), "mail for it waits: \"Unable to chdir to maildir. (#4.2.1)\"", "run maildirmake as the user")
+	case x.Kind == dotqmail.Mbox && err == nil && info.IsDir():
+		l.wrong(x.Place, "mbox-is-folder", fmt.Sprintf("%s is a folder", x.Text), "mail for it waits: \"is a directory\"", "put a slash at the end of the line, if the folder is a Maildir")
 	}
 }

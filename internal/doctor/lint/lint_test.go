@@ -85,6 +85,7 @@ func healthy(t *testing.T) tree {
 	f.dir("/home/joe", 0o755, 1001)
 	f.dir("/usr/sbin", 0o755, 0)
 	f.put("/home/joe/.qmail", "# mine\n./Maildir/\n")
+	f.dir("/home/joe/Maildir", 0o700, 1001)
 	f.put("/home/joe/.qmail-virt-default", "|cat >> log\n&kim@far.test\n")
 	f.put("/etc/passwd", passwd)
 	f.assign(assigned)
@@ -199,6 +200,9 @@ warning alias-hidden: /var/qmail/alias/.qmail-joe-list: "joe-list" belongs to us
 			f.put("/home/joe/.qmail-d", "./Maildir/\n")
 			f.MapFS["home/joe/.qmail-d"].Mode = 0o666
 			f.put("/home/joe/.qmail-My.list", "&kim@far.test\n")
+			f.put("/home/joe/.qmail-e", "~/Maildir/\n!prog\n&~kim@far.test\nk\u00fcm@far.test\n1@far.test\n")
+			f.put("/home/joe/.qmail-f", "./Maildir\n./Lists/\n./box\n/srv/none/\n/dev/null\n")
+			f.put("/home/joe/.qmail-g", "+list\n&kim@far.test\n")
 		}, `warning qmail-file-name: /home/joe/.qmail-My.list: a dot or capitals in the name
 wrong qmail-file-line: /home/joe/.qmail-a:1: "&Kim <kim@far.test>" has < or > in a forward: want the bare address
 wrong qmail-file-line: /home/joe/.qmail-a:2: " ./Maildir/" begins with a blank, so it is a forward to an address with a blank, and bounces
@@ -206,6 +210,11 @@ wrong qmail-file-line: /home/joe/.qmail-a:3: "kim@far.test (home)" has a comment
 wrong qmail-file-refused: /home/joe/.qmail-b:1: Uh-oh: first line of .qmail file is blank. (#4.2.1)
 wrong qmail-file-refused: /home/joe/.qmail-c:1: Uh-oh: .qmail has prog delivery but has x bit set. (#4.7.0)
 wrong qmail-file-writable: /home/joe/.qmail-d: others can write it
+wrong qmail-file-line: /home/joe/.qmail-e:1: "~/Maildir/" is a forward to an address of that name: want &ADDRESS, a file that begins with . or /, or | and a command
+wrong qmail-file-line: /home/joe/.qmail-e:2: "!prog" is a forward to an address of that name: want &ADDRESS, a file that begins with . or /, or | and a command
+wrong mbox-is-folder: /home/joe/.qmail-f:1: ./Maildir is a folder
+wrong maildir-missing: /home/joe/.qmail-f:2: there is no Maildir ./Lists/
+wrong maildir-missing: /home/joe/.qmail-f:4: there is no Maildir /srv/none/
 `},
 		{"homes", func(f tree) { f.dir("/home/joe", 0o757|fs.ModeSticky, 1001) },
 			"wrong home-writable: /home/joe: others can write into it\nwrong home-sticky: /home/joe: it has the sticky bit\n"},

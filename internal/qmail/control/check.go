@@ -67,6 +67,16 @@ func (c *checker) integer(f File, data []byte) {
 	}
 }
 
+// ofHosts reports whether a file's entries are names of hosts in every version of qmail. Lists of addresses have
+// patterns in patched ones.
+func ofHosts(name string) bool {
+	switch name {
+	case "locals", "rcpthosts", "morercpthosts", "percenthack", "virtualdomains", "smtproutes":
+		return true
+	}
+	return false
+}
+
 func (c *checker) list(f File, data []byte) {
 	seen := map[string]int{}
 	for _, e := range List(data) {
@@ -83,6 +93,8 @@ func (c *checker) list(f File, data []byte) {
 			c.fault(e.Line, "%q has no colon, so it is ignored", e.Text)
 		case strings.ContainsAny(key, " \t") || f.Name == "virtualdomains" && strings.ContainsAny(value, " \t"):
 			c.fault(e.Line, "%q holds a blank, which is part of the entry", e.Text)
+		case strings.Contains(key, "*") && ofHosts(f.Name):
+			c.fault(e.Line, "%q holds *, which stands for nothing: all hosts below a domain are .DOMAIN", e.Text)
 		}
 		if f.Name == "smtproutes" && colon {
 			if _, err := ParseRelay(value); err != nil {

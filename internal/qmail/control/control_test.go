@@ -251,6 +251,8 @@ control/me:2: "mx.test" is not read: only the first line counts`},
 control/locals:3: "c.test # x" holds a blank, which is part of the entry
 control/locals:4: "A.TEST" stands in line 1 already
 control/locals:5: "d.test\r" ends with a carriage return, which is part of the entry`},
+		{"rcpthosts", "a.test\n*.b.test\n", `control/rcpthosts:2: "*.b.test" holds *, which stands for nothing: all hosts below a domain are .DOMAIN`},
+		{"badmailfrom", "*@b.test\n", ""},
 		{"virtualdomains", "a.test:joe\n", ""},
 		{"virtualdomains", "a.test\na.test: joe\na.test:jim\n", `control/virtualdomains:1: "a.test" has no colon, so it is ignored
 control/virtualdomains:2: "a.test: joe" holds a blank, which is part of the entry

@@ -156,8 +156,16 @@ func doubtful(text string) string {
 		return "has a blank or a comma in a forward: want one bare address a line"
 	case address[0] == '\\':
 		return "begins with a backslash, which is part of the address here: to keep a copy, name a file such as ./Maildir/"
+	case text[0] != '&' && !letterOrDigit(text[0]):
+		return "is a forward to an address of that name: want &ADDRESS, a file that begins with . or /, or | and a command"
 	}
 	return ""
+}
+
+// letterOrDigit reports whether a forward may begin with c and no "&" before it (dot-qmail(5)). Bytes of
+// international addresses are letters.
+func letterOrDigit(c byte) bool {
+	return c >= 0x80 || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
 // Verdict is what a program's exit status means (qmail reference 9.5).
