@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -86,7 +87,6 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 	}{
 		{"policy", func() error { _, err := policy.New(c.Policy); return err }},
 		{"dns", func() error { _, err := netx.NewResolver(c.DNS); return err }},
-		{"route", func() error { _, err := route.New(c.Route, nil, nil); return err }},
 		{"remote", func() error { _, err := remote.New(c.Remote, remote.Deps{Resolver: noResolver{}}); return err }},
 		{"dispatch", func() error { _, err := dispatch.New(c.Dispatch, dispatch.Deps{}); return err }},
 		{"log", c.Log.Validate}, {"bounce", c.Bounce.Validate},
@@ -104,17 +104,26 @@ func (f *File) checkParts(bad func(key, format string, args ...any)) {
 	}
 }
 
-// each takes errors that are joined apart.
+// each takes errors that are joined apart, also where the joined ones have words before them: a key, for instance.
 func each(err error) (list []error) {
 	if err == nil {
 		return nil
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+	if ok && errors.Join(joined.Unwrap()...).Error() == err.Error() {
+		for _, e := range joined.Unwrap() {
+			list = append(list, each(e)...)
+		}
+		return list
+	}
+	inner := errors.Unwrap(err)
+	parts := each(inner)
+	if len(parts) < 2 || !strings.HasSuffix(err.Error(), inner.Error()) {
 		return []error{err}
 	}
-	for _, e := range joined.Unwrap() {
-		list = append(list, each(e)...)
+	before := strings.TrimSuffix(err.Error(), inner.Error())
+	for _, e := range parts {
+		list = append(list, fmt.Errorf("%s%w", before, e))
 	}
 	return list
 }
@@ -276,15 +285,30 @@ func isInternal(host string) bool {
 	return top == "localhost" || top == "local" || top == "internal" || strings.HasSuffix(host, ".home.arpa")
 }
 
+// checkRoutes looks at the group route with the routes that have tables of their own.
 func (f *File) checkRoutes(bad func(key, format string, args ...any)) {
+	o := f.Route
+	o.Routes = slices.Clone(o.Routes)
+	tables := make([]string, len(o.Routes)) // of each line: the table that it is of
 	for i, h := range f.Routes {
 		at := fmt.Sprintf("routes[%d]", i)
-		if _, err := h.line(); err != nil {
+		if line, err := h.line(); err != nil {
 			bad(at, "%s", err)
+		} else {
+			o.Routes, tables = append(o.Routes, line), append(tables, at)
 		}
 		if h.Password != "" && h.PasswordFile != "" {
 			bad(at+".password_file", "it contradicts password: want one of them")
 		}
+	}
+	_, err := route.New(o, nil, nil)
+	for _, err := range each(err) {
+		if wrong, ok := errors.AsType[*route.LineError](err); ok && tables[wrong.N] != "" {
+			bad(tables[wrong.N], "%s", wrong.Err)
+			continue
+		}
+		key, text := f.blame("route", err.Error())
+		bad(key, "%s", text)
 	}
 }
 
@@ -299,8 +323,13 @@ func (h *Hop) line() (string, error) {
 		return b.String(), nil
 	}
 	host := h.Host
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+	switch ip := net.ParseIP(host); {
+	case ip != nil && ip.To4() == nil:
 		host = "[IPv6:" + host + "]"
+	case ip == nil && host[0] != '[':
+		if _, err := names.Domain(host); err != nil {
+			return "", fmt.Errorf("host %q: %w", host, err)
+		}
 	}
 	fmt.Fprintf(&b, "%s:%d tls=%s", host, h.Port, h.TLS)
 	if _, err := route.ParseTLSPolicy(h.TLS); err != nil {

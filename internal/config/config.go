@@ -172,15 +172,16 @@ func (t *Trial) check(services []Service) error {
 	if t.PortsOffset < 1 || t.PortsOffset > 65000 {
 		return fmt.Errorf("ports_offset: %d: want 1 to 65000, so that the old server keeps its ports", t.PortsOffset)
 	}
+	var errs []error
 	for _, s := range services {
 		for _, a := range s.Listen {
 			_, port, _ := net.SplitHostPort(t.Address(a))
 			if n, err := strconv.Atoi(port); err == nil && n > 65535 {
-				return fmt.Errorf("ports_offset: %s.listen %s would be port %d: want an offset that keeps all ports below 65536", s.Name, a, n)
+				errs = append(errs, fmt.Errorf("ports_offset: %s.listen %s would be port %d: want an offset that keeps all ports below 65536", s.Name, a, n))
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Metrics is the console's listener.

@@ -220,7 +220,7 @@ tls = "maybe"
 		`postilion.toml:23: key dispatch.schedules: "a.test sometimes": "sometimes": want quadratic, every, doubling, lifetime or parallel`,
 		`postilion.toml:25: key dns.server: "nowhere": want address:port, such as 127.0.0.1:53`,
 		`postilion.toml:27: key bounce.bouncefrom: want text without control characters`,
-		`postilion.toml:29: key route.routes: [0] "nonsense here": want KEY:RELAY[:PORT]`,
+		`postilion.toml:29: key route.routes: [0]: "nonsense here": want KEY:RELAY[:PORT]`,
 		`postilion.toml:30: key route.tls: tls policy "maybe": want one of opportunistic, none, encrypt, verify, implicit`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/postilion/postilion/internal/netx/names"
@@ -24,51 +26,59 @@ type Fetcher struct {
 // Has reports whether a client is one of the entry's.
 func (f *Fetcher) Has(a netip.Addr) bool { return f.Clients.Contains(a.Unmap().WithZone("")) }
 
-// ParseFetchers reads "ADDRESS_OR_RANGE: DOMAIN DOMAIN…". The error names the wrong entry.
-func ParseFetchers(list []string) (fetchers []Fetcher, err error) {
+// ParseFetchers reads entries "ADDRESS_OR_RANGE: DOMAIN DOMAIN…". The error joins one for each wrong entry.
+func ParseFetchers(list []string) (fetchers []Fetcher, _ error) {
+	var errs []error
 	for _, e := range list {
-		// The colon with a blank, since IPv6 addresses have others.
-		clients, domains, ok := strings.Cut(e, ": ")
-		if !ok {
-			return nil, fmt.Errorf("%q: want ADDRESS_OR_RANGE: DOMAIN, such as 192.0.2.5: dialin.example", e)
-		}
-		var f Fetcher
-		if f.Clients, err = serve.ParsePrefix(strings.TrimSpace(clients)); err != nil {
-			return nil, err
-		}
-		for _, d := range strings.FieldsFunc(domains, func(r rune) bool { return r == ' ' || r == ',' }) {
-			if d != "*" {
-				if d, err = names.Domain(d); err != nil {
-					return nil, fmt.Errorf("%q: %w", e, err)
-				}
-			}
-			f.Domains = append(f.Domains, d)
-		}
-		if len(f.Domains) == 0 {
-			return nil, fmt.Errorf("%q: want a domain behind the colon", e)
+		f, err := parseFetcher(e)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
 		fetchers = append(fetchers, f)
 	}
-	return fetchers, nil
+	return fetchers, errors.Join(errs...)
 }
 
-// Validate names what is wrong.
+func parseFetcher(e string) (f Fetcher, err error) {
+	// The colon with a blank, since IPv6 addresses have others.
+	clients, domains, ok := strings.Cut(e, ": ")
+	if !ok {
+		return f, fmt.Errorf("%q: want ADDRESS_OR_RANGE: DOMAIN, such as 192.0.2.5: dialin.example", e)
+	}
+	if f.Clients, err = serve.ParsePrefix(strings.TrimSpace(clients)); err != nil {
+		return f, err
+	}
+	for _, d := range strings.FieldsFunc(domains, func(r rune) bool { return r == ' ' || r == ',' }) {
+		if d != "*" {
+			if d, err = names.Domain(d); err != nil {
+				return f, fmt.Errorf("%q: %w", e, err)
+			}
+		}
+		f.Domains = append(f.Domains, d)
+	}
+	if len(f.Domains) == 0 {
+		return f, fmt.Errorf("%q: want a domain behind the colon", e)
+	}
+	return f, nil
+}
+
+// Validate names each wrong entry.
 func (t *Turn) Validate() error {
+	var errs []error
 	if _, err := ParseFetchers(t.ETRN); err != nil {
-		return fmt.Errorf("etrn: %w", err)
+		errs = append(errs, fmt.Errorf("etrn: %w", err))
 	}
 	auto, err := ParseFetchers(t.Auto)
 	if err != nil {
-		return fmt.Errorf("auto: %w", err)
+		errs = append(errs, fmt.Errorf("auto: %w", err))
 	}
 	for _, f := range auto {
-		for _, d := range f.Domains {
-			if d == "*" {
-				return fmt.Errorf("auto: %s: want the domains by name", f.Clients)
-			}
+		if slices.Contains(f.Domains, "*") {
+			errs = append(errs, fmt.Errorf("auto: %s: want the domains by name", f.Clients))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // routes are the next hops of dial-in hosts whose domains have none: their addresses.

@@ -16,6 +16,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"log/slog"
 	"runtime/debug"
@@ -84,12 +85,9 @@ type Dispatcher struct {
 // New returns a Dispatcher that Run starts. The error names a wrong option.
 func New(o Options, deps Deps) (*Dispatcher, error) {
 	o = o.withDefaults()
-	schedules, err := newSchedules(o)
-	if err != nil {
-		return nil, err
-	}
+	schedules, wrong := newSchedules(o)
 	limits, err := parseGroups(o.Groups)
-	if err != nil {
+	if err = errors.Join(wrong, err); err != nil {
 		return nil, err
 	}
 	if deps.Recorder == nil {

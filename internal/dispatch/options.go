@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -114,26 +115,27 @@ func (o Options) withDefaults() Options {
 
 // Check returns an error that names each wrong line of Schedules and Groups.
 func (o Options) Check() error {
-	if _, err := newSchedules(o.withDefaults()); err != nil {
-		return err
-	}
-	_, err := parseGroups(o.Groups)
-	return err
+	_, schedules := newSchedules(o.withDefaults())
+	_, groups := parseGroups(o.Groups)
+	return errors.Join(schedules, groups)
 }
 
 // parseGroups reads "NAME PARALLEL" lines.
 func parseGroups(lines []string) (map[string]int, error) {
 	limits := make(map[string]int)
+	var errs []error
 	for _, line := range lines {
 		f := strings.Fields(line)
 		if len(f) != 2 {
-			return nil, fmt.Errorf("groups: %q: want a name and a number", line)
+			errs = append(errs, fmt.Errorf("groups: %q: want a name and a number", line))
+			continue
 		}
 		n, err := strconv.Atoi(f[1])
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("groups: %q: want a number above 0 after the name", line)
+			errs = append(errs, fmt.Errorf("groups: %q: want a number above 0 after the name", line))
+			continue
 		}
 		limits[f[0]] = n
 	}
-	return limits, nil
+	return limits, errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -52,16 +53,18 @@ func newSchedules(o Options) (*schedules, error) {
 		remote:  &schedule{skip: o.RemoteSkip, lifetime: o.Lifetime, parallel: o.DestParallel},
 		domains: make(map[string]*schedule),
 	}
+	var errs []error
 	for _, line := range o.Schedules {
 		domain, sch, err := parseSchedule(line, o)
 		if err != nil {
-			return nil, fmt.Errorf("schedules: %q: %w", line, err)
+			errs = append(errs, fmt.Errorf("schedules: %q: %w", line, err))
+			continue
 		}
 		s.domains[domain] = sch
 		s.gap = max(s.gap, sch.gap())
 	}
 	s.gap = max(s.gap, s.local.gap(), s.remote.gap())
-	return s, nil
+	return s, errors.Join(errs...)
 }
 
 // of returns the schedule for a destination of the given kind.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,22 +21,25 @@ type addresses map[mail.Address]struct{}
 
 func newList(entries []string, warn func(error)) (list, error) {
 	l := list{set: addresses{}}
+	var errs []error
 	for _, e := range entries {
 		if strings.HasPrefix(e, "/") {
 			f, err := lastgood.Open(lastgood.Options[addresses]{Path: e, Warn: warn, Parse: parseAddresses})
 			if err != nil {
-				return l, err
+				errs = append(errs, err)
+				continue
 			}
 			l.files = append(l.files, f)
 			continue
 		}
 		a := mail.ParseAddress(e)
 		if a.Domain == "" || smtp.CheckDomain(a.Domain) != nil {
-			return l, fmt.Errorf("%q: want user@host or @host, or the path of a file of them", e)
+			errs = append(errs, fmt.Errorf("%q: want user@host or @host, or the path of a file of them", e))
+			continue
 		}
 		l.set[key(a)] = struct{}{}
 	}
-	return l, nil
+	return l, errors.Join(errs...)
 }
 
 // parseAddresses reads a list file (qmail reference 2.1). As in qmail, a line that is no address is

@@ -53,7 +53,7 @@ type rule struct {
 	line string // as configured, without its password, for Step.Where
 }
 
-// parseTable reads routes and the default next hop.
+// parseTable reads routes and the default next hop. The error joins one for each wrong one; those of routes are LineErrors.
 func parseTable(routes []string, nextHop string, fallback TLSPolicy) (table, error) {
 	t := table{}
 	var errs []error

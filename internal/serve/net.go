@@ -1,23 +1,25 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime/debug"
 	"strings"
 )
 
-// ParsePrefixes reads addresses and CIDR ranges. The error names the first wrong one.
-func ParsePrefixes(list []string) ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
+// ParsePrefixes reads addresses and CIDR ranges. The error joins one for each wrong one.
+func ParsePrefixes(list []string) (prefixes []netip.Prefix, _ error) {
+	var errs []error
 	for _, s := range list {
 		p, err := ParsePrefix(s)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		prefixes = append(prefixes, p)
 	}
-	return prefixes, nil
+	return prefixes, errors.Join(errs...)
 }
 
 // ParsePrefix reads an address, or a range as address/bits.

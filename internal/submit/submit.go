@@ -8,6 +8,7 @@ package submit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -42,13 +43,14 @@ type Options struct {
 
 // Validate names what is wrong.
 func (o *Options) Validate() error {
+	var errs []error
 	if o.Received != "" && o.Received != "postilion" && o.Received != "qmail" {
-		return fmt.Errorf("received: %q: want postilion or qmail", o.Received)
+		errs = append(errs, fmt.Errorf("received: %q: want postilion or qmail", o.Received))
 	}
 	if o.FilterTime < 0 {
-		return fmt.Errorf("filter_timeout: %v: want a duration that is not negative", o.FilterTime)
+		errs = append(errs, fmt.Errorf("filter_timeout: %v: want a duration that is not negative", o.FilterTime))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Deps are what a Submitter works with. Queue, Router and Policy are needed.

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,15 +51,16 @@ type Options struct {
 
 // Validate refuses what cannot work.
 func (o Options) Validate() error {
+	var errs []error
 	for _, m := range o.Mechanisms {
 		if known := session.AllMechanisms(); !slices.Contains(known, m) {
-			return fmt.Errorf("mechanisms: %q: want one of %s", m, strings.Join(known, ", "))
+			errs = append(errs, fmt.Errorf("mechanisms: %q: want one of %s", m, strings.Join(known, ", ")))
 		}
 	}
 	if _, ok := languageOf(o.Language); o.Language != "" && !ok {
-		return fmt.Errorf("language: %q: want en, ko or ja", o.Language)
+		errs = append(errs, fmt.Errorf("language: %q: want en, ko or ja", o.Language))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (o *Options) fill() {

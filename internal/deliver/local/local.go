@@ -53,11 +53,13 @@ func (o Options) settle() time.Duration { return cmp.Or(o.Settle, 2*time.Second)
 
 // Validate names what is wrong and what was expected.
 func (o Options) Validate() error {
+	var wrong error
 	switch o.OverQuota {
 	case "", "temporary", "permanent":
-		return errors.Join(o.Quota.Validate(), o.checkDefault())
+	default:
+		wrong = fmt.Errorf("over_quota: %q: want temporary or permanent", o.OverQuota)
 	}
-	return fmt.Errorf("over_quota: %q: want temporary or permanent", o.OverQuota)
+	return errors.Join(wrong, o.Quota.Validate(), o.checkDefault())
 }
 
 // Deps is the world a Target works in.

@@ -128,6 +128,7 @@ func (o *Options) settle() error {
 // dialer makes the default Dial.
 func (o *Options) dialer() (*netx.Dialer, error) {
 	d := &netx.Dialer{Timeout: o.ConnectTimeout}
+	var errs []error
 	for _, b := range []struct {
 		key, value string
 		to         *netip.Addr
@@ -138,11 +139,12 @@ func (o *Options) dialer() (*netx.Dialer, error) {
 		}
 		a, err := netip.ParseAddr(b.value)
 		if err != nil || !b.is(a) {
-			return nil, fmt.Errorf("%s %q: want an IP address of that family", b.key, b.value)
+			errs = append(errs, fmt.Errorf("%s %q: want an IP address of that family", b.key, b.value))
+			continue
 		}
 		*b.to = a
 	}
-	return d, nil
+	return d, errors.Join(errs...)
 }
 
 // roots reads the trusted authorities; nil means the system's.

@@ -3,6 +3,7 @@ package remote
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -26,18 +27,20 @@ const (
 
 // parseQMQP reads the servers' addresses, with a port or without.
 func parseQMQP(list []string) (servers []netip.AddrPort, err error) {
+	var errs []error
 	for _, s := range list {
 		a, err := netip.ParseAddrPort(s)
 		if err != nil {
 			ip, err := netip.ParseAddr(s)
 			if err != nil {
-				return nil, fmt.Errorf("qmqp_servers: %q: want an IP address, or address:port", s)
+				errs = append(errs, fmt.Errorf("qmqp_servers: %q: want an IP address, or address:port", s))
+				continue
 			}
 			a = netip.AddrPortFrom(ip, qmqpPort)
 		}
 		servers = append(servers, a)
 	}
-	return servers, nil
+	return servers, errors.Join(errs...)
 }
 
 // runQMQP gives every pending recipient its verdict, in a message for each reverse-path.

@@ -14,6 +14,7 @@ package remote
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -46,28 +47,20 @@ var _ deliver.Target = (*Target)(nil)
 
 // New returns a Target. The error names every option that is wrong. Close ends it.
 func New(o Options, deps Deps) (*Target, error) {
-	if err := o.settle(); err != nil {
+	settled := o.settle()
+	dialer, wrongDial := o.dialer()
+	servers, wrongServers := parseQMQP(o.QMQPServers)
+	roots, err := o.roots()
+	if err := errors.Join(settled, wrongDial, wrongServers, err); err != nil {
 		return nil, err
 	}
-	t := &Target{o: o, deps: deps, own: deps.Own}
+	t := &Target{o: o, deps: deps, own: deps.Own, qmqp: servers}
 	if deps.Dial == nil {
-		d, err := o.dialer()
-		if err != nil {
-			return nil, err
-		}
-		t.deps.Dial = d.Dial
+		t.deps.Dial = dialer.Dial
 	}
 	if t.own == nil {
 		addrs := new(netx.OwnAddrs)
 		t.own = func(a netip.AddrPort) bool { return a.Port() == 25 && addrs.Contains(a.Addr()) }
-	}
-	var err error
-	if t.qmqp, err = parseQMQP(o.QMQPServers); err != nil {
-		return nil, err
-	}
-	roots, err := o.roots()
-	if err != nil {
-		return nil, err
 	}
 	if t.deps.Clock == nil {
 		t.deps.Clock = clock.System{}

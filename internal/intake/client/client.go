@@ -34,13 +34,14 @@ type Options struct {
 
 // Validate names what is wrong. It opens the files of rules.
 func (o *Options) Validate() error {
+	var errs []error
 	if o.LookupTimeout < 0 {
-		return fmt.Errorf("lookup_timeout: %v: want a duration that is not negative", o.LookupTimeout)
+		errs = append(errs, fmt.Errorf("lookup_timeout: %v: want a duration that is not negative", o.LookupTimeout))
 	}
 	if _, err := rules.Open(o.Rules, "smtp", nil); err != nil {
-		return fmt.Errorf("access_rules: %w", err)
+		errs = append(errs, fmt.Errorf("access_rules: %w", err))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Resolver is what is asked of DNS for names; *netx.Resolver is one.
