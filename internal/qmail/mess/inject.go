@@ -152,6 +152,9 @@ func (h *header) take(name string, d duty, addresses []string) {
 	switch {
 	case name == "return-path" && !h.sent && len(addresses) > 0:
 		h.sender, h.sent = addresses[len(addresses)-1], true // of a list the last, as the original reads from its end
+		if h.j.RecipientVERP && h.sender != "" {
+			h.sender += verpMark
+		}
 	case d&recipients != 0 && d&resent != 0:
 		h.resentTo = append(h.resentTo, addresses...)
 	case d&recipients != 0:
@@ -261,6 +264,9 @@ func (h *header) followup() string {
 	return "Mail-Followup-To: " + strings.Join(list, ",\n  ") + "\n"
 }
 
+// verpMark behind a sender has qmail-send give each recipient a sender of its own (qmail reference 3.1).
+const verpMark = "-@[]"
+
 // DefaultSender is the reverse-path where nothing says another, with the VERP forms (12.5).
 func (j *Injector) DefaultSender() string {
 	user, host := j.SenderUser, j.SenderHost
@@ -278,7 +284,7 @@ func (j *Injector) DefaultSender() string {
 	}
 	sender := Unquote(j.Hosts.Rewrite(address))
 	if j.RecipientVERP {
-		sender += "-@[]"
+		sender += verpMark
 	}
 	return sender
 }

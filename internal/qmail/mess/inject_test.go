@@ -150,6 +150,17 @@ func TestSendersAndTheirVERPForms(t *testing.T) {
 			t.Errorf("%s, want %s", got, tt.want)
 		}
 	}
+	for in, want := range map[string]string{"Return-Path: <list-@x.y>\n": "list-@x.y-@[]", "Return-Path: <>\n": ""} {
+		j := injector()
+		j.RecipientVERP = true
+		fields, _, err := ReadHeader(bufio.NewReader(strings.NewReader(in+"\n")), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := j.Rewrite(fields); err != nil || got.Sender != want {
+			t.Errorf("%q: %q, %v, want %q", in, got.Sender, err, want)
+		}
+	}
 	if got := QuoteAddress("joe-@mx.test-@[]"); got != `"joe-@mx.test-"@[]` {
 		t.Errorf("displayed %s", got)
 	}

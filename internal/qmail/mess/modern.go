@@ -211,7 +211,7 @@ func (v VERP) Sender(sender string, now time.Time, pid int) string {
 		box += "-" + strconv.FormatInt(now.Unix(), 10) + "." + strconv.Itoa(pid)
 	}
 	if v.Recipient {
-		return box + "-@" + host + "-@[]"
+		return box + "-@" + host + verpMark
 	}
 	return box + "@" + host
 }
