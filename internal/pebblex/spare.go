@@ -19,8 +19,7 @@ type spares struct {
 	ahead int   // files that are written at the start when there are fewer
 	most  int   // files that are kept
 
-	once  sync.Once
-	quit  chan struct{}
+	quit  chan struct{} // closed with mu held
 	ended sync.WaitGroup
 
 	mu   sync.Mutex
@@ -63,7 +62,13 @@ func (p *spares) find(names []string, used func(path string) (bool, error)) erro
 }
 
 // start begins to write what is missing: a few files at once, the others slowly, because the disk has other work.
+// After stop it does nothing: a disk may fail while its database is being opened.
 func (p *spares) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped() {
+		return
+	}
 	p.ended.Go(func() {
 		for p.wanted() && p.provide(!p.fewerThan(spareSoon)) == nil {
 		}
@@ -72,16 +77,27 @@ func (p *spares) start() {
 
 // stop ends the writing of files and waits for it. It may be called again.
 func (p *spares) stop() {
-	p.once.Do(func() { close(p.quit) })
+	p.mu.Lock()
+	if !p.stopped() {
+		close(p.quit)
+	}
+	p.mu.Unlock()
 	p.ended.Wait()
+}
+
+func (p *spares) stopped() bool {
+	select {
+	case <-p.quit:
+		return true
+	default:
+		return false
+	}
 }
 
 // wanted reports whether there is reason and room to write another file.
 func (p *spares) wanted() bool {
-	select {
-	case <-p.quit:
+	if p.stopped() {
 		return false
-	default:
 	}
 	use, err := p.fs.GetDiskUsage(p.dir)
 	return err == nil && use.AvailBytes/spareRoom >= uint64(p.bytes) && p.fewerThan(p.ahead)
