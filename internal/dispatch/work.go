@@ -470,7 +470,10 @@ func routeText(r *route.Route) string {
 	case route.Discard:
 		return "taken and dropped"
 	case route.SystemUser:
-		return "user " + r.User.Name + ", instructions .qmail" + r.User.Dash + r.User.Ext
+		if r.User.Ext == "" {
+			return "user " + r.User.Name
+		}
+		return "user " + r.User.Name + ", extension " + r.User.Ext // which file has the instructions is found at delivery
 	}
 	if r.Next.Host != "" {
 		return "relay " + r.Next.Host
