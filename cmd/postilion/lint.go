@@ -223,8 +223,13 @@ func missingFiles(f *config.File) (found []lint.Finding) {
 	return found
 }
 
-// deniedFiles tells of files that root may use and the roles may not.
+// deniedFiles tells of a certificate that cannot be used, and of files that root may use and the roles may not.
 func deniedFiles(f *config.File) (found []lint.Finding) {
+	if err := service.CheckCertificate(f.Config); err != nil && !errors.Is(err, fs.ErrPermission) { // who checks may not be who serves
+		at := f.Origins["tls.cert"]
+		found = append(found, lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "certificate",
+			What: err.Error(), Consequence: "the server does not start", Cure: "give tls.cert and tls.key the two files of one certificate, in PEM, the key without a passphrase"})
+	}
 	for _, d := range service.DeniedFiles(f.Config) {
 		at := f.Origins[d.Key]
 		x := lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "file-denied",

@@ -48,12 +48,21 @@ func openCertificate(cert, key string, log *slog.Logger) (*certificate, error) {
 
 func (c *certificate) load() error {
 	c.seen = [2]fileStamp{stamp(c.cert), stamp(c.key)}
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	pair, err := readPair(c.cert, c.key)
 	if err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w", c.cert, c.key, err)
+		return err
 	}
 	c.current.Store(&pair)
 	return nil
+}
+
+// readPair reads a certificate with its key. The error says what is wrong with which file.
+func readPair(cert, key string) (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		err = fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
+	}
+	return pair, err
 }
 
 func stamp(name string) fileStamp {
@@ -140,6 +149,24 @@ func ensureSelfSigned(certFile, keyFile, host string, now time.Time) (made bool,
 		return false, err
 	}
 	return true, writePEM(certFile, "CERTIFICATE", der, 0o644)
+}
+
+// ensurePair makes a self-signed certificate where there is none. With ACME it also takes the place of a pair that does not
+// fit, as a power cut leaves it between the files of a renewed one: ACME, which has both, puts them there again.
+func ensurePair(c *config.Config, now time.Time) error {
+	cert, key := c.InData(c.TLS.Cert), c.InData(c.TLS.Key)
+	if _, err := ensureSelfSigned(cert, key, c.Host, now); err != nil || !c.TLS.ACME {
+		return err
+	}
+	_, err := readPair(cert, key)
+	if _, unread := errors.AsType[*fs.PathError](err); err == nil || unread {
+		return err
+	}
+	if err := errors.Join(os.Remove(cert), os.Remove(key)); err != nil {
+		return err
+	}
+	_, err = ensureSelfSigned(cert, key, c.Host, now)
+	return err
 }
 
 // ensureKey reads the key in a file, or makes one there.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -165,19 +166,52 @@ func makeLogFolder(c *config.Config, ids *identities) error {
 	return errors.Join(os.Mkdir(dir, 0o700), os.Lchown(dir, os.Getuid(), ids.run), os.Chmod(dir, os.ModeSticky|0o770))
 }
 
-// checkFiles refuses files that roles need and may not use, each with the place of its key, and logs the others.
-func (n *Node) checkFiles() error {
+// checkFiles refuses files that the server does not run with, each with the place of its key, and logs those that mail waits
+// for. In a single process ids is nil. A certificate that is not there yet is made.
+func checkFiles(f *config.File, ids *identities, log *slog.Logger) error {
 	var problems config.Problems
-	for _, d := range append(deniedFiles(n.cfg, n.ids), deniedLog(n.cfg, n.ids)...) {
-		if !d.Down {
-			n.log.Error("mail waits: a file of the configuration cannot be read", "key", d.Key, "error", d.String()+": "+d.Cure())
-			continue
+	wrong := func(key, text string) {
+		at := f.Origins[key]
+		problems = append(problems, config.Problem{File: at.File, Line: at.Line, Key: key, Text: "key " + key + ": " + text})
+	}
+	if err := CheckCertificate(f.Config); err != nil {
+		wrong("tls.cert", err.Error())
+	}
+	if ids != nil {
+		for _, d := range append(deniedFiles(f.Config, ids), deniedLog(f.Config, ids)...) {
+			if d.Down {
+				wrong(d.Key, d.String()+": "+d.Cure())
+			} else {
+				log.Error("mail waits: a file of the configuration cannot be read", "key", d.Key, "error", d.String()+": "+d.Cure())
+			}
 		}
-		at := n.file.Origins[d.Key]
-		problems = append(problems, config.Problem{File: at.File, Line: at.Line, Key: d.Key, Text: fmt.Sprintf("key %s: %s: %s", d.Key, d, d.Cure())})
 	}
 	if len(problems) == 0 {
 		return nil
 	}
 	return problems
+}
+
+// CheckCertificate tells what is wrong with the pair that the server is to show. ACME's, and one that the server makes, are none of the
+// operator's making.
+func CheckCertificate(c *config.Config) error {
+	cert, key := c.InData(c.TLS.Cert), c.InData(c.TLS.Key)
+	if c.TLS.ACME || !exists(cert) && c.TLS.Cert == "tls/cert.pem" {
+		return nil
+	}
+	_, err := readPair(cert, key)
+	return err
+}
+
+// checkRestart tells what would keep the server from coming up again, so that it need not go down for it. Where the program was
+// replaced, its successor knows better.
+func (n *Node) checkRestart() error {
+	if exe, err := os.Readlink("/proc/self/exe"); err != nil || strings.HasSuffix(exe, " (deleted)") {
+		return nil
+	}
+	f, err := config.Read(n.opts.Config, n.opts.Flags)
+	if err != nil {
+		return err
+	}
+	return checkFiles(f, apart(f.Config, n.opts), n.log)
 }

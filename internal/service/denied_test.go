@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,12 +92,13 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 		t.Errorf("the log where one file is there: %v", d)
 	}
 	c.Log.To = "stderr"
-	n := &Node{cfg: &c, file: &config.File{Config: &c, Origins: map[string]config.Origin{"smtp.access_rules": {From: "file", File: "postilion.toml", Line: 7}}}, ids: &ids}
+	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem" // not there yet
+	f := &config.File{Config: &c, Origins: map[string]config.Origin{"smtp.access_rules": {From: "file", File: "postilion.toml", Line: 7}}}
 	c.Submission.Rules, c.Local.Quota.Text, c.Route.AliasFiles = nil, "", nil
 	uid := ids.roles[SMTPD].UID
 	wantError := fmt.Sprintf("postilion.toml:7: key smtp.access_rules: %s: role smtpd (uid %d) may not read it: let uid %[2]d read %[1]s and pass the folders above it",
 		filepath.Join(dir, "own"), uid)
-	if err := n.checkFiles(); err == nil || err.Error() != wantError {
+	if err := checkFiles(f, &ids, slog.New(slog.DiscardHandler)); err == nil || err.Error() != wantError {
 		t.Errorf("the start says %v, want %s", err, wantError)
 	}
 }

@@ -127,9 +127,12 @@ func (n *Node) setPaused(ctx context.Context, paused bool) error {
 // stopSoon stops the server once the answer to who asked for it is on its way.
 func (n *Node) stopSoon() { time.AfterFunc(50*time.Millisecond, n.stop) }
 
-// restart starts one role's process anew, or with "" the whole server.
+// restart starts one role's process anew, or with "" the whole server. With a mistake in the configuration nothing changes.
 func (n *Node) restart(name string) error {
 	if name == "" {
+		if err := n.checkRestart(); err != nil {
+			return err
+		}
 		n.again.Store(true)
 		n.stopSoon()
 		return nil

@@ -77,9 +77,7 @@ func Open(o Options) (*Node, error) {
 	if err := n.checkOffset(); err != nil {
 		return nil, err
 	}
-	if os.Getuid() == 0 && !o.Single && !f.Process.Single {
-		ids := newIdentities(f.Process.UIDBase)
-		n.ids = &ids
+	if n.ids = apart(f.Config, o); n.ids != nil {
 		if err := checkReachable(f.Data); err != nil {
 			return nil, err
 		}
@@ -96,6 +94,15 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// apart returns who the roles run as; nil is all in one process.
+func apart(c *config.Config, o Options) *identities {
+	if os.Getuid() != 0 || o.Single || c.Process.Single {
+		return nil
+	}
+	ids := newIdentities(c.Process.UIDBase)
+	return &ids
 }
 
 // folderWait is how long a start waits for a data folder that is in use, though no server answers there.
@@ -130,7 +137,7 @@ func (n *Node) checkOffset() error {
 func (n *Node) prepare() error {
 	t := n.cfg.TLS
 	if t.ACME || t.Cert == "tls/cert.pem" {
-		if _, err := ensureSelfSigned(n.cfg.InData(t.Cert), n.cfg.InData(t.Key), n.cfg.Host, time.Now()); err != nil {
+		if err := ensurePair(n.cfg, time.Now()); err != nil {
 			return err
 		}
 	}
@@ -144,9 +151,11 @@ func (n *Node) prepare() error {
 		if err := makeLogFolder(n.cfg, n.ids); err != nil {
 			return fmt.Errorf("the log's folder: %w", err)
 		}
-		if err := n.checkFiles(); err != nil {
-			return err
-		}
+	}
+	if err := checkFiles(n.file, n.ids, n.log); err != nil {
+		return err
+	}
+	if n.ids != nil {
 		if err := mirrorCertificate(n.cfg, n.ids); err != nil {
 			return fmt.Errorf("the certificate: %w", err)
 		}

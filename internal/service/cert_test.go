@@ -1,0 +1,102 @@
+package service
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postilion/postilion/internal/config"
+)
+
+// otherKey writes a key that fits no certificate, in the form that ACME clients write.
+func otherKey(t *testing.T, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A power cut while ACME's renewed pair is put in place leaves the key of one certificate beside another. The server
+// has to start with it, or nobody ever puts the right pair there.
+func TestAPairOfACMEThatDoesNotFitIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	c := &config.Config{Host: "mx.example.test", Data: t.TempDir()}
+	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem"
+	if err := ensurePair(c, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	otherKey(t, c.InData(c.TLS.Key))
+	if err := ensurePair(c, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPair(c.InData(c.TLS.Cert), c.InData(c.TLS.Key)); err == nil {
+		t.Fatal("an operator's pair was replaced")
+	}
+	c.TLS.ACME = true
+	if err := ensurePair(c, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPair(c.InData(c.TLS.Cert), c.InData(c.TLS.Key)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACertificateThatCannotBeUsedIsToldBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	c := &config.Config{Host: "mx.example.test", Data: data}
+	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem"
+	f := &config.File{Config: c, Origins: map[string]config.Origin{"tls.cert": {From: "file", File: "postilion.toml", Line: 3}}}
+	check := func() error { return checkFiles(f, nil, slog.New(slog.DiscardHandler)) }
+	if err := check(); err != nil {
+		t.Errorf("one that is still to be made: %v", err)
+	}
+	if err := ensurePair(c, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+	c.TLS.Key = filepath.Join(data, "other.pem")
+	otherKey(t, c.TLS.Key)
+	want := "postilion.toml:3: key tls.cert: certificate " + data + "/tls/cert.pem with key " + data + "/other.pem: tls: private key does not match public key"
+	if err := check(); err == nil || err.Error() != want {
+		t.Errorf("have %v, want %s", err, want)
+	}
+	c.TLS.Cert = filepath.Join(data, "missing.pem")
+	if err := check(); err == nil || !strings.Contains(err.Error(), "missing.pem: no such file") {
+		t.Errorf("have %v", err)
+	}
+}
+
+// A server that serves is worth more than a restart that fails.
+func TestARestartWithAMistakeInTheConfigurationChangesNothing(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "postilion.toml")
+	if err := os.WriteFile(file, []byte("host = \"mx.example.test\"\nnokey = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{opts: Options{Config: file, Single: true}, log: slog.New(slog.DiscardHandler), stop: func() { t.Error("the server stops") }}
+	if err := n.restart(""); err == nil || err.Error() != file+":2: there is no key nokey" {
+		t.Errorf("have %v", err)
+	}
+	if n.again.Load() {
+		t.Error("it starts anew")
+	}
+}
