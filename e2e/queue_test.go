@@ -181,6 +181,13 @@ func TestVerbsWorkOnTheQueueOfAServerThatIsDown(t *testing.T) {
 	if n := len(s.queue()); n != 2 {
 		t.Errorf("%d messages are listed, want 2", n)
 	}
+	for _, verb := range []string{"bounce", "retry"} { // which a running server alone does
+		_, err := s.run("queue", verb, s.id("two"))
+		want := "no server is running on this data folder, which alone could " + verb + " messages: start it first; hold or delete now what must not be delivered then"
+		if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
 	s.must("queue", "delete", s.id("two"))
 	open.Store(true)
 	s.serve()
@@ -210,6 +217,10 @@ func TestPauseHoldsDeliveriesBackAndNothingElse(t *testing.T) {
 		}
 		if n := len(s.queue()); n != 3 {
 			t.Errorf("%d messages wait, want 3", n)
+		}
+		said := s.must("queue", "retry", "--all", "--yes")
+		if want := "3 of 3 messages are tried now; deliveries are paused: that comes after `postilion continue`, unless the server is restarted before\n"; said != want {
+			t.Errorf("said %q, want %q", said, want)
 		}
 		s.must("continue")
 		s.arrived(s.account, s.password, 3)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/queue"
@@ -81,7 +82,7 @@ func (a *app) act(ctx context.Context, b bulk) error {
 		if a.json {
 			return a.printJSON(map[string]any{"done": true, "matched": messages, "changed": done.Changed, "running": done.Running})
 		}
-		return a.done("%d of %d messages %s%s", done.Changed, messages, b.past, underWay(b.actions[0].Verb, done))
+		return a.done("%d of %d messages %s%s%s", done.Changed, messages, b.past, underWay(b.actions[0].Verb, done), a.later(ctx, b.actions[0].Verb, done))
 	})
 }
 
@@ -101,6 +102,30 @@ func underWay(v dispatch.Verb, done dispatch.Acted) string {
 		return fmt.Sprintf("; %d of them may still arrive: the delivery under way goes on", done.Running)
 	}
 	return some + " once the delivery under way has ended"
+}
+
+// later tells what keeps a server from doing at once what a verb asks for, which it has in memory until then.
+func (a *app) later(ctx context.Context, v dispatch.Verb, done dispatch.Acted) string {
+	if done.Changed == done.Running || v != dispatch.Retry && v != dispatch.Bounce || a.as.address != "" {
+		return ""
+	}
+	s, err := ask[none, control.Status](ctx, a, control.MethodStatus, none{})
+	if err != nil {
+		return ""
+	}
+	why := ""
+	for _, r := range s.Roles {
+		if held, _ := r.Facts["held_back"].(bool); held {
+			why = "deliveries are held back by the load: that comes when they go on"
+		}
+	}
+	if s.Paused {
+		why = "deliveries are paused: that comes after `postilion continue`"
+	}
+	if why != "" {
+		why = "; " + why + ", unless the server is restarted before"
+	}
+	return why
 }
 
 // queueSet changes messages' priority or group.

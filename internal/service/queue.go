@@ -29,8 +29,9 @@ import (
 // QueueAdmin is the queue as the program's verbs see it: through the running server,
 // or opened under the folder's lock when none runs. Then nothing is delivered.
 type QueueAdmin struct {
-	client *rpc.Client
-	close  []func() error
+	client  *rpc.Client
+	close   []func() error
+	offline bool // no server runs
 }
 
 // OpenQueue connects to the queue of a data folder, or opens it.
@@ -53,7 +54,7 @@ func OpenQueue(ctx context.Context, data string) (*QueueAdmin, error) {
 // openQueue opens the store with a dispatcher that starts nothing, and talks to both as
 // to a running server's: over a pair of sockets.
 func openQueue(ctx context.Context, data string) (q *QueueAdmin, err error) {
-	q = new(QueueAdmin)
+	q = &QueueAdmin{offline: true}
 	defer func() {
 		if err != nil {
 			q.Close()
@@ -193,6 +194,9 @@ const actPage = 2000
 // Act does a verb to what f matches and returns how much it did. step is told of the messages that were looked
 // at, as it goes on.
 func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action, step func(n int)) (sum dispatch.Acted, err error) {
+	if q.offline && (a.Verb == dispatch.Retry || a.Verb == dispatch.Bounce) {
+		return sum, fmt.Errorf("%w, which alone could %s messages: start it first; hold or delete now what must not be delivered then", control.ErrNotRunning, a.Verb)
+	}
 	r := actRequest{Filter: f, Action: a, Limit: actPage}
 	for {
 		done, err := rpc.Do[actRequest, dispatch.Acted](ctx, q.client, methodAct, r)
