@@ -249,7 +249,7 @@ func (a *app) commandRole(ctx context.Context, role, command, done string) error
 
 func (a *app) restartCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "restart [ROLE]", Short: "Restart the server, or one role", Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
+		Use: "restart [ROLE]", Short: "Restart the server, or one role; a mistake in the configuration changes nothing", Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
 		RunE: func(c *cobra.Command, args []string) error {
 			role := strings.Join(args, "")
 			if role != "" {
@@ -258,6 +258,9 @@ func (a *app) restartCommand() *cobra.Command {
 				}
 			}
 			if _, err := ask[string, none](c.Context(), a, control.MethodRestart, role); err != nil {
+				if _, wrong := a.readConfig(); role == "" && wrong != nil {
+					return wrong // with the exit code of that
+				}
 				return err
 			}
 			if role == "" {

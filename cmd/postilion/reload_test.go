@@ -25,10 +25,12 @@ func TestReloadSwitchesAndABadFileChangesNothing(t *testing.T) {
 		}
 	}
 	write("next_hopp = \"x\"\n")
-	p, err := exec.Command("postilion", "reload", "--data", s.data).CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitConfig || !strings.Contains(string(p), "did you mean route.next_hop?") {
-		t.Errorf("a bad file: %v\n%s", err, p)
+	for _, verb := range []string{"reload", "restart"} {
+		p, err := exec.Command("postilion", verb, "--data", s.data).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitConfig || !strings.Contains(string(p), "did you mean route.next_hop?") {
+			t.Errorf("%s with a bad file: %v\n%s", verb, err, p)
+		}
 	}
 	write("next_hop = \"" + k.listen(t) + "\"\n")
 	if got := s.run("reload"); !strings.Contains(got, "route.next_hop is in force") {
