@@ -225,26 +225,32 @@ func maskedPrefix(network, mask string) (netip.Prefix, error) {
 	return serve.ParsePrefix(network + "/" + mask)
 }
 
-// option reads what stands behind the clients.
+// option reads what stands behind the clients: a keyword, blanks or an equals sign or both, and its value
+// (hosts_options(5)). qmail's FAQ has `setenv = RELAYCLIENT`.
 func (r *hostsRule) option(o string) error {
-	f := strings.Fields(o)
-	if len(f) == 0 {
+	if strings.TrimSpace(o) == "" {
 		return fmt.Errorf("an empty option: want allow, deny or setenv NAME VALUE")
 	}
-	switch name, _, _ := strings.Cut(strings.ToLower(f[0]), "="); name {
+	keyword, value := strings.TrimSpace(o), ""
+	if i := strings.IndexAny(keyword, " \t="); i >= 0 {
+		keyword, value = keyword[:i], strings.TrimSpace(keyword[i:])
+		value = strings.TrimPrefix(value, "=")
+	}
+	switch strings.ToLower(keyword) {
 	case "allow":
 		r.deny = false
 	case "deny", "twist":
 		r.deny = true // twist puts another program in the service's place
 	case "setenv":
-		if len(f) < 2 {
+		f := strings.Fields(value)
+		if len(f) == 0 {
 			return fmt.Errorf("%q: want setenv NAME VALUE", smtp.Text(o, 100))
 		}
-		value := strings.Join(f[2:], " ")
-		if err := new(Decision).variable(f[1], value); err != nil {
+		value = strings.Join(f[1:], " ")
+		if err := new(Decision).variable(f[0], value); err != nil {
 			return err
 		}
-		r.vars = append(r.vars, [2]string{f[1], value})
+		r.vars = append(r.vars, [2]string{f[0], value})
 	default:
 		// Commands to be run, and options of the connection, are not carried: they do not decide.
 	}

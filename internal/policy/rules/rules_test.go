@@ -137,6 +137,8 @@ func TestHostsAllowAndDeny(t *testing.T) {
 		"hosts.allow": `# comment
 sshd : 203.0.113.66
 qmail-smtpd, in.pop3d : 127. : setenv RELAYCLIENT
+tcp-env: 198.18.0.4, 198.18.0.5: setenv = RELAYCLIENT
+tcp-env: 198.18.0.6: setenv=RELAYCLIENT @fix.example: Deny
 ALL EXCEPT in.ftpd : .good.example \
 	EXCEPT bad.good.example
 smtpd@mx.example.test : 198.51.100.0/255.255.255.128 [2001:db8::]/32
@@ -153,6 +155,7 @@ ALL : m?.*.example : spawn (/bin/echo no)
 		}
 	}
 	check(t, "hosts:"+dir, "smtp", map[string]string{
+		"198.18.0.5": "allow relay=", "198.18.0.6": "deny relay=@fix.example",
 		"127.0.0.1": "allow relay=", "203.0.113.66 x.test": "allow", "203.0.113.67 x.test": "deny", "203.0.113.68 x.test": "allow", "192.0.2.7 a.good.example": "allow", "192.0.2.7 bad.good.example": "deny",
 		"198.51.100.5 x.test": "allow", "198.51.100.200": "deny", "198.51.100.200 x.test": "allow", "2001:db8::9": "allow",
 		"192.0.2.9 x.test joe": "deny", "192.0.2.9 x.test": "deny", "192.0.2.9 localname": "allow", "203.0.113.1 mx.any.example": "deny",
