@@ -4,7 +4,7 @@ import "testing"
 
 func TestAnEighthBitIsSeenAnywhere(t *testing.T) {
 	t.Parallel()
-	for size := range 100 {
+	for size := range 200 {
 		p := make([]byte, size)
 		for i := range p {
 			p[i] = 0x7f
