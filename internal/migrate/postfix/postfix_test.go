@@ -102,7 +102,7 @@ func TestTablesAndPatternsOfGrownHostsAreUnderstood(t *testing.T) {
 		"main.cf": "myhostname = mx.example.test\nrelayhost = smart.example\ntransport_maps = hash:/etc/postfix/transport\nrelay_domains = hash:/etc/postfix/relay, $mydestination\n" +
 			"mydestination = cdb:/etc/postfix/own\nmynetworks = 127.0.0.0/8, cidr:/etc/postfix/nets\n" +
 			"smtpd_recipient_restrictions = reject_rbl_client zen.example=127.0.0.[2..11], reject_rbl_client b.example=127.0.0.[2;4..6], reject_rbl_client c.example=127.0.0.3,\n" +
-			" reject_rbl_client d.example=127.0.[0..1].[2..3]\n",
+			" reject_rbl_client d.example=127.0.[0..1].[2..3]\nsmtp_tls_CApath = /etc/ssl/certs\n",
 		"transport": "* smtp:[gw.example]\n", "relay": "backup.example OK\n", "own": "example.test x\n",
 	})
 	r := read(t, o)
@@ -119,6 +119,7 @@ func TestTablesAndPatternsOfGrownHostsAreUnderstood(t *testing.T) {
 	for _, want := range []string{
 		"main.cf:2: not carried: the next hop for all mail -> route.next_hop; a route for all domains goes before it\n",
 		"reject_rbl_client -> dns_lists.lists; the answers that count are a pattern: name them there, as d.example codes=127.0.0.2-127.0.0.11\n",
+		"main.cf:9: taken: smtp_tls_CApath = /etc/ssl/certs -> remote.ca_file\n",
 		"main.cf:6: not carried: mynetworks = cidr:/etc/postfix/nets -> policy.relay_networks; tables of kind cidr are not read\n",
 	} {
 		if !strings.Contains(b.String(), want) {

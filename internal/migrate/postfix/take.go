@@ -143,9 +143,17 @@ var simple = map[string]func(*reader, parameter, string){
 	"smtpd_tls_cert_file": func(r *reader, p parameter, v string) { r.set(p, "tls.cert", r.host(v)) },
 	"smtpd_tls_key_file":  func(r *reader, p parameter, v string) { r.set(p, "tls.key", r.host(v)) },
 	"smtp_tls_CAfile":     func(r *reader, p parameter, v string) { r.set(p, "remote.ca_file", r.host(v)) },
-	"smtp_helo_name":      func(r *reader, p parameter, v string) { r.name(p, "remote.helo", v) },
-	"smtp_bind_address":   func(r *reader, p parameter, v string) { r.set(p, "remote.bind4", v) },
-	"smtp_bind_address6":  func(r *reader, p parameter, v string) { r.set(p, "remote.bind6", v) },
+	"smtp_tls_CApath": func(r *reader, p parameter, v string) {
+		switch strings.TrimSuffix(v, "/") {
+		case "", "/etc/ssl/certs", "/etc/pki/tls/certs":
+			r.taken(p, "remote.ca_file") // the system's certificates, which count here without a word
+		default:
+			r.not(p, "remote.ca_file", "want one file of certificates, not a folder")
+		}
+	},
+	"smtp_helo_name":     func(r *reader, p parameter, v string) { r.name(p, "remote.helo", v) },
+	"smtp_bind_address":  func(r *reader, p parameter, v string) { r.set(p, "remote.bind4", v) },
+	"smtp_bind_address6": func(r *reader, p parameter, v string) { r.set(p, "remote.bind6", v) },
 	"recipient_delimiter": func(r *reader, p parameter, v string) {
 		if len(v) != 1 {
 			r.not(p, "route.user_break", "want one character")
