@@ -234,6 +234,9 @@ warning control-line: /var/qmail/control/smtproutes:1: "nothing" has no colon, s
 wrong user-skipped: /etc/passwd:6: user "nohome" has no home: "/home/none" does not exist
 wrong user-skipped: /etc/passwd:7: user "stolen" has a home that belongs to uid 1001: "/home/joe"
 `},
+		{"qmail's own users, whose home is root's", func(f tree) {
+			f.put("/etc/passwd", passwd+"qmaild:x:7791:2108::/var/qmail:/bin/true\nqmails:x:7796:2107::/var/qmail/:/nonexistent\n")
+		}, ""},
 		{"system aliases", func(f tree) {
 			delete(f.MapFS, "var/qmail/alias/.qmail-postmaster")
 			delete(f.MapFS, "var/qmail/alias/.qmail-root")

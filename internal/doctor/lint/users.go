@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/postilion/postilion/internal/qmail"
@@ -53,8 +54,12 @@ func (l *linter) users(context.Context) {
 	l.changedAccounts(data)
 }
 
-// skipped tells a person who gets no mail (qmail reference 8.5, 9.1).
+// skipped tells a person who gets no mail (qmail reference 8.5, 9.1). qmail's own users, whose
+// home is the installation, are no persons: that folder is root's by design.
 func (l *linter) skipped(a assign.Account) {
+	if path.Clean(a.Home) == l.qmail {
+		return
+	}
 	if a.UID < firstPerson || a.UID == nobody || strings.HasSuffix(a.Shell, "/nologin") || strings.HasSuffix(a.Shell, "/false") {
 		return
 	}
