@@ -18,7 +18,7 @@ import (
 // Bounds on what a domain's DNS may make us do in one attempt.
 const (
 	maxExchangers = 20 // of the lowest preferences
-	maxAddresses  = 12 // of one exchanger
+	maxAddresses  = 12 // of one exchanger; as many again of a family that comes late
 )
 
 // host is one exchanger with its addresses that are still to be tried.
@@ -169,9 +169,10 @@ func (t *Target) addresses(ctx context.Context, name string, hosts []host, port 
 	for i, h := range hosts {
 		switch err := errs[i]; {
 		case err == nil:
-			for _, a := range results[i].Records[:min(len(results[i].Records), maxAddresses)] {
+			for _, a := range results[i].Records {
 				h.addrs = append(h.addrs, netip.AddrPortFrom(a, port))
 			}
+			h.addrs = few(h.addrs)
 			if results[i].Partial {
 				h.late = slices.Clone(h.addrs)
 			}
@@ -212,10 +213,17 @@ func (t *Target) join(ctx context.Context, h *host) {
 	whole, _ := t.deps.Resolver.Addrs(ctx, h.name) // without any it stays as it is
 	for _, a := range whole.Records {
 		to := netip.AddrPortFrom(a, known[0].Port())
-		if !slices.Contains(known, to) && !t.own(to) && len(known)+len(h.addrs) < maxAddresses {
+		if !slices.Contains(known, to) && !t.own(to) {
 			h.addrs = append(h.addrs, to)
 		}
 	}
+	h.addrs = few(h.addrs)
+}
+
+// few cuts a host's addresses to those that are tried. A family with many leaves room for the other.
+func few(addrs []netip.AddrPort) []netip.AddrPort {
+	addrs = netx.Interleave(addrs)
+	return addrs[:min(len(addrs), maxAddresses)]
 }
 
 // dropOwn takes this host out of the list, with all that are no better than it: mail

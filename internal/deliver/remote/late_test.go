@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -72,5 +73,58 @@ func TestTheOtherFamilyIsTriedWhenItComesLate(t *testing.T) {
 				t.Error(diff, v[0].Err)
 			}
 		})
+	}
+}
+
+// manyDNS knows more IPv6 addresses of a host than are tried, and one of IPv4.
+type manyDNS struct {
+	unpublished
+	partial bool // the one of IPv4 comes late
+}
+
+func (manyDNS) MX(context.Context, string) (r netx.Result[netx.MX], err error) {
+	return r, netx.ErrNoData
+}
+
+func (d manyDNS) DialAddrs(ctx context.Context, name string) (netx.Result[netip.Addr], error) {
+	r, err := d.Addrs(ctx, name)
+	if r.Partial = d.partial; d.partial {
+		r.Records = r.Records[:len(r.Records)-1]
+	}
+	return r, err
+}
+
+func (manyDNS) Addrs(context.Context, string) (r netx.Result[netip.Addr], _ error) {
+	a := netip.MustParseAddr("2001:db8::1")
+	for range 3 * maxAddresses {
+		r.Records, a = append(r.Records, a), a.Next()
+	}
+	r.Records = append(r.Records, netip.MustParseAddr("192.0.2.1"))
+	return r, nil
+}
+
+func TestManyAddressesOfOneFamilyLeaveRoomForTheOther(t *testing.T) {
+	t.Parallel()
+	for _, partial := range []bool{false, true} {
+		var dialled atomic.Int32
+		var four atomic.Bool
+		target, err := New(Options{Host: "here.test"}, Deps{Resolver: manyDNS{partial: partial},
+			Dial: func(_ context.Context, to netip.AddrPort) (net.Conn, error) {
+				dialled.Add(1)
+				if to.Addr().Is4() {
+					four.Store(true)
+				}
+				return nil, syscall.ECONNREFUSED
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := mail.ParseAddress("ann@far.test")
+		target.Deliver(t.Context(), &deliver.Job{Envelope: &mail.Envelope{}, Next: &route.NextHop{Domain: "far.test"},
+			Recipients: []deliver.Recipient{{To: to, Final: to}}})
+		target.Close()
+		if n := dialled.Load(); !four.Load() || n > 2*maxAddresses {
+			t.Errorf("partial %v: %d addresses were tried, the one of IPv4 among them: %v", partial, n, four.Load())
+		}
 	}
 }
