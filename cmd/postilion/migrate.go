@@ -28,11 +28,11 @@ func (a *app) migrateCommand() *cobra.Command {
 			}),
 		a.migrateVerb("sendmail [DIR]", "Read sendmail.cf or sendmail.mc and the tables beside it", "/etc/mail",
 			func(dir, root string) (*migrate.Report, error) {
-				return sendmail.Read(sendmail.Options{Dir: dir, Root: root})
+				return sendmail.Read(sendmail.Options{Dir: dir, Root: root, Tools: toolsBeside()})
 			}),
 		a.migrateVerb("postfix [DIR]", "Read main.cf and its tables", "/etc/postfix",
 			func(dir, root string) (*migrate.Report, error) {
-				return postfix.Read(postfix.Options{Dir: dir, Root: root})
+				return postfix.Read(postfix.Options{Dir: dir, Root: root, Tools: toolsBeside()})
 			}),
 		a.migrateQueue(),
 	)

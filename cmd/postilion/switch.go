@@ -195,16 +195,24 @@ func (a *app) runOld(argv []string) error {
 	return err
 }
 
+// toolsBeside returns the postilion-tools beside this program; "" where there is none.
+func toolsBeside() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	program := filepath.Join(filepath.Dir(exe), "postilion-tools")
+	if _, err := os.Stat(program); err != nil {
+		return ""
+	}
+	return program
+}
+
 // toolLinks returns the small programs' names with the program that each link leads to.
 func toolLinks(program string) (map[string]string, error) {
 	if program == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		program = filepath.Join(filepath.Dir(exe), "postilion-tools")
-		if _, err := os.Stat(program); err != nil {
-			return nil, fmt.Errorf("there is no %s, which the links are to lead to: name it with --programs", program)
+		if program = toolsBeside(); program == "" {
+			return nil, errors.New("there is no postilion-tools beside this program, which the links are to lead to: name it with --programs")
 		}
 	}
 	links := map[string]string{}

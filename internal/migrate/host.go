@@ -29,16 +29,26 @@ func (r *Report) HostName(root string) {
 	}
 }
 
-// Forwards settles what sendmail and Postfix do for users without instructions of their own: the file in
-// the system's mail folder, after the .forward in their home.
-func (r *Report) Forwards(file string) {
-	if s, ok := r.Get("local.default_delivery"); ok && s.Value != "spool" {
-		if strings.HasPrefix(s.Value, "./") {
-			r.Set(s.Key, "|dot-forward .forward\n"+s.Value, s.File, s.Line)
-		}
-		return
+// Forwards settles what sendmail and Postfix do for users without instructions of their own: first comes the
+// .forward in their home, then the program or mailbox of the configuration, or the file in the system's mail
+// folder. tools is where the small programs are on the host; "" leaves dot-forward to be found by its name.
+func (r *Report) Forwards(file, tools string) {
+	const key = "local.default_delivery"
+	s, ok := r.Get(key)
+	if !ok {
+		s = Setting{Key: key, Value: "spool", File: file}
 	}
-	r.Set("local.default_delivery", "spool", file, 0)
-	r.Note(At(file, 0, "users' .forward files"), NotCarried, "local.default_delivery",
-		"read where a user's .qmail, or this key, has the line |dot-forward .forward, which needs a mailbox in the home behind it")
+	if s.Value == "procmail" || s.Value == "maildrop" {
+		s.Value = "|preline " + s.Value
+	}
+	program := "dot-forward"
+	if tools != "" && strings.Trim(tools, plainPath) == "" {
+		program = tools + " " + program
+	}
+	r.Set(key, "|"+program+" .forward\n"+s.Value, s.File, s.Line)
+	r.Note(At(file, 0, "users' .forward files"), Differs, key,
+		"a program looks for them at each delivery: take its line out where nobody has one; a file or an :include: in a .forward holds its user's mail")
 }
+
+// plainPath are the characters that no shell minds.
+const plainPath = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"

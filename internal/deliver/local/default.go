@@ -30,13 +30,26 @@ func (o Options) wordedDefault(u *route.User) ([]Instruction, bool) {
 	case wordMbox:
 		i.Kind, i.Text = dotqmail.Mbox, "./Mailbox"
 	case wordSpool:
-		i.Kind, i.Text = dotqmail.Mbox, o.spoolFolder()+"/"+strings.ReplaceAll(u.Name, "/", ":")
+		i.Kind, i.Text = dotqmail.Mbox, o.spoolFile(u)
 	case wordProcmail, wordMaildrop:
 		i.Kind, i.Text, i.Preline = dotqmail.Program, o.DefaultDelivery, true
 	default:
 		return nil, false
 	}
 	return []Instruction{i}, true
+}
+
+// lines returns DefaultDelivery as the lines of a .qmail file, of which the last may be the word spool.
+func (o Options) lines(u *route.User) []byte {
+	if before, ok := strings.CutSuffix(strings.TrimRight(o.DefaultDelivery, " \t\n"), "\n"+wordSpool); ok {
+		return []byte(before + "\n" + o.spoolFile(u))
+	}
+	return []byte(o.DefaultDelivery)
+}
+
+// spoolFile is the user's mailbox among those of the host.
+func (o Options) spoolFile(u *route.User) string {
+	return o.spoolFolder() + "/" + strings.ReplaceAll(u.Name, "/", ":")
 }
 
 func (o Options) spoolFolder() string {
@@ -58,7 +71,7 @@ func (o Options) checkDefault() error {
 	if _, word := o.wordedDefault(&route.User{}); word {
 		return nil
 	}
-	list, problem := dotqmail.Parse("default_delivery", []byte(o.DefaultDelivery), false)
+	list, problem := dotqmail.Parse("default_delivery", o.lines(&route.User{Name: "user"}), false)
 	switch {
 	case problem != nil:
 		return problem

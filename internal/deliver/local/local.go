@@ -38,7 +38,7 @@ type Options struct {
 	// MaxJobs bounds the jobs at work, those left behind on a hanging disk included.
 	MaxJobs int `toml:"max_jobs" default:"1000" unit:"jobs" doc:"delivery jobs at work at once, jobs hanging on a disk included" example:"500"`
 	// DefaultDelivery is for users of the system without a .qmail file, or with an empty one.
-	DefaultDelivery string `toml:"default_delivery" default:"maildir" doc:"what is done for users of the system without a .qmail file: maildir (./Maildir/, made when it is missing), mbox (./Mailbox), spool (a file in mail_spool), procmail, maildrop, or lines as in a .qmail file" example:"\"|dot-forward .forward\\n./Maildir/\""`
+	DefaultDelivery string `toml:"default_delivery" default:"maildir" doc:"what is done for users of the system without a .qmail file: maildir (./Maildir/, made when it is missing), mbox (./Mailbox), spool (a file in mail_spool), procmail, maildrop, or lines as in a .qmail file, the last of which may be spool" example:"\"|dot-forward .forward\\n./Maildir/\""`
 	MailSpool       string `toml:"mail_spool" default:"/var/mail" doc:"the folder of the mailboxes of default_delivery = spool, one file for each user, who must be allowed to write it" example:"\"/var/spool/mail\""`
 	ProgramPath     string `toml:"program_path" default:"/var/qmail/bin:/usr/local/bin:/usr/bin:/bin" doc:"the variable PATH of programs in .qmail files" example:"\"/usr/lib/postilion/bin:/usr/bin:/bin\""`
 

@@ -213,7 +213,7 @@ func (u *users) read(user *route.User, sender mail.Address, names []dotqmail.Nam
 			p.Instructions = own
 			return p, nil
 		}
-		content, forwardOnly = []byte(u.opts.DefaultDelivery), false
+		content, forwardOnly = u.opts.lines(user), false
 	}
 	file := found.Name
 	if p.Default {

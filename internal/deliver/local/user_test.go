@@ -291,6 +291,7 @@ func TestDefaultDeliveriesByTheirWords(t *testing.T) {
 		"":        "maildir ./Maildir/",
 		"maildir": "maildir ./Maildir/", "mbox": "mbox ./Mailbox", "spool": "mbox " + spool + "/joe",
 		"procmail": "program preline procmail", "maildrop": "program preline maildrop",
+		"|true\nspool\n":              "program true, mbox " + spool + "/joe",
 		"|true\n./Mailbox\n&a@b.test": "program true, mbox ./Mailbox, forward a@b.test",
 	} {
 		h := newHome(t, local.Options{DefaultDelivery: word, MailSpool: spool}, nil)

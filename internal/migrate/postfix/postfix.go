@@ -19,6 +19,8 @@ import (
 type Options struct {
 	Dir  string // the folder of main.cf, or main.cf itself
 	Root string // the root of the host's other files; "" is "/"
+	// Tools is where postilion-tools is, for .forward files; "" has dot-forward found by its name.
+	Tools string
 }
 
 // parameter is one setting of main.cf.

@@ -576,7 +576,7 @@ func (r *reader) defaults() {
 	}
 	r.r.HostName(r.o.Root)
 	r.r.OneForAll()
-	r.r.Forwards(r.file)
+	r.r.Forwards(r.file, r.o.Tools)
 	r.r.Set("route.system_users", "true", r.file, 0)
 	r.r.Set("runas.enabled", "true", r.file, 0)
 }

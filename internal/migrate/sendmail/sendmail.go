@@ -22,6 +22,8 @@ import (
 type Options struct {
 	Dir  string // the folder of sendmail.mc and its tables, or one of sendmail.cf and sendmail.mc itself
 	Root string // the root of the host's other files; "" is "/"
+	// Tools is where postilion-tools is, for .forward files; "" has dot-forward found by its name.
+	Tools string
 }
 
 // reader is one reading.
@@ -72,7 +74,7 @@ func Read(o Options) (*migrate.Report, error) {
 	r.ownNames()
 	r.authenticate()
 	r.r.OneForAll()
-	r.r.Forwards(main)
+	r.r.Forwards(main, o.Tools)
 	r.r.Set("route.system_users", "true", main, 0)
 	r.r.Set("runas.enabled", "true", main, 0)
 	r.r.Sort()

@@ -61,7 +61,7 @@ func both() map[string]string {
 		"policy.bad_senders": "spam@bad.example | @bad2.example", "route.virtusertable": "/etc/mail/virtusertable", "route.alias_files": "/etc/aliases",
 		"policy.max_size": "10000000", "policy.max_send_size": "10000000", "dispatch.lifetime": "120h0m0s", "dispatch.delay_notice": "4h0m0s",
 		"smtp.listen": "127.0.0.1:25", "submission.listen": ":587", "tls.cert": "/etc/mail/tls/cert.pem", "policy.max_recipients": "100",
-		"inject.default_host": "example.test", "local.default_delivery": "spool", "route.system_users": "true", "runas.enabled": "true",
+		"inject.default_host": "example.test", "local.default_delivery": "|dot-forward .forward\nspool", "route.system_users": "true", "runas.enabled": "true",
 	}
 }
 
@@ -127,18 +127,19 @@ func TestMailersTellHowUsersMailIsDelivered(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, text, delivery, notes string }{
 		{"sendmail.cf", "V10\nMlocal,\t\tP=/usr/bin/procmail, F=lsDFMAw5:/|@qSPfhn9, S=EnvFromL/HdrFromL,\n\t\tT=DNS/RFC822/X-Unix, M=5024000,\n\t\tA=procmail -Y -a $h -d $u\n",
-			"procmail", "sendmail.cf:2: not carried: Mlocal: M=5024000 -> policy.max_size; sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write \"5024000\" there if that is meant\n" +
+			"|preline procmail", "sendmail.cf:2: not carried: Mlocal: M=5024000 -> policy.max_size; sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write \"5024000\" there if that is meant\n" +
 				"sendmail.cf:2: taken: Mlocal: P=/usr/bin/procmail -> local.default_delivery\n"},
 		{"sendmail.cf", "V10\nMlocal, P=/usr/sbin/sensible-mda, F=lsDF,\n\tA=sensible-mda $g\nMesmtp, P=[IPC], M=10000000, A=TCP $h\n",
 			"spool", "sendmail.cf:2: not carried: Mlocal: P=/usr/sbin/sensible-mda -> local.default_delivery; users' mail goes into their mailboxes in /var/mail; a line such as |preline /usr/sbin/sensible-mda there has a program deliver it\n" +
 				"sendmail.cf:4: not carried: Mesmtp: M=10000000; one mailer's largest message has no equal: policy.max_size and policy.max_send_size are for all mail\n"},
 		{"sendmail.mc", "define(`LOCAL_MAILER_MAX', `5024000')dnl\nFEATURE(`local_procmail')dnl\n",
-			"procmail", "sendmail.mc:1: not carried: define(`LOCAL_MAILER_MAX', `5024000') -> policy.max_size; sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write \"5024000\" there if that is meant\n" +
+			"|preline procmail", "sendmail.mc:1: not carried: define(`LOCAL_MAILER_MAX', `5024000') -> policy.max_size; sendmail bounces larger mail for users here; the key refuses it from the network, whoever it is for: write \"5024000\" there if that is meant\n" +
 				"sendmail.mc:2: taken: FEATURE(`local_procmail') -> local.default_delivery\n"},
 	} {
 		o := etc(t, map[string]string{tt.name: tt.text})
+		o.Tools = "/opt/postilion-tools"
 		r := read(t, o)
-		if s, _ := r.Get("local.default_delivery"); s.Value != tt.delivery {
+		if s, _ := r.Get("local.default_delivery"); s.Value != "|/opt/postilion-tools dot-forward .forward\n"+tt.delivery {
 			t.Errorf("%s: %+v, want %s", tt.name, s, tt.delivery)
 		}
 		var b strings.Builder
