@@ -233,7 +233,7 @@ func deniedFiles(f *config.File) (found []lint.Finding) {
 	for _, d := range service.DeniedFiles(f.Config) {
 		at := f.Origins[d.Key]
 		x := lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "file-denied",
-			What: d.Key + " = " + d.String(), Consequence: "mail waits until it can be read", Cure: d.Cure()}
+			What: d.Key + " = " + d.String(), Consequence: "mail waits until it may", Cure: d.Cure()}
 		if d.Down {
 			x.Consequence = "the server does not start"
 		}

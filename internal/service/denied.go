@@ -18,35 +18,32 @@ import (
 // Root, who checks the configuration, may do anything with the files that keys name; the roles, which use them under uids of
 // their own, may not. That is told before they run, not by a role that does not come up.
 
-// Denied is a file that a key names and a role may not read; or write, the log.
+// Denied is a file that a key names and a role may not use.
 type Denied struct {
 	Key, Path string
+	Use       string // "read"; "run", a filter; "write", the log
 	Role      Role
 	User      string // the role's, or "uid 64106"
-	Log       bool
-	Down      bool // the role does not run without it; else mail is put off until it can be read
+	Down      bool   // the role does not run without it; else mail is put off
 }
 
 // String says what is wrong.
 func (d Denied) String() string {
-	verb := "read"
-	if d.Log {
-		verb = "write"
-	}
-	return fmt.Sprintf("%s: role %s (%s) may not %s it", d.Path, d.Role, d.User, verb)
+	return fmt.Sprintf("%s: role %s (%s) may not %s it", d.Path, d.Role, d.User, d.Use)
 }
 
 // Cure says what to do.
 func (d Denied) Cure() string {
-	if d.Log {
+	if d.Use == "write" {
 		return "name a file in a folder of the log's own, such as /var/log/postilion/postilion.log: it is made where there is none"
 	}
-	return fmt.Sprintf("let %s read %s and pass the folders above it", d.User, d.Path)
+	return fmt.Sprintf("let %s %s %s and pass the folders above it", d.User, d.Use, d.Path)
 }
 
 // namedFile is a file that a key names, and who reads it.
 type namedFile struct {
 	key, path string
+	run       bool // it is a program
 	roles     []Role
 	down      bool
 }
@@ -57,7 +54,7 @@ func namedFiles(c *config.Config) (list []namedFile) {
 	add := func(down bool, key string, paths []string, roles ...Role) {
 		for _, p := range paths {
 			if filepath.IsAbs(p) { // others are told of already
-				list = append(list, namedFile{key, p, roles, down})
+				list = append(list, namedFile{key: key, path: p, roles: roles, down: down})
 			}
 		}
 	}
@@ -84,6 +81,9 @@ func namedFiles(c *config.Config) (list []namedFile) {
 	add(false, "route.alias_files", r.AliasFiles, SMTPD, Queue)
 	add(false, "route.virtusertable", []string{r.VirtUserTable}, SMTPD, Queue)
 	add(false, "route.access", []string{r.Access}, SMTPD, Queue)
+	if filter, _, _ := strings.Cut(strings.TrimSpace(c.Submit.Filter), " "); filepath.IsAbs(filter) {
+		list = append(list, namedFile{key: "submit.filter", path: filter, run: true, roles: []Role{SMTPD}})
+	}
 	return list
 }
 
@@ -116,8 +116,12 @@ func DeniedFiles(c *config.Config) []Denied {
 func deniedFiles(c *config.Config, ids *identities) (list []Denied) {
 	for _, f := range namedFiles(c) {
 		for _, r := range f.roles {
-			if user, denied := ids.denied(r, f.path, unix.R_OK); denied {
-				list = append(list, Denied{Key: f.key, Path: f.path, Role: r, User: user, Down: f.down})
+			use, mode := "read", uint32(unix.R_OK)
+			if f.run {
+				use, mode = "run", unix.X_OK
+			}
+			if user, denied := ids.denied(r, f.path, mode); denied {
+				list = append(list, Denied{Key: f.key, Path: f.path, Use: use, Role: r, User: user, Down: f.down})
 			}
 		}
 	}
@@ -135,7 +139,7 @@ func deniedLog(c *config.Config, ids *identities) []Denied {
 			ask, mode = filepath.Dir(path), unix.W_OK|unix.X_OK
 		}
 		if user, denied := ids.denied(r, ask, mode); denied {
-			return []Denied{{Key: "log.file", Path: path, Role: r, User: user, Log: true, Down: true}}
+			return []Denied{{Key: "log.file", Path: path, Use: "write", Role: r, User: user, Down: true}}
 		}
 	}
 	return nil
@@ -182,7 +186,7 @@ func checkFiles(f *config.File, ids *identities, log *slog.Logger) error {
 			if d.Down {
 				wrong(d.Key, d.String()+": "+d.Cure())
 			} else {
-				log.Error("mail waits: a file of the configuration cannot be read", "key", d.Key, "error", d.String()+": "+d.Cure())
+				log.Error("mail waits: a role may not use a file of the configuration", "key", d.Key, "error", d.String()+": "+d.Cure())
 			}
 		}
 	}

@@ -55,6 +55,7 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 	c.Local.Quota.Text = file("warn", 0o600)
 	c.TLS.ACMERoots = file("roots", 0o600) // not in use
 	c.Route.AliasFiles = []string{file("aliases", 0o600)}
+	c.Submit.Filter = file("filter", 0o744) + " -v"
 	var got []string
 	for _, u := range deniedFiles(&c, &ids) {
 		rel, err := filepath.Rel(dir, u.Path)
@@ -64,14 +65,15 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 		if u.User != "uid "+fmt.Sprint(ids.roles[u.Role].UID) {
 			t.Errorf("%s: user %q", rel, u.User)
 		}
-		got = append(got, fmt.Sprintf("%s %s %s down=%v", u.Key, rel, u.Role, u.Down))
+		got = append(got, fmt.Sprintf("%s %s %s %s down=%v", u.Key, u.Use, rel, u.Role, u.Down))
 	}
 	want := []string{
-		"smtp.access_rules own smtpd down=true",
-		"submission.access_rules closed/rules smtpd down=true",
-		"local.quota.warn_text warn local down=true",
-		"route.alias_files aliases smtpd down=false",
-		"route.alias_files aliases queue down=false",
+		"smtp.access_rules read own smtpd down=true",
+		"submission.access_rules read closed/rules smtpd down=true",
+		"local.quota.warn_text read warn local down=true",
+		"route.alias_files read aliases smtpd down=false",
+		"route.alias_files read aliases queue down=false",
+		"submit.filter run filter smtpd down=false",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -94,7 +96,7 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 	c.Log.To = "stderr"
 	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem" // not there yet
 	f := &config.File{Config: &c, Origins: map[string]config.Origin{"smtp.access_rules": {From: "file", File: "postilion.toml", Line: 7}}}
-	c.Submission.Rules, c.Local.Quota.Text, c.Route.AliasFiles = nil, "", nil
+	c.Submission.Rules, c.Local.Quota.Text, c.Route.AliasFiles, c.Submit.Filter = nil, "", nil, ""
 	uid := ids.roles[SMTPD].UID
 	wantError := fmt.Sprintf("postilion.toml:7: key smtp.access_rules: %s: role smtpd (uid %d) may not read it: let uid %[2]d read %[1]s and pass the folders above it",
 		filepath.Join(dir, "own"), uid)
