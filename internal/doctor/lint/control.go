@@ -265,5 +265,22 @@ func (l *linter) mailbox(x *dotqmail.Instruction) {
 		l.wrong(x.Place, "maildir-missing", fmt.Sprintf("there is no Maildir %s", x.Text), "mail for it waits: \"Unable to chdir to maildir. (#4.2.1)\"", "run maildirmake as the user")
 	case x.Kind == dotqmail.Mbox && err == nil && info.IsDir():
 		l.wrong(x.Place, "mbox-is-folder", fmt.Sprintf("%s is a folder", x.Text), "mail for it waits: \"is a directory\"", "put a slash at the end of the line, if the folder is a Maildir")
+	case err == nil && path.Clean(where) != path.Join(home, usualMaildir):
+		l.ofRoot(x.Place, x.Text, info)
+	}
+}
+
+// usualMaildir is the Maildir of a home that is looked at whether or not a line names it: POP3 and the
+// usual default delivery go there.
+const usualMaildir = "Maildir"
+
+// ofRoot tells of a mailbox that root made and nobody else may write, as when maildirmake ran as root: no
+// delivery has root's rights.
+func (l *linter) ofRoot(at qmail.Place, name string, info fs.FileInfo) {
+	if l.deps.Owner == nil || info.Mode()&0o022 != 0 {
+		return
+	}
+	if uid, ok := l.deps.Owner(info); ok && uid == 0 {
+		l.wrong(at, "mailbox-of-root", fmt.Sprintf("%s belongs to root, and the user cannot write it", name), "mail for it waits: \"permission denied\"", "chown -R it to the user")
 	}
 }

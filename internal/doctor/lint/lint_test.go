@@ -216,6 +216,17 @@ wrong mbox-is-folder: /home/joe/.qmail-f:1: ./Maildir is a folder
 wrong maildir-missing: /home/joe/.qmail-f:2: there is no Maildir ./Lists/
 wrong maildir-missing: /home/joe/.qmail-f:4: there is no Maildir /srv/none/
 `},
+		{"mailboxes that root made", func(f tree) {
+			f.dir("/home/joe/Maildir", 0o700, 0)
+			f.dir("/home/joe/Lists", 0o755, 0)
+			f.dir("/srv/shared", 0o775, 0)
+			f.dir("/home/joe/own", 0o755, 1001)
+			f.put("/home/joe/.qmail-a", "./Lists/\n/srv/shared/\n./own/\n./box\n")
+			f.put("/home/joe/box", "")
+		}, `wrong mailbox-of-root: /home/joe/.qmail-a:1: ./Lists/ belongs to root, and the user cannot write it
+wrong mailbox-of-root: /home/joe/.qmail-a:4: ./box belongs to root, and the user cannot write it
+wrong mailbox-of-root: /home/joe/Maildir: it belongs to root, and the user cannot write it
+`},
 		{"homes", func(f tree) { f.dir("/home/joe", 0o757|fs.ModeSticky, 1001) },
 			"wrong home-writable: /home/joe: others can write into it\nwrong home-sticky: /home/joe: it has the sticky bit\n"},
 		{"concurrency", func(f tree) { f.put("/var/qmail/control/concurrencyremote", "200\n") },

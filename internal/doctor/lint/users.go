@@ -308,6 +308,9 @@ func (l *linter) home(dir string) {
 	if ok && info.Mode()&fs.ModeSticky != 0 {
 		l.wrong(qmail.Place{File: dir}, "home-sticky", "it has the sticky bit", "mail for the user waits: \"Home directory is sticky: user is editing his .qmail file. (#4.2.1)\"", "chmod -t it when the editing is done")
 	}
+	if box, is := l.stat(dir + "/" + usualMaildir); is && box.IsDir() {
+		l.ofRoot(qmail.Place{File: dir + "/" + usualMaildir}, "it", box)
+	}
 	for _, name := range names {
 		file := dir + "/" + name
 		info, ok := l.stat(file)
