@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/postilion/postilion/internal/control"
 )
@@ -84,7 +83,7 @@ func giveLogs(dir string, ids *identities) error {
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
-		if err := os.Lchown(filepath.Join(dir, e.Name()), i.UID, i.GID); err != nil {
+		if err := (&heir{uid: i.UID, gid: i.GID}).tree(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
@@ -109,17 +108,7 @@ func give(path string, f folder, ids *identities) error {
 	if !f.deep {
 		return os.Lchown(path, uid, gid)
 	}
-	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if info, err := d.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid && int(st.Gid) == gid {
-				return nil
-			}
-		}
-		return os.Lchown(name, uid, gid)
-	})
+	return (&heir{uid: uid, gid: gid}).tree(path)
 }
 
 // checkReachable reports a folder on the way to data that the roles' uids cannot pass.
