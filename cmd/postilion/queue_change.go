@@ -104,28 +104,31 @@ func underWay(v dispatch.Verb, done dispatch.Acted) string {
 	return some + " once the delivery under way has ended"
 }
 
-// later tells what keeps a server from doing at once what a verb asks for, which it has in memory until then.
+// later tells what keeps a server from doing at once what a verb asks for.
 func (a *app) later(ctx context.Context, v dispatch.Verb, done dispatch.Acted) string {
 	if done.Changed == done.Running || v != dispatch.Retry && v != dispatch.Bounce || a.as.address != "" {
 		return ""
 	}
 	s, err := ask[none, control.Status](ctx, a, control.MethodStatus, none{})
 	if err != nil {
+		if v == dispatch.Bounce && errors.Is(err, control.ErrNotRunning) {
+			return "; senders are told when the server runs"
+		}
 		return ""
 	}
-	why := ""
-	for _, r := range s.Roles {
-		if held, _ := r.Facts["held_back"].(bool); held {
-			why = "deliveries are held back by the load: that comes when they go on"
-		}
+	what, unless := "senders are told", ""
+	if v == dispatch.Retry { // which is known in memory alone
+		what, unless = "that comes", ", unless the server is restarted before"
 	}
 	if s.Paused {
-		why = "deliveries are paused: that comes after `postilion continue`"
+		return "; deliveries are paused: " + what + " after `postilion continue`" + unless
 	}
-	if why != "" {
-		why = "; " + why + ", unless the server is restarted before"
+	for _, r := range s.Roles {
+		if held, _ := r.Facts["held_back"].(bool); held {
+			return "; deliveries are held back by the load: " + what + " when they go on" + unless
+		}
 	}
-	return why
+	return ""
 }
 
 // queueSet changes messages' priority or group.

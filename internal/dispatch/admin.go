@@ -71,8 +71,10 @@ func (d *Dispatcher) ActOn(ctx context.Context, f Filter, a Action, limit int, c
 	}
 	var do func(ctx context.Context, f *Filter, a Action, batch []match) (changed []id.ID, running int, err error)
 	switch a.Verb {
-	case Retry, Bounce:
+	case Retry:
 		do = d.hurry
+	case Bounce:
+		do = d.bounce
 	case Hold, Release, Delete, Priority, Group:
 		do = d.revise
 	default:
@@ -95,30 +97,17 @@ func (d *Dispatcher) ActOn(ctx context.Context, f Filter, a Action, limit int, c
 	return done, err
 }
 
-// hurry makes the matching recipients of a batch due now, or fail now. Only memory changes.
-func (d *Dispatcher) hurry(_ context.Context, f *Filter, a Action, batch []match) (changed []id.ID, running int, _ error) {
+// hurry makes the matching recipients of a batch due now. Only memory changes.
+func (d *Dispatcher) hurry(_ context.Context, f *Filter, _ Action, batch []match) (changed []id.ID, running int, _ error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range batch {
-		m := d.find(batch[i].id)
-		if m == nil || !f.mayHurry(m.held) {
-			continue
-		}
-		var done, runs bool
-		if a.Verb == Retry {
-			done = d.retry(m, batch[i].ns)
-		} else {
-			done, runs = d.giveUp(m, batch[i].ns)
-		}
-		if done {
+		if m := d.find(batch[i].id); m != nil && f.mayHurry(m.held) && d.retry(m, batch[i].ns) {
 			changed = append(changed, m.id)
-		}
-		if runs {
-			running++
 		}
 	}
 	d.pump()
-	return changed, running, nil
+	return changed, 0, nil
 }
 
 // revise changes whole messages of a batch, in the store and then in memory.
@@ -237,27 +226,6 @@ func (d *Dispatcher) retry(m *message, ns numbers) (done bool) {
 		}
 	}
 	return done
-}
-
-// giveUp makes the matching recipients fail now. Those whose delivery runs fail when it is
-// deferred.
-func (d *Dispatcher) giveUp(m *message, ns numbers) (done, runs bool) {
-	var taken []uint32
-	for _, t := range d.matching(m, ns) {
-		done = true
-		if t.where == running {
-			runs = true
-			d.givenUp[t.self] = append(d.givenUp[t.self], ns...) // its others are tried on
-			continue
-		}
-		taken = append(taken, d.takeOut(t, ns)...)
-	}
-	if len(taken) > 0 {
-		t := d.newTask(m, taken, d.now())
-		t.giveUp = true
-		d.place(t, d.lane(nil, d.groups[m.group])) // also of a held message
-	}
-	return done, runs
 }
 
 // takeOut takes recipients out of a task that does not run. The task goes when none

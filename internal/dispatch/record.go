@@ -434,7 +434,9 @@ func (d *Dispatcher) retire(p *pass, deferred []uint32, next instant, lost bool)
 		if chosen := d.givenUp[t.self]; chosen != nil { // while this was recorded
 			delete(d.givenUp, t.self)
 			slices.Sort(chosen)
-			d.giveUp(p.m, chosen)
+			if taken, _ := d.giveUp(p.m, chosen); len(taken) > 0 {
+				d.addGivenUp(p.m, taken)
+			}
 		}
 	}
 }

@@ -2,11 +2,16 @@ package dispatch
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/postilion/postilion/internal/deliver"
+	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/reason"
 )
 
 // What operators do to messages whose delivery is under way: it goes on to its end, whatever they say.
@@ -138,6 +143,102 @@ func TestGivingUpWhatIsBeingRecordedWaitsForNoFurtherAttempt(t *testing.T) {
 		synctest.Wait() // and no time passes
 		if len(h.mailed) != 1 || h.store.left() != 0 || len(h.givenUp) != 0 {
 			t.Errorf("%d bounces, %d left, %d notes of what was given up", len(h.mailed), h.store.left(), len(h.givenUp))
+		}
+	})
+}
+
+// What was given up while nothing is delivered stays given up over a restart, and its sender hears of it then.
+func TestWhatIsGivenUpGoesOutAfterNoRestart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		var tried atomic.Int32
+		count := target(func(*deliver.Job, deliver.Recipient) deliver.Verdict { tried.Add(1); return deliver.Verdict{} })
+		h := build(t, plan{store: store, remote: count, queueOnly: func() bool { return true }})
+		stop := h.start()
+		up := h.send(t, letter("joe@here.test", "a@far.test", "b@far.test"))
+		h.send(t, letter("joe@here.test", "c@far.test"))
+		synctest.Wait()
+		if done, err := h.ActOn(t.Context(), Filter{To: "a@far.test"}, Action{Verb: Bounce}, 0, ""); done.Changed != 1 || done.Running != 0 || err != nil {
+			t.Errorf("%+v, %v", done, err)
+		}
+		synctest.Wait()
+		if s := store.state(up, 0); s.State != queue.Failed || s.Err == nil || s.Err.Reason != reason.GivenUp.Reason {
+			t.Errorf("the store has %+v", s)
+		}
+		if m, r, err := h.Count(t.Context(), Filter{State: "failed"}); m != 1 || r != 1 || err != nil {
+			t.Errorf("%d messages with %d recipients have failed, %v", m, r, err)
+		}
+		stop()
+		again := build(t, plan{store: store, remote: count})
+		defer again.start()()
+		synctest.Wait()
+		if len(again.mailed) != 1 || store.left() != 0 || tried.Load() != 2 {
+			t.Errorf("%d bounces, %d left, %d deliveries; want 1, 0, 2", len(again.mailed), store.left(), tried.Load())
+		}
+	})
+}
+
+// A delivery of the same message that ends at the same time bounces what it finds failed: nobody does it again.
+func TestWhatIsGivenUpIsBouncedOnce(t *testing.T) {
+	t.Parallel()
+	for after := range 4 { // seconds: the running delivery ends before, at the same moment, or later
+		synctest.Test(t, func(t *testing.T) {
+			h := build(t, plan{remote: target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
+				switch r.To.Domain {
+				case "slow.test":
+					time.Sleep(time.Duration(after) * time.Second)
+					return deliver.Verdict{Err: noMailbox}
+				}
+				return deliver.Verdict{Err: greylist}
+			})})
+			defer h.start()()
+			h.send(t, letter("joe@here.test", "a@far.test", "b@slow.test", "c@near.test"))
+			time.Sleep(time.Second)
+			if after == 2 {
+				synctest.Wait()
+			}
+			if n, err := h.Act(t.Context(), Filter{From: "joe@here.test"}, Action{Verb: Bounce}); n != 1 || err != nil {
+				t.Fatalf("ending after %d s: %d changed, %v", after, n, err)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			told := 0
+			for _, m := range h.mailed {
+				for _, to := range []string{"a@far.test", "b@slow.test", "c@near.test"} {
+					told += strings.Count(string(m.body), "<"+to+">:")
+				}
+			}
+			if told != 3 || h.store.left() != 0 || h.Stats(0).Recipients != 0 {
+				t.Errorf("ending after %d s: %d are told of in %d bounces, %d left, %d recipients", after, told, len(h.mailed), h.store.left(), h.Stats(0).Recipients)
+			}
+		})
+	}
+}
+
+func TestABounceThatTheStoreRefusesChangesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, open, stop := stuck(t)
+		defer stop()
+		h.send(t, letter("joe@here.test", "a@far.test"))
+		time.Sleep(time.Second)
+		broken := errors.New("the disk is broken")
+		h.store.mu.Lock()
+		h.store.fail = func(what string) error {
+			if what == "revise" {
+				return broken
+			}
+			return nil
+		}
+		h.store.mu.Unlock()
+		open.Store(true)
+		if done, err := h.ActOn(t.Context(), Filter{}, Action{Verb: Bounce}, 0, ""); !errors.Is(err, broken) || done.Changed != 0 {
+			t.Errorf("%+v, %v", done, err)
+		}
+		synctest.Wait()
+		if len(h.mailed) != 0 || h.store.left() != 0 {
+			t.Errorf("%d bounces, %d left: it should have been delivered", len(h.mailed), h.store.left())
 		}
 	})
 }

@@ -194,8 +194,8 @@ const actPage = 2000
 // Act does a verb to what f matches and returns how much it did. step is told of the messages that were looked
 // at, as it goes on.
 func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Action, step func(n int)) (sum dispatch.Acted, err error) {
-	if q.offline && (a.Verb == dispatch.Retry || a.Verb == dispatch.Bounce) {
-		return sum, fmt.Errorf("%w, which alone could %s messages: start it first; hold or delete now what must not be delivered then", control.ErrNotRunning, a.Verb)
+	if q.offline && a.Verb == dispatch.Retry {
+		return sum, fmt.Errorf("%w, which alone could try messages", control.ErrNotRunning)
 	}
 	r := actRequest{Filter: f, Action: a, Limit: actPage}
 	for {
