@@ -285,6 +285,7 @@ func (n *Node) runApart(ctx context.Context) error {
 	n.sup.openFolders(serviceTree(n.cfg.Data), n.log)
 	defer n.sup.closeFolders()
 	done := n.attend(ctx)
+	done.Go(func() { n.shareMaildirs(ctx) })
 	n.sup.run(ctx, n.roles())
 	done.Wait()
 	for _, w := range n.pipes {

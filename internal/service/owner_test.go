@@ -56,13 +56,13 @@ func TestFoldersAreGivenToRolesWithOtherUIDs(t *testing.T) {
 }
 
 // Maildirs of another server are for their owner alone, as qmail's and Dovecot's are, and whose the copy is depends on how it was made.
-func TestMaildirsThatWereCopiedInAreSharedAtTheStart(t *testing.T) {
+func TestMaildirsThatWereCopiedInAreShared(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	data, disk := t.TempDir(), t.TempDir()
-	if err := os.Symlink(disk, filepath.Join(data, "mail")); err != nil { // on a disk of its own
+	data, disk, others := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := errors.Join(os.Symlink(disk, filepath.Join(data, "mail")), os.Chmod(others, 0o755)); err != nil { // on a disk of its own
 		t.Fatal(err)
 	}
 	ids := newIdentities(70_000)
@@ -91,8 +91,19 @@ func TestMaildirsThatWereCopiedInAreSharedAtTheStart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		for _, link := range []string{"one.test/joe/Maildir/.Out", "one.test/ann/Maildir/cur"} {
+			if err := os.Symlink(others, filepath.Join(disk, link)); err != nil && round == 0 {
+				t.Fatal(err)
+			}
+		}
 		if err := makeFolders(data, &ids); err != nil {
 			t.Fatal(err)
+		}
+		if err := shareFolders(t.Context(), filepath.Join(data, "mail"), &mailShare{uid: local, gid: ids.mail}, mailLevels); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(others); err != nil || info.Mode() != os.ModeDir|0o755 || info.Sys().(*syscall.Stat_t).Uid != 0 {
+			t.Errorf("round %d: a folder outside that a link leads to has changed: %v, %v", round, info.Mode(), err)
 		}
 		for _, name := range files {
 			for path := name; path != "."; path = filepath.Dir(path) {
