@@ -80,6 +80,13 @@ func (r *reader) controlFiles() {
 	known := map[string]bool{}
 	for _, row := range table() {
 		known[row.Name] = true
+		if row.Take == nil { // some are folders
+			path := filepath.Join(r.o.Dir, "control", row.Name)
+			if _, err := os.Stat(path); err == nil {
+				r.r.Note(migrate.At(path, 0, row.Name), migrate.NotCarried, "", "%s", row.Instead)
+			}
+			continue
+		}
 		f := r.open(row.Name)
 		if row.Name == "me" {
 			r.me = control.Value(f.data)
@@ -89,11 +96,7 @@ func (r *reader) controlFiles() {
 				r.r.Note(migrate.At(f.path, fault.Line, lineOf(f.data, fault.Line)), migrate.Differs, "", "%s", fault.Text)
 			}
 		}
-		if row.Take != nil {
-			row.Take(r, f)
-		} else if f.has {
-			r.r.Note(migrate.At(f.path, 0, row.Name), migrate.NotCarried, "", "%s", row.Instead)
-		}
+		row.Take(r, f)
 	}
 	entries, err := os.ReadDir(filepath.Join(r.o.Dir, "control"))
 	if err != nil {

@@ -289,6 +289,7 @@ func TestBrokenControlFilesAreTold(t *testing.T) {
 		{"virtualdomains", "a.example: joe\n", "not carried: a.example: joe -> route.virtual_domains; it holds a blank, so it matches nothing"},
 		{"locale", "a.example\n", "not carried: locale; no program of qmail reads a file of this name"},
 		{"taps", "x\n", "not carried: taps; copies are configured as archive recipients, without patterns"},
+		{"tlshosts/mx.far.example.pem", "x\n", "not carried: tlshosts; TLS that a host must have is said by its route: tls=verify"},
 		{"queuelifetime", "0\n", "differs: 0 -> dispatch.lifetime; taken as 1 seconds"},
 	} {
 		files := map[string]string{"control/me": "mx.example.test\n"}
