@@ -145,25 +145,33 @@ func (a *Archive) permit() error {
 	case f.Is("modgetonly"):
 		tables, err = []string{"mod"}, errModerators
 	case f.Is("subgetonly"):
-		tables, err = []string{".", "digest", "allow", "mod"}, errReaders
+		tables, err = readerTables(), errReaders
 	case f.Is("public"):
 		return nil
 	case f.Is("remote"):
 		tables = []string{"mod"}
 	}
-	for _, name := range tables {
-		t, terr := f.Table(name)
-		if terr != nil {
-			return terr
-		}
-		if found, terr := t.FindSender(a.Sender); found || terr != nil {
-			if terr != nil {
-				return terr
-			}
-			return nil
-		}
+	if found, terr := f.listed(a.Sender, tables); found || terr != nil {
+		return terr
 	}
 	return err
+}
+
+// readerTables are those whose addresses may read the archive with subgetonly.
+func readerTables() []string { return []string{".", "digest", "allow", "mod"} }
+
+// listed reports whether an address is in one of the tables.
+func (f *Folder) listed(address string, tables []string) (bool, error) {
+	for _, name := range tables {
+		t, err := f.Table(name)
+		if err != nil {
+			return false, err
+		}
+		if found, err := t.FindSender(address); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
 }
 
 // begin writes the answer's header.

@@ -63,10 +63,18 @@ func (c *command) show(subject string, write func(*strings.Builder) error) error
 	return c.bottom()
 }
 
-// get shows one message of the archive, on lists that have no program of their own for that.
+// get shows one message of the archive, on lists that have no program of their own for that; on others too, where
+// the address is none that the program reads, such as LOCAL-digest-get.1. It goes to the target, who must be a reader.
 func (c *command) get(number string) error {
 	if c.f.Is("modgetonly") && !c.isMod {
 		return errModerators
+	}
+	if c.f.Is("subgetonly") {
+		if found, err := c.f.listed(c.target, readerTables()); err != nil {
+			return err
+		} else if !found {
+			return errReaders
+		}
 	}
 	n, _ := strconv.ParseUint(number, 10, 63)
 	m, found, err := c.f.Message(n)

@@ -216,9 +216,13 @@ func (m *making) failed(doing, name string, err error) error {
 	return errors.New("unable to " + doing + " " + m.dir + "/" + name + ": " + tool.ErrText(err))
 }
 
-// write makes a file, synced.
+// write makes a file, synced. What commands are proven with is for the list's owner alone: who can read it is a moderator.
 func (m *making) write(name, text string) error {
-	file, err := m.fsys.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	perm := fs.FileMode(0o644)
+	if name == "key" || name == "digestcode" {
+		perm = 0o600
+	}
+	file, err := m.fsys.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return m.failed("create", name, err)
 	}

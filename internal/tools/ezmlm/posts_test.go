@@ -357,8 +357,13 @@ func TestTheArchiveAnswers(t *testing.T) {
 	}
 	l.write("subgetonly", "")
 	l.want(l.mail("ezmlm-get", "bob@far.test", "get.1", request), 100, "Sorry, only subscribers may read this archive (#5.7.1)")
+	for _, other := range []string{"digest-get.1", "allow-get.1", "get.1"} { // ezmlm-get leaves these to the next program
+		l.want(l.mail("ezmlm-manage", "bob@far.test", other, request), 100, "Sorry, only subscribers may read this archive (#5.7.1)")
+	}
 	l.sub("bob@far.test")
 	l.want(l.mail("ezmlm-get", "bob@far.test", "get.1", request), 99, "")
+	l.sent()
+	l.want(l.mail("ezmlm-manage", "bob@far.test", "digest-get.1", request), 0, "")
 	l.sent()
 	for _, name := range []string{"indexed", "archived"} {
 		if err := os.Remove(l.dir + "/" + name); err != nil {
@@ -380,6 +385,11 @@ func TestListsAreMadeAndChanged(t *testing.T) {
 		}
 		if text := l.file(target); text == "" {
 			t.Errorf("%s is empty", target)
+		}
+	}
+	for _, secret := range []string{"key", "digestcode"} {
+		if info, err := os.Stat(l.dir + "/" + secret); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v: others of this host can forge what moderators decide", secret, info.Mode(), err)
 		}
 	}
 	key := l.file("key")
