@@ -15,9 +15,6 @@ import (
 // tcpRules is where Life with qmail has the rules for SMTP clients.
 const tcpRules = "/etc/tcp.smtp"
 
-// supervised are the services whose start scripts are read.
-var supervised = []string{"qmail-send", "qmail-smtpd"}
-
 // manners are what a qmail does that this server does only when told.
 var manners = []string{keySystemUsers, "runas.enabled", "smtp.bare_recipients", "smtp.helo_optional", "bounce.unmarked"}
 
@@ -78,8 +75,8 @@ func (r *reader) boot() {
 	r.otherListeners()
 }
 
-// otherListeners turns on those of the other services that the qmail runs, by the names of their
-// folders; those that it does not run stay off, since others may be using their ports.
+// otherListeners turns on those of the other services that the qmail runs; those that it does not run stay
+// off, since others may be using their ports.
 func (r *reader) otherListeners() {
 	for _, s := range []struct {
 		key   string
@@ -96,6 +93,9 @@ func (r *reader) otherListeners() {
 			continue
 		}
 		path := filepath.Join(folder, s.names[i], "run")
+		if s.key == "pop3" {
+			r.r.Note(migrate.At(path, 0, s.names[i]), migrate.Differs, key, "passwords without TLS are refused: have mail programs use STLS (also called STARTTLS) there, or pop3s")
+		}
 		script, _ := r.read(path)
 		words, line := command(string(script), "tcpserver")
 		if line == 0 {
@@ -108,7 +108,7 @@ func (r *reader) otherListeners() {
 				continue
 			}
 		}
-		r.r.Note(migrate.At(path, line, s.names[i]), migrate.Differs, key, "address and port are not plain: the usual port of all addresses is taken")
+		r.r.Note(migrate.At(path, line, run.name), migrate.Differs, key, "address and port are not plain: the usual port of all addresses is taken")
 	}
 }
 
@@ -125,11 +125,6 @@ func (r *reader) passwords(words []word, path string, line int) {
 		return
 	}
 	r.r.Note(migrate.At(path, line, program), migrate.NotCarried, "", "it is not asked: who logs in is a user of the system, or an account made with `domain add` and `account add`")
-}
-
-func (r *reader) has(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // listener takes the address and port that a server program is given.
@@ -160,13 +155,13 @@ func (r *reader) startScript() {
 	if f.has {
 		text, at = strings.TrimRight(string(f.data), "\n"), 1
 	}
-	for _, path := range []string{filepath.Join(r.o.Dir, "rc"), filepath.Join(r.o.Dir, "supervise", "qmail-send", "run")} {
+	for _, path := range append([]string{filepath.Join(r.o.Dir, "rc"), filepath.Join(r.o.Dir, "supervise", "qmail-send", "run")}, r.paths()...) {
 		script, ok := r.read(path)
 		if !ok {
 			continue
 		}
 		words, line := command(string(script), "qmail-start")
-		if line == 0 {
+		if line == 0 || !r.own(words[0], "qmail-start") {
 			continue
 		}
 		r.logger(words, path, line)
@@ -201,17 +196,17 @@ func (r *reader) logger(words []word, path string, line int) {
 
 // smtpdScript finds how tcpserver starts qmail-smtpd (qmail reference 22.1).
 func (r *reader) smtpdScript() {
-	path := filepath.Join(r.o.Dir, "supervise", "qmail-smtpd", "run")
-	script, ok := r.read(path)
+	run, ok := r.run("smtp", "qmail-smtpd")
 	if !ok {
 		return
 	}
-	words, line := command(string(script), "tcpserver")
+	path := run.path
+	words, line := command(run.text, "tcpserver")
 	if line == 0 {
 		r.r.Note(migrate.At(path, 0, "run"), migrate.NotCarried, "smtp.listen", "tcpserver is not found in it")
 		return
 	}
-	rest := r.tcpserverOptions(words[1:], "smtp", path, line)
+	rest := r.tcpserver(words[1:], "smtp", path, line)
 	r.rblsmtpd(rest, path, line)
 	if !r.listener(rest, "smtp.listen", path, line) {
 		r.r.Note(migrate.At(path, line, "tcpserver"), migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
@@ -255,12 +250,27 @@ func (r *reader) rblsmtpd(words []word, path string, line int) {
 	}
 }
 
-// tcpserverOptions takes tcpserver's options and returns what follows them.
-func (r *reader) tcpserverOptions(words []word, service, path string, line int) []word {
+// option is an option of tcpserver with a value.
+type option struct {
+	letter byte
+	value  word
+}
+
+// tcpserver takes tcpserver's options and returns what follows them.
+func (r *reader) tcpserver(words []word, service, path string, line int) []word {
+	options, rest := tcpserverOptions(words)
+	for _, o := range options {
+		r.tcpserverOption(o.letter, o.value, service, path, line)
+	}
+	return rest
+}
+
+// tcpserverOptions returns tcpserver's options that have values, and what follows them all.
+func tcpserverOptions(words []word) (options []option, rest []word) {
 	for len(words) > 0 {
 		w := words[0].text
 		if len(w) < 2 || w[0] != '-' {
-			return words
+			return options, words
 		}
 		words = words[1:]
 		for i := 1; i < len(w); i++ {
@@ -270,15 +280,15 @@ func (r *reader) tcpserverOptions(words []word, service, path string, line int) 
 			value := word{w[i+1:], true}
 			if value.text == "" {
 				if len(words) == 0 {
-					return nil
+					return options, nil
 				}
 				value, words = words[0], words[1:]
 			}
-			r.tcpserverOption(w[i], value, service, path, line)
+			options = append(options, option{w[i], value})
 			break
 		}
 	}
-	return nil
+	return options, nil
 }
 
 func (r *reader) tcpserverOption(option byte, value word, service, path string, line int) {

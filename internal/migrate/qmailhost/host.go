@@ -30,6 +30,8 @@ type reader struct {
 	o  Options
 	r  *migrate.Report
 	me string // the value of control/me
+
+	found []runScript // of the services; nil: not looked for yet
 }
 
 // Read reads the qmail. The error says that there is none; what is wrong in it is in the notes.
@@ -61,8 +63,8 @@ func Files(o Options) []string {
 	for _, row := range table() {
 		list = append(list, filepath.Join(o.Dir, "control", row.Name))
 	}
-	for _, name := range supervised {
-		list = append(list, filepath.Join(o.Dir, "supervise", name, "run"))
+	for _, s := range services(o) {
+		list = append(list, s.path)
 	}
 	return append(list, filepath.Join("/", o.Root, tcpRules), filepath.Join("/", o.Root, tcpRules+".cdb"))
 }

@@ -244,6 +244,9 @@ func TestTheProgramThatChecksPasswordsIsTold(t *testing.T) {
 		if !strings.Contains(b.String(), "/supervise/qmail-pop3d/"+want) {
 			t.Errorf("want %q in\n%s", want, b.String())
 		}
+		if want := "/supervise/qmail-pop3d/run: differs: qmail-pop3d -> pop3.listen; passwords without TLS are refused: "; !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
 	}
 	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "supervise/qmail-pop3d/run": "tcpserver 0 110 qmail-popup $HOST $CHECK qmail-pop3d\n"})
 	read(t, o) // nothing plain to tell of
