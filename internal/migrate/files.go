@@ -25,6 +25,9 @@ func ReadFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// AsidePrefix begins the hidden name of what was set aside in its folder.
+const AsidePrefix = ".before-postilion."
+
 // File reads a file as ReadFile does. One that is there and cannot be read is noted.
 func (r *Report) File(path string) ([]byte, error) {
 	data, err := ReadFile(path)

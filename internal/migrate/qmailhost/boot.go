@@ -85,24 +85,22 @@ func (r *reader) otherListeners() {
 		{"submission", []string{"qmail-submission", "qmail-submissiond"}}, {"submissions", []string{"qmail-smtpsd", "qmail-smtps"}},
 		{"pop3", []string{"qmail-pop3d", "pop3", "pop3d"}}, {"pop3s", []string{"qmail-pop3sd", "qmail-pop3d-ssl", "pop3s"}},
 	} {
-		folder := filepath.Join(r.o.Dir, "supervise")
 		key := s.key + ".listen"
-		i := slices.IndexFunc(s.names, func(n string) bool { return r.has(filepath.Join(folder, n, "run")) })
-		if i < 0 {
-			r.r.SetList(key, nil, folder, 0)
+		run, ok := r.run(s.key, s.names...)
+		if !ok {
+			r.r.SetList(key, nil, filepath.Join(r.o.Dir, "supervise"), 0)
 			continue
 		}
-		path := filepath.Join(folder, s.names[i], "run")
+		path := run.path
 		if s.key == "pop3" {
-			r.r.Note(migrate.At(path, 0, s.names[i]), migrate.Differs, key, "passwords without TLS are refused: have mail programs use STLS (also called STARTTLS) there, or pop3s")
+			r.r.Note(migrate.At(path, 0, run.name), migrate.Differs, key, "passwords without TLS are refused: have mail programs use STLS (also called STARTTLS) there, or pop3s")
 		}
-		script, _ := r.read(path)
-		words, line := command(string(script), "tcpserver")
+		words, line := command(run.text, "tcpserver")
 		if line == 0 {
-			words, line = command(string(script), "sslserver")
+			words, line = command(run.text, "sslserver")
 		}
 		if line > 0 {
-			rest := r.tcpserverOptions(words[1:], s.key, path, line)
+			rest := r.tcpserver(words[1:], s.key, path, line)
 			r.passwords(rest, path, line)
 			if r.listener(rest, key, path, line) {
 				continue
