@@ -287,6 +287,53 @@ func TestWhyAnArchiveIsNotTakenIsTold(t *testing.T) {
 	}
 }
 
+// A sparse file's holes are in no archive that export wrote: a few bytes of them would be read as exabytes of zeros.
+func TestASparseEntryIsRefusedUnread(t *testing.T) {
+	t.Parallel()
+	e := queuetest.Envelope("c@d.example")
+	e.Size = 1 << 32
+	state := queue.AppendState(nil, &queue.RecipientState{})
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{
+		{"/envelope", queue.AppendEnvelope(nil, e)},
+		{"/states", append([]byte{0, byte(len(state))}, state...)},
+	} {
+		err := w.WriteHeader(&tar.Header{Name: e.ID.String() + f.name, Mode: 0o600, Size: int64(len(f.content)), Format: tar.FormatPAX})
+		if _, werr := w.Write(f.content); errors.Join(err, werr) != nil {
+			t.Fatal(err, werr)
+		}
+	}
+	body := e.ID.String() + "/body"
+	if err := w.WriteHeader(&tar.Header{Name: body, Mode: 0o600, Format: tar.FormatGNU}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data := out.Bytes()
+	h := data[bytes.LastIndex(data, []byte(body)):][:512]
+	h[156] = tar.TypeGNUSparse
+	copy(h[386:], fmt.Sprintf("%011o\x00%011o\x00", e.Size, 0)) // nothing, at its end
+	copy(h[483:], fmt.Sprintf("%012o", e.Size))
+	copy(h[148:], "        ") // the sum of the header's bytes, with blanks for itself
+	sum := 0
+	for _, c := range h {
+		sum += int(c)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+	want := "entry \"" + body + "\" is no plain file"
+	if _, err := queue.CheckArchive(bg, bytes.NewReader(data)); !errors.Is(err, queue.ErrFormat) || !strings.Contains(err.Error(), want) {
+		t.Errorf("checked: %v, want %s", err, want)
+	}
+	if _, err := queue.Import(bg, memstore.New(memstore.Options{}), bytes.NewReader(data)); !errors.Is(err, queue.ErrFormat) || !strings.Contains(err.Error(), want) {
+		t.Errorf("imported: %v, want %s", err, want)
+	}
+}
+
 // An archive that cannot be read is not for that a damaged one.
 func TestACheckPassesOnWhatTheFileSays(t *testing.T) {
 	t.Parallel()

@@ -172,7 +172,22 @@ func (a *archiveReader) header() (*tar.Header, error) {
 		a.ahead = nil
 		return h, nil
 	}
-	return a.t.Next()
+	h, err := a.t.Next()
+	if err == nil && !isWhole(h) {
+		return nil, damageError{fmt.Sprintf("entry %q is no plain file", h.Name)}
+	}
+	return h, err
+}
+
+// isWhole reports whether an entry's content is all in the archive. Of a sparse file tar reads holes as zeros: a few bytes would
+// make exabytes.
+func isWhole(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return false
+		}
+	}
+	return h.Typeflag == tar.TypeReg
 }
 
 // begin says which entry's content is read from now on.
