@@ -252,6 +252,23 @@ func TestSystemdsSocketsAreTakenByName(t *testing.T) {
 		return true
 	})
 	s.arrives("activated")
+
+	// After a restart too: systemd passes them once.
+	started := s.status().Started
+	s.run("restart")
+	s.eventually("it serves again", func() bool {
+		now := s.status()
+		for _, x := range now.Listeners {
+			if x.Name == "pop3" {
+				s.info.Listeners["pop3"] = x.Addr
+			}
+		}
+		return now.Started.After(started)
+	})
+	if err := s.send("you@example.org", s.info.Account, "activated again"); err != nil {
+		t.Fatal(err)
+	}
+	s.arrives("activated again")
 }
 
 func TestSelftestTellsEachCase(t *testing.T) {

@@ -91,7 +91,7 @@ func (a *app) serve(c *cobra.Command, o service.Options) error {
 	err = node.Run(c.Context())
 	if errors.Is(err, service.ErrRestart) {
 		exe, eerr := os.Executable()
-		if eerr != nil {
+		if eerr = errors.Join(eerr, node.HandOn()); eerr != nil {
 			return eerr
 		}
 		return syscall.Exec(exe, os.Args, os.Environ())

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/coreos/go-systemd/v22/activation"
-
 	"github.com/postilion/postilion/internal/control"
 )
 
@@ -55,11 +53,12 @@ func (b bound) close() {
 }
 
 // bind opens all sockets: those of data's run folder, and TCP ones, for which what systemd
-// passed under the same name (LISTEN_FDNAMES) is taken. Either all are bound or none.
-func bind(data string, sockets []socket, ids *identities) (all bound, err error) {
-	inherited, err := activation.ListenersWithNames()
+// passed under the same name (LISTEN_FDNAMES) is taken: in place of addresses in their order, and besides them where there are more. Either all are
+// bound or none.
+func bind(data string, sockets []socket, ids *identities, passed []*os.File) (all bound, err error) {
+	inherited, err := passedListeners(passed, sockets)
 	if err != nil {
-		return nil, fmt.Errorf("socket activation: %w", err)
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -86,6 +85,17 @@ func bind(data string, sockets []socket, ids *identities) (all bound, err error)
 			continue
 		}
 		all = append(all, listener{s, l})
+	}
+	for i := range all {
+		s := all[i].socket
+		if s.unix() {
+			continue
+		}
+		for _, l := range inherited[s.Name] {
+			s.Address = l.Addr().String()
+			all = append(all, listener{s, l})
+		}
+		delete(inherited, s.Name)
 	}
 	return all, errors.Join(errs...)
 }

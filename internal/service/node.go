@@ -44,6 +44,7 @@ type Node struct {
 	log     *slog.Logger
 	ids     *identities // nil in a single process
 	sockets bound
+	passed  []*os.File                // by systemd, for the next one after a restart
 	files   map[net.Listener]*os.File // the sockets' descriptors, to hand over
 	started time.Time
 	lock    io.Closer
@@ -161,7 +162,8 @@ func (n *Node) prepare() error {
 		}
 	}
 	var err error
-	n.sockets, err = bind(n.cfg.Data, append(sockets(n.cfg), n.runasSockets()...), n.ids)
+	n.passed = passedSockets()
+	n.sockets, err = bind(n.cfg.Data, append(sockets(n.cfg), n.runasSockets()...), n.ids, n.passed)
 	return err
 }
 

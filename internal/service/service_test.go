@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ func TestAPortInUseNamesWhoHoldsIt(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(data, control.RunFolder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err = bind(data, []socket{{Name: "smtp", Address: l.Addr().String()}, {Name: "pop3", Address: "192.0.2.1:110"}}, nil)
+	_, err = bind(data, []socket{{Name: "smtp", Address: l.Addr().String()}, {Name: "pop3", Address: "192.0.2.1:110"}}, nil, nil)
 	if err == nil {
 		t.Fatal("a port was bound twice")
 	}
@@ -54,7 +55,7 @@ func TestALongDataFolderHasItsSocketsToo(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(data, control.RunFolder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b, err := bind(data, []socket{{Name: control.Supervisor, Admin: true}}, nil)
+	b, err := bind(data, []socket{{Name: control.Supervisor, Admin: true}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,3 +329,40 @@ func TestPasswordsAreNeverTheSame(t *testing.T) {
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func TestEverySocketOfSystemdsIsListenedOn(t *testing.T) {
+	t.Parallel()
+	pass := func(name string) *os.File {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		fd, err := syscall.Dup(int(f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := os.NewFile(uintptr(fd), name)
+		t.Cleanup(func() { named.Close() })
+		return named
+	}
+	ask := []socket{{Name: "smtp", Address: "127.0.0.1:0"}, {Name: "pop3", Address: "127.0.0.1:0"}}
+	b, err := bind(t.TempDir(), ask, nil, []*os.File{pass("smtp"), pass("smtp")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	if n := len(b.named("smtp")); n != 2 || len(b.named("pop3")) != 1 {
+		t.Errorf("have %d sockets for smtp, %v in all", n, b)
+	}
+	// The name that systemd gives where the unit has none.
+	want := `systemd passed a socket with the name "postilion-smtp.socket": want FileDescriptorName= one of the services that listen: pop3, smtp`
+	if _, err := bind(t.TempDir(), ask, nil, []*os.File{pass("postilion-smtp.socket")}); err == nil || err.Error() != want {
+		t.Errorf("have %v, want %s", err, want)
+	}
+}
