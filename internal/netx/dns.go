@@ -238,7 +238,7 @@ func pick[T any](r *Resolver, ctx context.Context, name string, qtype uint16, va
 	}
 	res := Result[T]{Name: a.name, Secure: a.secure, TTL: max(0, a.expires.Sub(r.now()))}
 	for _, rr := range a.rrs {
-		if v, ok := value(rr); ok && len(res.Records) < maxRecords {
+		if v, ok := value(rr); ok {
 			res.Records = append(res.Records, v)
 		}
 	}
@@ -279,7 +279,11 @@ type answer struct {
 	secure  bool
 	expires time.Time
 	err     error
+	size    int64 // about the bytes of memory that rrs take
 }
+
+// recordCost is what a record takes in memory besides its bytes, about.
+const recordCost = 128
 
 // collect follows the CNAMEs inside one message from name and takes the records of
 // the asked type at the chain's end. next is set when the chain leaves the message.
@@ -294,7 +298,9 @@ func collect(m *dns.Msg, name string, qtype uint16) (rrs []dns.RR, end, next str
 			}
 			switch {
 			case h.Rrtype == qtype:
-				rrs = append(rrs, rr)
+				if len(rrs) < maxRecords {
+					rrs = append(rrs, rr)
+				}
 				ttl = min(ttl, h.Ttl)
 			case h.Rrtype == dns.TypeCNAME && alias == "":
 				alias = rr.(*dns.CNAME).Target

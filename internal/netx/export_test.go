@@ -9,6 +9,13 @@ func (r *Resolver) CacheLen() int {
 	return len(r.cache)
 }
 
+// CacheBytes returns about what memory they take.
+func (r *Resolver) CacheBytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cached
+}
+
 // SetNow replaces the clock of times to live.
 func (r *Resolver) SetNow(now func() time.Time) { r.now = now }
 

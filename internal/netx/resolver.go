@@ -28,7 +28,7 @@ type Options struct {
 	Server      string        `toml:"server" doc:"the DNS server to ask, address:port; empty takes those of /etc/resolv.conf" example:"\"127.0.0.1:53\""`
 	Timeout     time.Duration `toml:"timeout" default:"3s" doc:"how long one server is given to answer one question" example:"\"5s\""`
 	Attempts    int           `toml:"attempts" default:"2" doc:"how often each server is asked before a lookup fails for now" example:"3"`
-	CacheSize   int           `toml:"cache_size" default:"20000" unit:"answers" doc:"answers kept in memory, for their time to live" example:"100000"`
+	CacheSize   int           `toml:"cache_size" default:"20000" unit:"answers" doc:"answers kept in memory, for their time to live; fewer where they take more than 2 KiB each" example:"100000"`
 	MaxTTL      time.Duration `toml:"max_ttl" default:"1h" doc:"the longest that an answer is kept" example:"\"10m\""`
 	TrustAD     bool          `toml:"trust_ad" doc:"believe every server's word (the AD bit) that an answer is proven by DNSSEC, as if the way to it were safe; those of this machine are believed anyway, and all where resolv.conf says options trust-ad" example:"true"`
 	NegativeTTL time.Duration `toml:"negative_ttl" default:"5m" doc:"the longest that it is remembered that there is no such name or record" example:"\"1m\""`
@@ -49,6 +49,7 @@ type Resolver struct {
 
 	mu      sync.Mutex
 	cache   map[question]answer
+	cached  int64 // the sizes of all in cache
 	flights map[question]*flight
 
 	conf struct {
@@ -142,31 +143,45 @@ func (r *Resolver) fly(ctx context.Context, q question, f *flight) {
 	close(f.done)
 }
 
-// keep puts an answer into the cache, which never grows past its bound: expired
+// answerSize is what an answer of the cache may take on average, in bytes of memory. Those in use are far smaller; a few may be as
+// large as they come.
+const answerSize = 2 << 10
+
+// keep puts an answer into the cache, which never grows past its bounds: expired
 // entries go first, then any. Called with the lock held.
 func (r *Resolver) keep(q question, a answer) {
 	now := r.now()
+	r.forget(q)
 	if !now.Before(a.expires) {
-		delete(r.cache, q)
 		return
 	}
-	if _, known := r.cache[q]; !known && len(r.cache) >= r.o.CacheSize {
+	full := func() bool {
+		return len(r.cache) >= r.o.CacheSize || r.cached+a.size > int64(r.o.CacheSize)*answerSize
+	}
+	if full() {
 		looked := 0
 		for k, v := range r.cache {
 			// A look at a few, in the map's random order, keeps the work of one insertion bounded.
 			if looked++; !now.Before(v.expires) || looked == 16 {
-				delete(r.cache, k)
+				r.forget(k)
 				break
 			}
 		}
 		for k := range r.cache {
-			if len(r.cache) < r.o.CacheSize {
+			if !full() {
 				break
 			}
-			delete(r.cache, k)
+			r.forget(k)
 		}
 	}
 	r.cache[q] = a
+	r.cached += a.size
+}
+
+// forget takes an answer out of the cache. Called with the lock held.
+func (r *Resolver) forget(q question) {
+	r.cached -= r.cache[q].size
+	delete(r.cache, q)
 }
 
 // resolve follows the chain of aliases over as many questions as it takes.
@@ -191,6 +206,9 @@ func (r *Resolver) resolve(ctx context.Context, q question) answer {
 			return fail(ErrNoData, err.Error(), r.negative(m))
 		case len(rrs) > 0:
 			a.rrs, a.name = rrs, end
+			for _, rr := range rrs {
+				a.size += int64(dns.Len(rr)) + recordCost
+			}
 			a.expires = r.now().Add(min(time.Duration(ttl)*time.Second, r.o.MaxTTL))
 			return a
 		case m.Rcode == dns.RcodeNameError:

@@ -233,6 +233,47 @@ func TestTheCacheHasABound(t *testing.T) {
 	}
 }
 
+// Whoever answers for a name says how long the answer is: 64 KiB of each of some 20000 names were a gigabyte and more.
+func TestLargeAnswersDoNotFillMemory(t *testing.T) {
+	t.Parallel()
+	zone := nettest.Zone{}
+	for i := range 20 {
+		var list []string
+		for n := range 1000 {
+			list = append(list, fmt.Sprintf("A 10.0.%d.%d", n>>8, n&255))
+		}
+		zone[fmt.Sprintf("n%d.test", i)] = list
+	}
+	zone["small.test"] = []string{"A 192.0.2.1"}
+	const most = 50
+	d := nettest.NewDNS(t, zone)
+	r, err := netx.NewResolver(netx.Options{Server: d.Addr, CacheSize: most})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		found, err := r.A(t.Context(), fmt.Sprintf("n%d.test", i))
+		if err != nil || len(found.Records) != 256 {
+			t.Fatalf("%d records, %v", len(found.Records), err)
+		}
+	}
+	if n, size := r.CacheLen(), r.CacheBytes(); n == 0 || size <= 0 || size > most*2<<10 {
+		t.Errorf("%d answers of %d bytes are kept", n, size)
+	}
+	for range 2 {
+		if _, err := r.A(t.Context(), "small.test"); err != nil {
+			t.Error(err)
+		}
+	}
+	r.SetNow(func() time.Time { return time.Now().Add(24 * time.Hour) })
+	if _, err := r.A(t.Context(), "small.test"); err != nil {
+		t.Error(err)
+	}
+	if n, size := r.CacheLen(), r.CacheBytes(); size > int64(n)*256*200 {
+		t.Errorf("%d answers of %d bytes are kept", n, size)
+	}
+}
+
 func TestTheSameQuestionIsAskedOnce(t *testing.T) {
 	t.Parallel()
 	r, d := resolver(t, nettest.Zone{"slow.test": {"A !DELAY 50ms", "A 192.0.2.1"}})
