@@ -81,10 +81,16 @@ func namedFiles(c *config.Config) (list []namedFile) {
 	add(false, "route.alias_files", r.AliasFiles, SMTPD, Queue)
 	add(false, "route.virtusertable", []string{r.VirtUserTable}, SMTPD, Queue)
 	add(false, "route.access", []string{r.Access}, SMTPD, Queue)
-	if filter, _, _ := strings.Cut(strings.TrimSpace(c.Submit.Filter), " "); filepath.IsAbs(filter) {
+	if filter, _, _ := strings.Cut(strings.TrimSpace(c.Submit.Filter), " "); filepath.IsAbs(filter) && isProgram(filter) {
 		list = append(list, namedFile{key: "submit.filter", path: filter, run: true, roles: []Role{SMTPD}})
 	}
 	return list
+}
+
+// isProgram reports whether anybody may run a file.
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // withoutFormat takes the words before the paths off, such as access:PATH.
