@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,6 +229,52 @@ func TestStartScriptsAreReadWherePlain(t *testing.T) {
 				t.Errorf("%s: client rules %q", name, have)
 			}
 		}
+	}
+}
+
+// Hosts whose services stand right in what svscan looks at, under names of their own.
+func TestServicesAreKnownByWhatTheyStart(t *testing.T) {
+	t.Parallel()
+	files := func(service string) map[string]string {
+		return map[string]string{
+			"control/me":         "mx.example.test\n",
+			"bin/qmail-smtpd":    "",
+			"/service/dns/run":   "exec envuidgid dnscache softlimit -o250 dnscache\n",
+			"/service/q/run":     "exec env - PATH=\"/var/qmail/bin:$PATH\" qmail-start ./Maildir/ splogger qmail\n",
+			"/service/web/run":   "exec tcpserver 0 80 httpd\n",
+			"/service/other/run": "exec tcpserver -x /etc/other.cdb 0 25 /opt/other/bin/qmail-smtpd\n",
+			service + "/run": "#!/bin/sh\nexec softlimit -m 20000000 tcpserver -v -R -H -l 0 -x /etc/smtp-rules.cdb -c 40 -u 501 -g 501 0 25 \\\n" +
+				"  rblsmtpd -r bl.example /var/qmail/bin/qmail-smtpd 2>&1\n",
+			"/service/tls/run":   "exec sslserver -x /etc/smtps.cdb 0 465 /var/qmail/bin/qmail-smtpd\n",
+			"/service/msa/run":   "exec tcpserver 0 submission /var/qmail/bin/qmail-smtpd mx checkpassword true\n",
+			"/service/pop3d/run": "exec tcpserver -v -R -H -l 0 192.0.2.1 110 qmail-popup mx /bin/checkpassword qmail-pop3d Maildir\n",
+		}
+	}
+	want := map[string]string{
+		"smtp.max_connections": "40", "smtp.listen": ":25", keyDNSLists: "bl.example", "submission.listen": ":587", "submissions.listen": ":465",
+		"pop3.listen": "192.0.2.1:110", "pop3s.listen": "", "log.to": "syslog", keyDefaultDelivery: "./Maildir/",
+	}
+	// As svscan finds it, within the qmail, and as taking over sets it aside.
+	for _, service := range []string{"/service/smtpd", "/etc/service/in", "supervise/mail-in", "service/smtpd", "/service/" + migrate.AsidePrefix + "smtpd"} {
+		o := makeTree(t, files(service))
+		r := read(t, o)
+		for key, want := range want {
+			if have := value(r, key); have != want {
+				t.Errorf("%s: %s is %q, want %q", service, key, have, want)
+			}
+		}
+		if have := value(r, keyClientRules); have != filepath.Join(o.Root, "/etc/smtp-rules.cdb") {
+			t.Errorf("%s: client rules %q", service, have)
+		}
+		if watched := Files(o); !slices.Contains(watched, filepath.Join(o.Root, "/service/pop3d/run")) {
+			t.Errorf("a change of /service/pop3d/run is not seen: %q", watched)
+		}
+	}
+	// The folder of the usual name counts before others.
+	usual := files("/service/smtpd")
+	usual["supervise/qmail-smtpd/run"] = "exec tcpserver 0 2525 /var/qmail/bin/qmail-smtpd\n"
+	if have := value(read(t, makeTree(t, usual)), "smtp.listen"); have != ":2525" {
+		t.Errorf("smtp.listen is %q", have)
 	}
 }
 

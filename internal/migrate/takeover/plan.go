@@ -9,6 +9,7 @@ package takeover
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -18,10 +19,11 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/inject"
+	"github.com/postilion/postilion/internal/migrate"
 )
 
 // asidePrefix begins the name of what is set aside.
-const asidePrefix = ".before-postilion."
+const asidePrefix = migrate.AsidePrefix
 
 // usualData is the data folder whose socket programs find by themselves.
 const usualData = "/var/lib/postilion"
@@ -263,15 +265,41 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
+// servers are qmail's programs by which the scripts of its services are known, whatever their folders' names.
+var servers = []string{"qmail-start", "qmail-send", "qmail-smtpd", "qmail-popup", "qmail-pop3d", "qmail-qmtpd", "qmail-qmqpd"}
+
+// startsQmail reports whether the run script of a service starts a qmail's program, or its rc.
+func (p *planner) startsQmail(service string) bool {
+	if to, err := os.Readlink(p.o.on(service)); err == nil && filepath.IsAbs(to) {
+		service = to
+	}
+	script, err := migrate.ReadFile(p.o.on(filepath.Join(service, "run")))
+	if err != nil {
+		return false
+	}
+	rc := filepath.Join(cmp.Or(p.o.Qmail, "/var/qmail"), "rc")
+	for line := range strings.Lines(string(script)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		for _, word := range strings.Fields(line) {
+			if word = strings.Trim(word, "\"'`;&()"); word == rc || slices.Contains(servers, filepath.Base(word)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // supervised plans for daemontools' links. svscan starts what it finds in /service, except
 // names that begin with a dot; a running supervise is told by svc to end (qmail reference 21.2).
 func (p *planner) supervised() {
 	for _, folder := range []string{"/service", "/etc/service", "/var/service"} {
 		for _, name := range p.list(folder) {
-			if !slices.Contains(services, name) {
+			path := filepath.Join(folder, name)
+			if !slices.Contains(services, name) && !p.startsQmail(path) {
 				continue
 			}
-			path := filepath.Join(folder, name)
 			if p.aside(path, "supervised service") {
 				hidden := filepath.Join(folder, asidePrefix+name)
 				over := []string{"svc", "-dx", hidden}

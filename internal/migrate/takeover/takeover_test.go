@@ -286,3 +286,37 @@ func TestSwitchRunsWhatStopsAndStartsOnlyOnTheHostItself(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A service's folder may have any name: its script tells that it starts a part of qmail.
+func TestSwitchKnowsServicesByTheirScripts(t *testing.T) {
+	t.Parallel()
+	root := host(t)
+	for path, script := range map[string]string{
+		"/service/smtpd":     "#!/bin/sh\nexec softlimit -m 20000000 tcpserver -v 0 25 \\\n  /var/qmail/bin/qmail-smtpd 2>&1\n",
+		"/service/pop3d":     "exec tcpserver 0 110 /var/qmail/bin/qmail-popup mx /bin/checkpassword /var/qmail/bin/qmail-pop3d Maildir\n",
+		"/var/mail-out":      "#!/bin/sh\nexec /var/qmail/rc\n",
+		"/service/dnscache":  "exec envuidgid dnscache softlimit -o250 dnscache\n",
+		"/service/postilion": "# in the place of qmail-smtpd\nexec /usr/local/bin/postilion serve --qmail /var/qmail 2>&1\n",
+		"/service/watch":     "exec tail -F /var/log/qmail-smtpd/current\n",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(root, path), 0o755), os.WriteFile(filepath.Join(root, path, "run"), []byte(script), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/var/mail-out", filepath.Join(root, "service", "out")); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := Make(options(root, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var aside []string
+	for _, s := range plan.Steps {
+		if s.Why == "supervised service" {
+			aside = append(aside, s.Path)
+		}
+	}
+	if want := []string{"/service/out", "/service/pop3d", "/service/qmail-send", "/service/smtpd"}; !slices.Equal(aside, want) {
+		t.Errorf("set aside %q, want %q", aside, want)
+	}
+}
