@@ -172,7 +172,8 @@ func (b *bench) measure(ctx context.Context, row string, s setup, run func(ctx c
 
 func (b *bench) measureTargets(ctx context.Context, row string, targets []target, run func(ctx context.Context, addr string, srv server) (figures, error)) error {
 	for round := range b.rounds {
-		for _, t := range targets {
+		for i := range targets {
+			t := targets[(i+round)%len(targets)] // each is once the first: what a server leaves behind may slow the next
 			dir := filepath.Join(b.dir, fmt.Sprintf("run%d", time.Now().UnixNano()))
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				return err
