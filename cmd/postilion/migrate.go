@@ -60,7 +60,7 @@ func (a *app) migrateVerb(use, short, usual string, read func(dir, root string) 
 				if dir, err = filepath.Abs(args[0]); err != nil {
 					return err
 				}
-				if below, err := filepath.Rel(filepath.Join("/", root), dir); err != nil || !filepath.IsLocal(below) {
+				if below, err := filepath.Rel(filepath.Join("/", root), dir); filepath.IsAbs(args[0]) && (err != nil || !filepath.IsLocal(below)) {
 					dir = filepath.Join(root, dir) // as the host itself names it
 				}
 			}

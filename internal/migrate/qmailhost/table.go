@@ -34,7 +34,7 @@ func Rows() []Row { return table() }
 // table is every control file of qmail, of the conventions of Life with qmail, and of the
 // successors' that have an equal here (qmail reference 2.2, 26, 27). me comes first.
 func table() []Row {
-	return []Row{
+	return append([]Row{
 		{Name: "me", Default: "none: it must be there", Keys: []string{"host"}, When: AtStart, Take: (*reader).takeMe},
 		{Name: "badmailfrom", Keys: []string{"policy.bad_senders", "policy.refuse_senders_at"}, When: AtOnce, Take: (*reader).badmailfrom},
 		{Name: "bouncefrom", Keys: []string{"bounce.bouncefrom"}, When: AtStart, Take: line("bounce.bouncefrom")},
@@ -79,6 +79,12 @@ func table() []Row {
 		{Name: "outgoingip", Keys: []string{"remote.bind4", "remote.bind6"}, When: AtOnce, Default: "the system's choice", Take: (*reader).outgoingIP},
 		{Name: "servercert.pem", Keys: []string{"tls.cert", "tls.key"}, When: AtStart, Default: "a certificate of our own making", Take: (*reader).serverCert},
 		{Name: "dnsbllist", Keys: []string{keyDNSLists}, When: AtOnce, Default: "what the start script says", Take: (*reader).dnsbllist},
+	}, successors()...)
+}
+
+// successors are files of qmail's successors without an equal, with what to do instead.
+func successors() []Row {
+	return []Row{
 		{Name: "bouncelifetime", Instead: "bounces live as long as other messages: dispatch.lifetime"},
 		{Name: "badhelo", Instead: "the name in HELO decides nothing here"},
 		{Name: "badmailfromnorelay", Instead: "policy.bad_senders holds for all clients; the patterns have no equal"},
