@@ -92,7 +92,11 @@ func (p *Plan) steps(u *route.User) []route.Step {
 	for i := range p.Instructions {
 		x := &p.Instructions[i]
 		did[map[dotqmail.Kind]int{dotqmail.Forward: 1, dotqmail.Program: 2}[x.Kind]]++
-		steps = append(steps, route.Step{What: x.String(), Where: at(x.Place)})
+		step := route.Step{What: x.String(), Where: at(x.Place)}
+		if len(u.Instructions) == 0 {
+			step.Result = x.Doubt()
+		}
+		steps = append(steps, step)
 	}
 	last := route.Step{What: "did " + didText(did[0], did[1], did[2])}
 	if did[1] > 0 && p.Sender != "sender@example.invalid" {

@@ -328,6 +328,30 @@ func TestDefaultDeliveriesByTheirWords(t *testing.T) {
 	}
 }
 
+// Lines that are carried out as they stand, and are not what whoever wrote them meant.
+func TestAPlanTellsLinesThatDoNotDoWhatTheyLookLike(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, local.Options{}, map[string]string{".qmail": "& joe@a.test\n&Joe <joe@a.test>\n./Box #old\n|\n&joe@a.test\n"})
+	steps, err := h.Plan(t.Context(), *h.to("", "").Recipients[0].User)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range steps[1:6] {
+		got = append(got, s.What+": "+s.Result)
+	}
+	want := []string{
+		"forward  joe@a.test: has a blank or a comma in a forward: want one bare address a line",
+		"forward Joe <joe@a.test>: has < or > in a forward: want the bare address",
+		"mbox ./Box #old: is one file name with a blank in it, not two files",
+		"program : runs an empty command, which succeeds and keeps nothing",
+		"forward joe@a.test: ",
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAPlanTellsWhatWouldBeDoneAndDoesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, local.Options{}, map[string]string{".qmail-a-default": "# x\n./Mailbox\n|touch ran\n&b@c.test\n./Maildir/\n", ".qmail-a-x-owner": "&joe\n"})

@@ -117,6 +117,17 @@ func Check(file string, data []byte) []*qmail.Fault {
 	return out
 }
 
+// Doubt tells why an instruction does not do what it looks like, as Check does; "" for nothing.
+func (i *Instruction) Doubt() string {
+	switch i.Kind {
+	case Forward:
+		return doubtful("&" + i.Text)
+	case Program:
+		return doubtful("|" + i.Text)
+	}
+	return doubtful(i.Text)
+}
+
 // doubtful tells what is wrong with a line that is no comment; "" for nothing.
 func doubtful(text string) string {
 	cr := strings.HasSuffix(text, "\r")
