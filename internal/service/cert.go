@@ -58,7 +58,14 @@ func (c *certificate) load() error {
 
 // readPair reads a certificate with its key. The error says what is wrong with which file.
 func readPair(cert, key string) (tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	var pair tls.Certificate
+	certText, err := readPEM(cert, 0)
+	if err == nil {
+		var keyText []byte
+		if keyText, err = readPEM(key, 0); err == nil {
+			pair, err = tls.X509KeyPair(certText, keyText)
+		}
+	}
 	if err != nil {
 		err = fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
 	}
@@ -171,7 +178,7 @@ func ensurePair(c *config.Config, now time.Time) error {
 
 // ensureKey reads the key in a file, or makes one there.
 func ensureKey(file string) (crypto.Signer, error) {
-	text, err := os.ReadFile(file)
+	text, err := readPEM(file, 0)
 	if err == nil {
 		block, _ := pem.Decode(text)
 		if block == nil || block.Type != "PRIVATE KEY" {

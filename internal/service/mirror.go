@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,8 +26,12 @@ const (
 
 // outside reports whether the certificate needs to be copied.
 func outside(c *config.Config) bool {
-	in := func(name string) bool { return strings.HasPrefix(c.InData(name), filepath.Join(c.Data, "tls")+"/") }
-	return !in(c.TLS.Cert) || !in(c.TLS.Key)
+	return !inTLS(c, c.TLS.Cert) || !inTLS(c, c.TLS.Key)
+}
+
+// inTLS reports whether a file lies in tls/, in which a role may put others.
+func inTLS(c *config.Config, name string) bool {
+	return strings.HasPrefix(c.InData(name), filepath.Join(c.Data, "tls")+"/")
 }
 
 // forRole returns the configuration as a role in a process of its own sees it: the
@@ -64,7 +70,11 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 		from, to string
 		mode     os.FileMode
 	}{{c.TLS.Key, mirrorKey, 0o640}, {c.TLS.Cert, mirrorCert, 0o644}} {
-		p, err := os.ReadFile(c.InData(f.from))
+		links := 0
+		if inTLS(c, f.from) {
+			links = syscall.O_NOFOLLOW // a role's would show it what root alone may read
+		}
+		p, err := readPEM(c.InData(f.from), links)
 		if err == nil {
 			to := c.InData(f.to)
 			if err = replaceFile(to, p, f.mode); err == nil {
@@ -74,6 +84,36 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// maxPEM bounds a certificate with its chain, or a key, in bytes.
+const maxPEM = 1 << 20
+
+// readPEM reads a regular file of at most maxPEM bytes: nothing else that stands in its place holds root up, or fills its memory.
+func readPEM(name string, flag int) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|flag, 0)
+	if flag&syscall.O_NOFOLLOW != 0 && errors.Is(err, syscall.ELOOP) {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is a link in a role's folder: name the file that it leads to")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no regular file")
+	}
+	var p []byte
+	if err == nil {
+		p, err = io.ReadAll(io.LimitReader(f, maxPEM+1))
+	}
+	if err == nil && len(p) > maxPEM {
+		err = fmt.Errorf("it is larger than %d bytes", maxPEM)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return p, nil
 }
 
 // shareInPlace lets the group read a file that an operator has put there. The folder is a

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/postilion/postilion/internal/config"
 )
 
 // After a move to another host, or once the system has users for the roles, everything
@@ -151,6 +154,35 @@ func TestACertificateInItsFolderIsSharedWithTheGroup(t *testing.T) {
 	}
 	if stamp("/etc/hostname") != before {
 		t.Error("a link was followed")
+	}
+}
+
+// A role may not have root show it what root alone may read, nor hold root up.
+func TestWhatARoleLaysIntoTLSIsNotCopiedByRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	c := &config.Config{Data: t.TempDir()}
+	secret := filepath.Join(t.TempDir(), "shadow")
+	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", secret // one of the pair lies elsewhere: both are copied
+	cert := c.InData(c.TLS.Cert)
+	if err := errors.Join(os.WriteFile(secret, []byte("secret"), 0o600), os.Mkdir(filepath.Dir(cert), 0o700), os.Symlink(secret, cert)); err != nil {
+		t.Fatal(err)
+	}
+	ids := newIdentities(70_000)
+	want := "read " + cert + ": it is a link in a role's folder: name the file that it leads to"
+	if err := mirrorCertificate(c, &ids); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if p, err := os.ReadFile(c.InData(mirrorCert)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy holds %q, %v", p, err)
+	}
+	if err := errors.Join(os.Remove(cert), syscall.Mkfifo(cert, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPair(cert, secret); err == nil || !strings.Contains(err.Error(), "it is no regular file") {
+		t.Errorf("a FIFO: %v", err)
 	}
 }
 
