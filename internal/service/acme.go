@@ -5,12 +5,15 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -65,11 +68,10 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 		DisableTLSALPNChallenge: true, AltHTTPPort: address.Port, ListenHost: host(address),
 	})
 	magic.Issuers = []certmagic.Issuer{issuer}
-	server := &http.Server{ReadHeaderTimeout: 10 * time.Second,
-		Handler: issuer.HTTPChallengeHandler(http.NotFoundHandler())}
+	server := challengeServer(issuer.HTTPChallengeHandler(http.NotFoundHandler()))
 	defer server.Close()
 	go func() {
-		if err := server.Serve(k.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(atMost(k.listener, maxChallengers)); !errors.Is(err, http.ErrServerClosed) {
 			k.log.Error("ACME challenges cannot be answered", "error", err)
 		}
 	}()
@@ -78,6 +80,63 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// maxChallengers bounds the connections of those who ask for challenges. Their port is open to everybody, and mail's
+// listeners live in the same process: they must not be left without descriptors.
+const maxChallengers = 500
+
+// challengeServer answers one small request a connection, in little time.
+func challengeServer(h http.Handler) *http.Server {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog: log.New(io.Discard, "", 0)} // it would repeat what clients say
+	s.SetKeepAlivesEnabled(false)
+	return s
+}
+
+// limited is a listener whose connections are n at once; further ones wait in the system.
+type limited struct {
+	net.Listener
+	slots chan struct{}
+	once  sync.Once
+	ended chan struct{}
+}
+
+func atMost(l net.Listener, n int) net.Listener {
+	return &limited{Listener: l, slots: make(chan struct{}, n), ended: make(chan struct{})}
+}
+
+// Accept implements net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.ended:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &slotConn{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+// Close implements net.Listener.
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.ended) })
+	return l.Listener.Close()
+}
+
+// slotConn gives its place back.
+type slotConn struct {
+	net.Conn
+	free func()
+}
+
+// Close implements net.Conn.
+func (c *slotConn) Close() error {
+	defer c.free()
+	return c.Conn.Close()
 }
 
 // roots returns what the authority's own server is verified with; nil is the system's.
