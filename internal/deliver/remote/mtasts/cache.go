@@ -180,8 +180,9 @@ func (c *Cache) note(domain string, got entry) {
 	defer c.mu.Unlock()
 	switch e := c.known[domain]; {
 	case e == nil:
-		c.makeRoom()
-		c.known[domain] = &got
+		if c.makeRoom(got.held != nil) {
+			c.known[domain] = &got
+		}
 	case got.held == nil:
 		e.failedID, e.failed, e.why = got.failedID, got.failed, got.why
 	default:
@@ -189,15 +190,25 @@ func (c *Cache) note(domain string, got entry) {
 	}
 }
 
-// makeRoom forgets a domain when there are too many: the map's order is random. Called with the lock held.
-func (c *Cache) makeRoom() {
+// makeRoom forgets a domain when there are too many, in the map's random order: one of those without a policy, and a policy
+// only for another one. Else who has many domains could have the policies of others forgotten, by failures alone. It reports
+// whether there is room. Called with the lock held.
+func (c *Cache) makeRoom(forPolicy bool) bool {
 	if len(c.known) < maxDomains {
-		return
+		return true
 	}
-	for domain := range c.known {
-		c.forget(domain)
-		return
+	victim := ""
+	for domain, e := range c.known {
+		if !e.stored && e.held == nil {
+			delete(c.known, domain)
+			return true
+		}
+		victim = domain
 	}
+	if forPolicy {
+		c.forget(victim)
+	}
+	return forPolicy
 }
 
 // forget drops a domain. Called with the lock held.

@@ -312,6 +312,38 @@ func TestTheNumberOfDomainsIsBounded(t *testing.T) {
 	}
 }
 
+// Failures of one who has many domains do not have the policies of others forgotten.
+func TestFailuresDriveNoPolicyOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.cache(t)
+	w.set("v=STSv1; id=1", policyText(Enforce))
+	says(t, c)
+	for i := range maxDomains - 1 {
+		c.known[fmt.Sprintf("p%d.test", i)] = &entry{held: &held{policy: Policy{Mode: Enforce}}}
+	}
+	for i := range 3 * maxDomains / 100 {
+		c.note(fmt.Sprintf("f%d.test", i), entry{failedID: "1", failed: w.clock.Now(), why: errors.New("refused")})
+	}
+	policies := 0
+	for _, e := range c.known {
+		if e.held != nil {
+			policies++
+		}
+	}
+	if mode, why := says(t, c); mode != Enforce || why != nil || policies != maxDomains || len(c.known) != maxDomains {
+		t.Errorf("%q, %v, %d policies of %d", mode, why, policies, len(c.known))
+	}
+	delete(c.known, "p0.test")
+	for i := range 10 { // beside policies there is room for failures
+		c.note(fmt.Sprintf("f%d.test", i), entry{failedID: "1", failed: w.clock.Now(), why: errors.New("refused")})
+	}
+	c.note("new.test", entry{held: &held{policy: Policy{Mode: Enforce}}})
+	if c.known["new.test"] == nil || len(c.known) != maxDomains {
+		t.Errorf("%v, %d domains", c.known["new.test"], len(c.known))
+	}
+}
+
 func TestAFullDiskIsToldAndThePolicyCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
