@@ -310,20 +310,36 @@ func (t *Tap) InCommand(line []byte) {
 }
 
 // Masked returns a command line without a password or an initial response: AUTH (SMTP and POP3), PASS
-// and APOP.
+// and APOP. Tabs and blanks that no server takes for what they were meant part words here too.
 func Masked(line []byte) []byte {
-	f := bytes.SplitN(line, []byte{' '}, 3)
+	verb, end := word(line, 0)
 	keep := 0
-	switch verb := strings.ToUpper(string(f[0])); {
-	case verb == "AUTH", verb == "APOP":
+	switch strings.ToUpper(string(verb)) {
+	case "AUTH", "APOP":
 		keep = 2
-	case verb == "PASS":
+	case "PASS":
 		keep = 1
 	}
-	if keep == 0 || len(f) <= keep {
+	if keep == 2 {
+		_, end = word(line, end)
+	}
+	if keep == 0 || end == len(line) {
 		return bytes.Clone(line)
 	}
-	return append(bytes.Join(f[:keep], []byte{' '}), " [not recorded]"...)
+	return append(bytes.Clone(line[:end]), " [not recorded]"...)
+}
+
+// word returns the word at or after a place of a line, and where it ends.
+func word(line []byte, at int) (word []byte, end int) {
+	blank := func(i int) bool { return line[i] == ' ' || line[i] == '\t' }
+	for at < len(line) && blank(at) {
+		at++
+	}
+	end = at
+	for end < len(line) && !blank(end) {
+		end++
+	}
+	return line[at:end], end
 }
 
 // note writes a line about the session.

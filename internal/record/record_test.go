@@ -163,13 +163,36 @@ func TestWrongRulesAreNamed(t *testing.T) {
 	}
 }
 
+// A password that a client or a person at a terminal sends in an odd way is one all the same.
+func TestCommandsAreMaskedHoweverTheirWordsAreParted(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"AUTH PLAIN c2VjcmV0":      "AUTH PLAIN [not recorded]",
+		"AUTH\tPLAIN\tc2VjcmV0":    "AUTH\tPLAIN [not recorded]",
+		"auth  plain  c2VjcmV0 x":  "auth  plain [not recorded]",
+		" PASS my secret":          " PASS [not recorded]",
+		"pass\tsecret":             "pass [not recorded]",
+		"PASS  secret":             "PASS [not recorded]",
+		"\tAPOP joe c4c9334bac560": "\tAPOP joe [not recorded]",
+		"AUTH PLAIN":               "AUTH PLAIN",
+		"PASS":                     "PASS",
+		"MAIL FROM:<joe@x.test>":   "MAIL FROM:<joe@x.test>",
+		"":                         "",
+	} {
+		if got := string(Masked([]byte(line))); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
 func FuzzMasked(f *testing.F) {
 	f.Add("AUTH PLAIN secret")
+	f.Add("\tpass\tsecret")
 	f.Add("pass my secret")
 	f.Add("APOP joe secret")
 	f.Fuzz(func(t *testing.T, line string) {
 		got := string(Masked([]byte(line)))
-		verb, rest, _ := strings.Cut(line, " ")
+		verb, rest, _ := strings.Cut(strings.ReplaceAll(strings.TrimLeft(line, " \t"), "\t", " "), " ")
 		if strings.EqualFold(verb, "PASS") && strings.Contains(rest, "secret") && strings.Contains(got, "secret") {
 			t.Errorf("%q: %q", line, got)
 		}
