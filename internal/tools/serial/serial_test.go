@@ -190,6 +190,20 @@ func TestMaildirsmtpSendsWhatThePrefixNames(t *testing.T) {
 	}
 }
 
+// A host that takes a CR for a line's end must not find commands in a message.
+func TestNoCRGoesOutAlone(t *testing.T) {
+	t.Parallel()
+	addr, dialogue := host(t, "220 h ESMTP\r\n", byRecipient("250 h\r\n"))
+	dir := maildirOf(t, to("ok@far.test", "Subject: 1\r\n\r\na\r.\rMAIL FROM:<x@far.test>\n.\r\n\r.\r\nb\r"))
+	r := tooltest.Run(t, programs(&tooltest.Outbox{}), "maildirsmtp", tooltest.Call{Args: []string{dir, "alias-ppp-", addr, "me.test"}, Now: delivered.Add(time.Hour)})
+	if r.Code != 0 {
+		t.Errorf("exit %d: %s", r.Code, r.Err)
+	}
+	if heard, want := dialogue(), "DATA\r\nSubject: 1\r\n\r\na . MAIL FROM:<x@far.test>\r\n..\r\n .\r\nb \r\n.\r\nQUIT\r\n"; !strings.HasSuffix(heard, want) {
+		t.Errorf("%q, want %q", heard, want)
+	}
+}
+
 // scripted is a client that reports what the test says, by name.
 func scripted(results map[string]string) client {
 	return func(_ context.Context, _ *tool.Env, in io.Reader, out io.Writer) (int, bool) {

@@ -8,7 +8,9 @@ import (
 	"io"
 	"strings"
 
+	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/qmail/mess"
+	"github.com/postilion/postilion/internal/smtp"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
 
@@ -223,29 +225,19 @@ func (c *smtpClient) envelope(lines []string) (int, error) {
 	return code, nil
 }
 
-// content sends the message's lines with CRLF and dots doubled. A last line without its end gets
-// one.
+// content sends the message. No CR goes out alone: a host that takes one for a line's end would find commands behind it.
 func (c *smtpClient) content(r *bufio.Reader) error {
-	start := true
-	for {
-		part, err := r.ReadSlice('\n')
-		if err != nil && err != io.EOF && !errors.Is(err, bufio.ErrBufferFull) {
-			return fatalf("unable to read file: %s", tool.ErrText(err))
-		}
-		if start && len(part) > 0 && part[0] == '.' {
-			c.l.out.WriteByte('.')
-		}
-		line, whole := strings.CutSuffix(string(part), "\n")
-		c.l.out.WriteString(line)
-		if whole || (err == io.EOF && (line != "" || !start)) {
-			c.l.out.WriteString("\r\n")
-		}
-		start = whole
-		if err == io.EOF {
-			c.l.out.WriteString(".\r\n")
-			return nil
-		}
+	in := &mail.Source{Reader: r}
+	w := smtp.NewDotEncoder(c.l.out)
+	if _, err := io.Copy(w, in); in.Err != nil {
+		return fatalf("unable to read file: %s", tool.ErrText(in.Err)) // w is not closed: that would end the message
+	} else if err != nil {
+		return fatalf("network write error: %s", tool.ErrText(err))
 	}
+	if err := w.Close(); err != nil {
+		return fatalf("network write error: %s", tool.ErrText(err))
+	}
+	return nil
 }
 
 // tell reports what became of a message, with the host's words.
