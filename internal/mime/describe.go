@@ -2,10 +2,12 @@ package mime
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,7 +27,7 @@ type Description struct {
 type FieldText struct {
 	Name    string `json:"name"`
 	Value   string `json:"value"`             // invalid UTF-8 replaced
-	Decoded string `json:"decoded,omitempty"` // where encoded words make a difference
+	Decoded string `json:"decoded,omitempty"` // where encoded words or the message's character set make a difference
 }
 
 // Mailbox is an Address for people: the name decoded.
@@ -80,8 +82,9 @@ var addressFields = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "R
 // Describe reads a message that is in memory.
 func Describe(message []byte) Description {
 	root, _ := Parse(bytes.NewReader(message), Limits{}) // a bytes.Reader gives no error
+	charset := root.textCharset()
 	d := Description{
-		Subject:   DecodeWords(root.Header.Get("Subject")),
+		Subject:   DecodeWords(Legible(root.Header.Get("Subject"), charset)),
 		MessageID: strings.ToValidUTF8(root.Header.Get("Message-ID"), "\uFFFD"),
 		Header:    []FieldText{},
 	}
@@ -91,7 +94,7 @@ func Describe(message []byte) Description {
 	for _, f := range root.Header {
 		value := Unfold(f.Value)
 		text := FieldText{Name: strings.ToValidUTF8(f.Name, "\uFFFD"), Value: strings.ToValidUTF8(value, "\uFFFD")}
-		if decoded := DecodeWords(value); decoded != text.Value {
+		if decoded := DecodeWords(Legible(value, charset)); decoded != text.Value {
 			text.Decoded = decoded
 		}
 		d.Header = append(d.Header, text)
@@ -102,17 +105,37 @@ func Describe(message []byte) Description {
 				d.Addresses = map[string][]Mailbox{}
 			}
 			key := strings.ToLower(name)
-			d.Addresses[key] = append(d.Addresses[key], Mailboxes(ParseAddresses(v))...)
+			d.Addresses[key] = append(d.Addresses[key], Mailboxes(ParseAddresses(Legible(v, charset)))...)
 		}
 	}
-	root.Walk(func(number string, p *Part) { d.Parts = append(d.Parts, p.describe(number, message)) })
+	root.Walk(func(number string, p *Part) { d.Parts = append(d.Parts, p.describe(number, message, charset)) })
 	return d
 }
 
-func (q *Part) describe(number string, message []byte) PartText {
+// textCharset returns the character set of the first text that names one; "" where none does.
+func (q *Part) textCharset() (charset string) {
+	q.Walk(func(_ string, p *Part) {
+		if charset == "" && p.Type == "text" {
+			charset = param(p.Params, "charset")
+		}
+	})
+	return charset
+}
+
+// legibleParams is parameters with their values made legible.
+func legibleParams(list []Param, charset string) []Param {
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].Value = Legible(out[i].Value, charset)
+	}
+	return out
+}
+
+func (q *Part) describe(number string, message []byte, charset string) PartText {
+	params := legibleParams(q.Params, charset)
 	t := PartText{
 		Number: number, Type: q.Type + "/" + q.Subtype, Encoding: q.Encoding, Disposition: q.Disposition,
-		ID: strings.ToValidUTF8(q.Header.Get("Content-ID"), "\uFFFD"), Filename: q.Filename(),
+		ID: strings.ToValidUTF8(q.Header.Get("Content-ID"), "\uFFFD"), Filename: filename(legibleParams(q.DispParams, charset), params),
 		Offset: q.Body.Offset, Size: q.Body.Size, WireSize: q.Body.WireSize, Lines: q.Body.Lines, Cut: q.Cut,
 	}
 	for _, p := range q.Params {
@@ -120,7 +143,7 @@ func (q *Part) describe(number string, message []byte) PartText {
 		if t.Params == nil {
 			t.Params = map[string]string{}
 		}
-		t.Params[name] = Decoded(q.Params, name)
+		t.Params[name] = Decoded(params, name)
 	}
 	if q.IsMultipart() || q.Message != nil {
 		return t
@@ -137,9 +160,8 @@ func (q *Part) describe(number string, message []byte) PartText {
 
 // Filename returns the name that the part's writer gave its file, decoded; "" without. It
 // is a peer's word: never a path to open.
-func (q *Part) Filename() string {
-	if name := Decoded(q.DispParams, "filename"); name != "" {
-		return name
-	}
-	return Decoded(q.Params, "name")
+func (q *Part) Filename() string { return filename(q.DispParams, q.Params) }
+
+func filename(disposition, params []Param) string {
+	return cmp.Or(Decoded(disposition, "filename"), Decoded(params, "name"))
 }

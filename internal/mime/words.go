@@ -3,9 +3,6 @@ package mime
 import (
 	"encoding/base64"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/htmlindex"
 )
 
 // DecodeWords replaces the encoded words of RFC 2047 in a field's value and returns
@@ -95,32 +92,4 @@ func decodeBase64(s string) (string, bool) {
 // decodeQ reads the Q encoding: "_" is a blank, "=" begins two hexadecimal digits.
 func decodeQ(s string) string {
 	return unescape(strings.ReplaceAll(s, "_", " "), '=')
-}
-
-// toUTF8 reads text in a character set; one that is not known is taken as UTF-8 where it
-// is valid, else as Windows-1252, where every byte means something.
-func toUTF8(charset, text string) string {
-	charset = strings.ToLower(charset)
-	switch charset {
-	case "", "utf-8", "utf8", "us-ascii", "ascii", "unknown-8bit", "unknown":
-		if utf8.ValidString(text) {
-			return text
-		}
-		charset = "windows-1252"
-	case "ks_c_5601-1987", "ksc5601", "cp949", "ks_c_5601":
-		charset = "euc-kr"
-	case "cp932", "ms932":
-		charset = "shift_jis"
-	case "iso-2022-jp-ms", "iso-2022-jp-1", "cp50221":
-		charset = "iso-2022-jp"
-	}
-	enc, err := htmlindex.Get(charset)
-	if err != nil {
-		return strings.ToValidUTF8(text, "\uFFFD")
-	}
-	out, err := enc.NewDecoder().String(text)
-	if err != nil {
-		return strings.ToValidUTF8(text, "\uFFFD")
-	}
-	return out
 }

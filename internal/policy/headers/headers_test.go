@@ -165,6 +165,7 @@ func TestTextIsFoundInEveryFormThatReadersSee(t *testing.T) {
 	for name, message := range map[string]string{
 		"UTF-8": "Subject: (광고) x\n\n", "encoded words": "Subject: =?euc-kr?B?vLG5sCCxpLDt?=\n\n", "EUC-KR": "Subject: " + as(korean.EUCKR, "(광고) 세일") + "\n\n",
 		"Shift_JIS": "Subject: " + as(japanese.ShiftJIS, "未承諾広告※") + "\n\n", "EUC-JP": "Subject: " + as(japanese.EUCJP, "未承諾広告") + "\n\n",
+		"ISO-2022-KR": "Subject: \x1b$)C(\x0e1$0m\x0f)\n\n", "an encoded ISO-2022-KR": "Subject: =?ISO-2022-KR?B?GyQpQw4xJDBtDw==?=\n\n",
 		"ISO-2022-JP": "Subject: " + as(japanese.ISO2022JP, "未承諾広告") + "\n\n", "an encoded ISO-2022-JP": "Subject: =?ISO-2022-JP?B?GyRCOS05cBsoQg==?=\n\n",
 		"words split within a character": "Subject: =?utf-8?B?6rSR6rM=?=\n =?utf-8?B?oA==?=\n\n", "an exact value in EUC-KR": "Subject: " + as(korean.EUCKR, "공짜 여행") + "\n\n",
 		"taken apart": "Subject: \u1100\u116a\u11bc\u1100\u1169\n\n", "an attachment": attach(`filename="청구서.exe"`), "RFC 2231": attach(`filename*0*=utf-8''%EC%B2%AD%EA%B5%AC; filename*1*=%EC%84%9C.exe`),

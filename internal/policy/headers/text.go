@@ -55,6 +55,9 @@ func forms(name, raw string) []string {
 			}
 		}
 	}
+	if escaped {
+		add(mime.DecodeWords(mime.Legible(raw, ""))) // Korean with escapes is among it
+	}
 	if !norm.NFC.IsNormalString(decoded) { // file names of some systems come taken apart
 		add(norm.NFC.String(decoded))
 	}
