@@ -80,14 +80,6 @@ type crashHouse struct {
 }
 
 func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
-	dir, err := files.Sub("queue")
-	if err != nil {
-		return nil, err
-	}
-	store, err := pebblestore.Open(context.Background(), crashQueue(dir))
-	if err != nil {
-		return nil, err
-	}
 	ran := func(env []string) {
 		for _, v := range env {
 			if text, ok := strings.CutPrefix(v, "POSTILION_MESSAGE="); ok {
@@ -96,8 +88,7 @@ func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
 			}
 		}
 	}
-	d, err := New(Options{}, Deps{
-		Store: store, Router: routes{}, Bouncer: &bounce.Builder{Name: "mx.here.test"}, Recorder: trace.Discard,
+	return runCrashHouse(files, Deps{
 		Mailbox: userlocal.New(userlocal.Options{}, userlocal.Deps{FS: files, Barrier: &fs.Barrier{FS: files}, Clock: clock.System{}, Runas: tree{files, ran}}),
 		Remote: target(func(j *deliver.Job, r deliver.Recipient) deliver.Verdict {
 			what := "far"
@@ -108,6 +99,20 @@ func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
 			return deliver.Verdict{}
 		}),
 	})
+}
+
+// runCrashHouse runs a dispatcher with these targets over the queue on the files.
+func runCrashHouse(files fs.FS, deps Deps) (*crashHouse, error) {
+	dir, err := files.Sub("queue")
+	if err != nil {
+		return nil, err
+	}
+	store, err := pebblestore.Open(context.Background(), crashQueue(dir))
+	if err != nil {
+		return nil, err
+	}
+	deps.Store, deps.Router, deps.Bouncer, deps.Recorder = store, routes{}, &bounce.Builder{Name: "mx.here.test"}, trace.Discard
+	d, err := New(Options{}, deps)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -120,7 +125,7 @@ func openCrashHouse(files fs.FS, tell func(crashFact)) (*crashHouse, error) {
 // drain waits until so many messages are finished, for those just accepted may not have been handed over yet,
 // and nothing is left in the queue, having what was deferred tried again at once.
 func (h *crashHouse) drain(finished int) error {
-	var deferred int64
+	deferred := int64(-1) // what an earlier run deferred is tried, too
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
@@ -129,7 +134,7 @@ func (h *crashHouse) drain(finished int) error {
 		if s.Loaded && s.Messages == 0 && int(s.Since.Finished) >= finished {
 			return nil
 		}
-		if s.Since.Deferred > deferred {
+		if s.Loaded && s.Since.Deferred > deferred {
 			deferred = s.Since.Deferred
 			h.Flush()
 		}
@@ -141,9 +146,9 @@ func (h *crashHouse) drain(finished int) error {
 	}
 }
 
-func (h *crashHouse) accept(i int, rules archive.Rules) (id.ID, error) {
+func (h *crashHouse) accept(i int, to string, rules archive.Rules) (id.ID, error) {
 	env := &mail.Envelope{ID: id.Source{}.New(), Accepted: time.Now(), From: mail.ParseAddress("joe@a.test"), EnvID: fmt.Sprint(i), Size: int64(len(crashBody(i)))}
-	env.Recipients = []mail.Recipient{{To: mail.ParseAddress(crashUser + "@here.test")}}
+	env.Recipients = []mail.Recipient{{To: mail.ParseAddress(to)}}
 	rules.Add(env)
 	q, err := h.store.Begin(context.Background(), env)
 	if err != nil {
@@ -174,7 +179,7 @@ func crashScenario(cuts int, messages int) crashfs.Scenario[crashFact] {
 				return err
 			}
 			for i := range messages {
-				m, err := h.accept(i, rules)
+				m, err := h.accept(i, crashUser+"@here.test", rules)
 				if err != nil {
 					return errors.Join(err, h.stop())
 				}
