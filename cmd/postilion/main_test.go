@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -171,6 +172,11 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 		t.Errorf("another domain's: %s", got)
 	}
 	file := filepath.Join(t.TempDir(), "q.tar")
+	// Without room nothing is left of it, which would be in the way of the next try.
+	p, err := exec.Command("/bin/sh", "-c", `ulimit -f 0 && exec postilion queue export "$0" --all --data "$1"`, file, s.data).CombinedOutput()
+	if _, left := os.Lstat(file); err == nil || !errors.Is(left, os.ErrNotExist) {
+		t.Errorf("an export without room: %v, the file: %v\n%s", err, left, p)
+	}
 	s.run("queue", "export", file, "--all")
 	s.run("queue", "hold", "--all", "--yes")
 	if got := s.run("queue", "list"); !strings.Contains(got, "held") {
@@ -205,7 +211,7 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	if got := s.run("queue", "list"); !strings.Contains(got, "ann@elsewhere.example") {
 		t.Errorf("with the server down:\n%s", got)
 	}
-	p, err := exec.Command("postilion", "account", "list", "--data", copied).CombinedOutput()
+	p, err = exec.Command("postilion", "account", "list", "--data", copied).CombinedOutput()
 	if err != nil || !strings.Contains(string(p), s.info.Account) {
 		t.Errorf("accounts of the copy: %v\n%s", err, p)
 	}

@@ -245,7 +245,7 @@ func (a *app) queueExport() *cobra.Command {
 				w := bufio.NewWriter(file)
 				n, err := q.Export(c.Context(), filter, counting{w, step})
 				if err = errors.Join(err, w.Flush(), file.Sync(), file.Close()); err != nil {
-					return err
+					return errors.Join(err, os.Remove(args[0])) // it is ours: no other was there
 				}
 				finish()
 				return a.done("%d messages are in %s", n, args[0])
