@@ -47,6 +47,35 @@ func found(list []explain.Entry, wants func(explain.Entry) bool) bool {
 	return slices.ContainsFunc(list, wants)
 }
 
+// What guides for operators of sendmail and qmail hosts say to look for.
+func TestTextsOfOperatorsGuidesAreFound(t *testing.T) {
+	t.Parallel()
+	c := explain.New()
+	for line, want := range map[string]string{
+		"550 5.1.1 <joe@a.test>... User unknown":                                    "User unknown",
+		"Host unknown (Name server: a.test: host not found)":                        "Name server: *: host not found",
+		"stat=Deferred: Name server: a.test: host not found":                        "Name server: *: host not found",
+		"joe@a.test... Transient parse error -- message queued for future delivery": "Transient parse error -- message queued for future delivery",
+		"Message could not be delivered for 5 days":                                 "Message could not be delivered for *",
+		"Warning: could not send message for past 4 hours":                          "could not send message for past *",
+		"(reason: can't create (user) output file)":                                 "can't create (user) output file",
+		"550 5.0.0 <joe@a.test>... Can't create output":                             "Can't create output",
+		"rejecting connections on daemon MTA: load average: 14":                     "rejecting connections",
+		"-ERR Can't get lock. Mailbox in use":                                       "Can't get lock. Mailbox in use",
+		"inetd[99]: pop3/tcp server failing (looping), service terminated":          "server failing (looping)",
+		"The file setup.exe has been infected with the virus W32.Klez":              "has been infected with the virus *",
+		"Fragmented emails are not permitted":                                       "Fragmented emails are not permit*",
+		"procmail: Quota exceeded while writing \"/var/spool/mail/joe\"":            "Quota exceeded while writing *",
+		"delivery 1: deferral: CNAME_lookup_failed_temporarily._(#4.4.3)/":          "CNAME lookup failed temporarily. (#4.4.3)",
+		"Postfix: 550 5.1.1 <joe@a.test>: User unknown in local recipient table":    "User unknown in local recipient table",
+	} {
+		list := c.Find(line, reason.English)
+		if !found(list, func(e explain.Entry) bool { return e.Words == want }) {
+			t.Errorf("%q: %+v, want %q", line, list, want)
+		}
+	}
+}
+
 func TestEveryTextOfTheFamilyIsFound(t *testing.T) {
 	t.Parallel()
 	c := explain.New()
