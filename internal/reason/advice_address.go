@@ -16,7 +16,7 @@ var addressAdvice = map[ID]advice{
 		[3]string{"reach the recipient in another way; the operator enables it with `account set`", "다른 방법으로 받는 사람에게 연락하십시오. 관리자는 `account set`으로 다시 사용하게 할 수 있습니다", "別の方法で相手に連絡してください。管理者は `account set` で再開できます"}},
 	"domain-disabled": {
 		[3]string{"the operator has held the domain's mail", "관리자가 도메인의 메일을 보류했습니다", "管理者がドメインのメールを保留しています"},
-		[3]string{"nothing: the mail waits; the operator goes on with `domain set`", "할 일이 없습니다. 메일은 기다립니다. 관리자는 `domain set`으로 재개할 수 있습니다", "何もする必要はありません。メールは待っています。管理者は `domain set` で再開できます"}},
+		[3]string{"nothing: the mail waits; the operator goes on with `domain set`", "할 일이 없습니다. 메일은 큐에서 기다립니다. 관리자는 `domain set`으로 재개할 수 있습니다", "何もする必要はありません。メールはキューで待機しています。管理者は `domain set` で再開できます"}},
 	"alias-loop": {
 		[3]string{"the alias's targets lead back to the alias alone", "별칭의 대상이 모두 그 별칭 자신으로 돌아옵니다", "別名の行き先がすべてその別名自身に戻ります"},
 		[3]string{"give the alias a target that is a mailbox", "별칭의 대상에 사서함을 넣으십시오", "別名の行き先にメールボックスを入れてください"}},
@@ -30,7 +30,7 @@ var addressAdvice = map[ID]advice{
 		[3]string{"role directory does not answer, or its disk fails", "directory 역할이 응답하지 않거나 디스크에 오류가 있습니다", "ロール directory が応答しないか、ディスクに障害があります"},
 		[3]string{"nothing for senders: it is tried again; the operator looks at `postilion status` and the log", "보내는 사람은 할 일이 없습니다. 다시 시도합니다. 관리자는 `postilion status`와 로그를 확인하십시오", "送信者は何もする必要はありません。再試行されます。管理者は `postilion status` とログを確認してください"}},
 	"route-file-broken": {
-		[3]string{"a file that decides about the address has a wrong line; mail for it waits", "주소를 처리하는 파일에 잘못된 줄이 있습니다. 그 주소의 메일은 기다립니다", "アドレスの扱いを決めるファイルに誤った行があります。その宛先のメールは待っています"},
+		[3]string{"a file that decides about the address has a wrong line; mail for it waits", "주소를 처리하는 파일에 잘못된 줄이 있습니다. 그 주소의 메일은 큐에서 기다립니다", "アドレスの扱いを決めるファイルに誤った行があります。その宛先のメールはキューで待機しています"},
 		[3]string{"`config check` and the log name file and line; mend it, and the mail goes on", "`config check`와 로그가 파일과 줄을 알려 줍니다. 고치면 메일이 다시 나갑니다", "`config check` とログがファイルと行を示します。直せばメールは配送されます"}},
 	"refused-by-table": {
 		[3]string{"a table of the operator (virtusertable, access, aliases) refuses the address, with this text", "관리자의 표(virtusertable, access, aliases)가 이 문구와 함께 주소를 거부합니다", "管理者の表(virtusertable、access、aliases)がこの文とともにアドレスを拒否しています"},

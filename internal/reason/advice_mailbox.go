@@ -25,22 +25,22 @@ var mailboxAdvice = map[ID]advice{
 		[3]string{"mend the user's entry", "그 사용자의 항목을 고치십시오", "そのユーザーの項目を直してください"}},
 	"home-unreachable": {
 		[3]string{"the user's home cannot be entered: missing, not mounted, or closed to the user", "사용자의 홈 디렉터리에 들어갈 수 없습니다. 없거나, 마운트되지 않았거나, 사용자에게 권한이 없습니다", "ユーザーのホームディレクトリに入れません。存在しないか、マウントされていないか、権限がありません"},
-		[3]string{"make or mount it; see owner and mode; the mail waits", "만들거나 마운트하고 소유자와 권한을 확인하십시오. 메일은 기다립니다", "作るかマウントし、所有者とモードを確認してください。メールは待っています"}},
+		[3]string{"make or mount it; see owner and mode; the mail waits", "만들거나 마운트하고 소유자와 권한을 확인하십시오. 메일은 큐에서 기다립니다", "作るかマウントし、所有者とモードを確認してください。メールはキューで待機しています"}},
 	"home-writable": {
 		[3]string{"others can write into the user's home, and could put a .qmail there", "다른 사용자가 홈 디렉터리에 쓸 수 있어 .qmail을 넣어 둘 수 있습니다", "他のユーザーがホームディレクトリに書き込めるため、.qmail を置かれるおそれがあります"},
-		[3]string{"chmod o-w the home; the mail waits", "홈 디렉터리에 chmod o-w를 실행하십시오. 메일은 기다립니다", "ホームディレクトリに chmod o-w を実行してください。メールは待っています"}},
+		[3]string{"chmod o-w the home; the mail waits", "홈 디렉터리에 chmod o-w를 실행하십시오. 메일은 큐에서 기다립니다", "ホームディレクトリに chmod o-w を実行してください。メールはキューで待機しています"}},
 	"home-sticky": {
 		[3]string{"the home's sticky bit holds deliveries while .qmail is edited", ".qmail을 고치는 동안 홈 디렉터리의 sticky 비트가 배달을 멈추게 합니다", ".qmail を編集している間、ホームディレクトリの sticky ビットが配送を止めています"},
 		[3]string{"chmod -t the home when the editing is done", "수정이 끝나면 홈 디렉터리에 chmod -t를 실행하십시오", "編集が終わったらホームディレクトリに chmod -t を実行してください"}},
 	"dot-qmail-unreadable": {
 		[3]string{"the .qmail file cannot be read as the user", "그 사용자로 .qmail 파일을 읽을 수 없습니다", "そのユーザーとして .qmail を読めません"},
-		[3]string{"give it to the user and make it readable; the mail waits", "소유자를 그 사용자로 하고 읽을 수 있게 하십시오. 메일은 기다립니다", "所有者をそのユーザーにし、読めるようにしてください。メールは待っています"}},
+		[3]string{"give it to the user and make it readable; the mail waits", "소유자를 그 사용자로 하고 읽을 수 있게 하십시오. 메일은 큐에서 기다립니다", "所有者をそのユーザーにし、読めるようにしてください。メールはキューで待機しています"}},
 	"dot-qmail-writable": {
 		[3]string{"others can write the .qmail file", "다른 사용자가 .qmail 파일에 쓸 수 있습니다", "他のユーザーが .qmail に書き込めます"},
-		[3]string{"chmod o-w it; the mail waits", "chmod o-w를 실행하십시오. 메일은 기다립니다", "chmod o-w を実行してください。メールは待っています"}},
+		[3]string{"chmod o-w it; the mail waits", "chmod o-w를 실행하십시오. 메일은 큐에서 기다립니다", "chmod o-w を実行してください。メールはキューで待機しています"}},
 	"dot-qmail-blank": {
 		[3]string{"the .qmail file begins with an empty line", ".qmail 파일이 빈 줄로 시작합니다", ".qmail が空行で始まっています"},
-		[3]string{"take the line out; the mail waits", "그 줄을 지우십시오. 메일은 기다립니다", "その行を取り除いてください。メールは待っています"}},
+		[3]string{"take the line out; the mail waits", "그 줄을 지우십시오. 메일은 큐에서 기다립니다", "その行を取り除いてください。メールはキューで待機しています"}},
 	"dot-qmail-file-with-x": {
 		[3]string{"the .qmail file is executable or has +list, and so may only forward", ".qmail 파일에 실행 비트나 +list가 있어 전달만 할 수 있습니다", ".qmail に実行ビットか +list があるため、転送しかできません"},
 		[3]string{"chmod -x it, or take the file line out", "chmod -x를 실행하거나 파일 배달 줄을 지우십시오", "chmod -x を実行するか、ファイルへの配送の行を取り除いてください"}},
@@ -73,25 +73,25 @@ var mailboxAdvice = map[ID]advice{
 		[3]string{"see /bin/sh and the limits of runas", "/bin/sh와 runas의 제한을 확인하십시오", "/bin/sh と runas の制限を確認してください"}},
 	"maildir-absent": {
 		[3]string{"the Maildir that .qmail names is not there, or is not the user's", ".qmail에 적힌 Maildir이 없거나 그 사용자의 것이 아닙니다", ".qmail にある Maildir がないか、そのユーザーのものではありません"},
-		[3]string{"make it with maildirmake as that user; the mail waits", "그 사용자로 maildirmake를 실행해 만드십시오. 메일은 기다립니다", "そのユーザーで maildirmake を実行して作ってください。メールは待っています"}},
+		[3]string{"make it with maildirmake as that user; the mail waits", "그 사용자로 maildirmake를 실행해 만드십시오. 메일은 큐에서 기다립니다", "そのユーザーで maildirmake を実行して作ってください。メールはキューで待機しています"}},
 	"maildir-timeout": {
 		[3]string{"writing into the Maildir took too long", "Maildir에 쓰는 데 너무 오래 걸렸습니다", "Maildir への書き込みに時間がかかりすぎました"},
 		[3]string{"look at the file system or file server", "파일 시스템이나 파일 서버를 확인하십시오", "ファイルシステムかファイルサーバーを確認してください"}},
 	"maildir-trouble": {
 		[3]string{"the Maildir cannot be written: full, over quota, read-only, or without tmp or new", "Maildir에 쓸 수 없습니다. 디스크가 가득 찼거나 할당량을 넘었거나 읽기 전용이거나, tmp나 new가 없습니다", "Maildir に書き込めません。ディスクが一杯か、容量超過か、読み取り専用か、tmp か new がありません"},
-		[3]string{"make room; see tmp, new and cur and their owner; the mail waits", "공간을 확보하고 tmp, new, cur와 그 소유자를 확인하십시오. 메일은 기다립니다", "空きを作り、tmp、new、cur とその所有者を確認してください。メールは待っています"}},
+		[3]string{"make room; see tmp, new and cur and their owner; the mail waits", "공간을 확보하고 tmp, new, cur와 그 소유자를 확인하십시오. 메일은 큐에서 기다립니다", "空きを作り、tmp、new、cur とその所有者を確認してください。メールはキューで待機しています"}},
 	"message-unreadable": {
 		[3]string{"the message in the queue could not be read", "큐에 있는 메시지를 읽을 수 없었습니다", "キューにあるメッセージを読めませんでした"},
 		[3]string{"look at the queue's disk and the log", "큐의 디스크와 로그를 확인하십시오", "キューのディスクとログを確認してください"}},
 	"mailbox-file-unopened": {
 		[3]string{"the mbox file cannot be opened as the user", "그 사용자로 mbox 파일을 열 수 없습니다", "そのユーザーで mbox ファイルを開けません"},
-		[3]string{"see its path, owner and mode; the mail waits", "경로와 소유자, 권한을 확인하십시오. 메일은 기다립니다", "パス、所有者、モードを確認してください。メールは待っています"}},
+		[3]string{"see its path, owner and mode; the mail waits", "경로와 소유자, 권한을 확인하십시오. 메일은 큐에서 기다립니다", "パス、所有者、モードを確認してください。メールはキューで待機しています"}},
 	"mailbox-file-locked": {
 		[3]string{"something else holds the mbox's lock", "다른 프로그램이 mbox의 잠금을 잡고 있습니다", "別のプログラムが mbox のロックを持っています"},
 		[3]string{"end the reader that holds it, or remove a lock file that was left behind; a Maildir needs none", "잡고 있는 프로그램을 끝내거나 남은 잠금 파일을 지우십시오. Maildir에는 잠금이 필요 없습니다", "ロックしているプログラムを終了するか、残ったロックファイルを削除してください。Maildir にはロックが要りません"}},
 	"mailbox-file-unwritten": {
 		[3]string{"the mbox cannot be written: full, over quota or read-only; what was written is taken back", "mbox에 쓸 수 없습니다. 디스크가 가득 찼거나 할당량을 넘었거나 읽기 전용입니다. 쓴 부분은 되돌렸습니다", "mbox に書き込めません。ディスクが一杯か、容量超過か、読み取り専用です。書いた分は元に戻しました"},
-		[3]string{"make room; the mail waits", "공간을 확보하십시오. 메일은 기다립니다", "空きを作ってください。メールは待っています"}},
+		[3]string{"make room; the mail waits", "공간을 확보하십시오. 메일은 큐에서 기다립니다", "空きを作ってください。メールはキューで待機しています"}},
 	"runas-unavailable": {
 		[3]string{"role runas is stopped, restarting or overloaded", "runas 역할이 멈추었거나 다시 시작 중이거나 과부하입니다", "ロール runas が停止中か、再起動中か、過負荷です"},
 		[3]string{"it is tried again; see `postilion status` and the log", "다시 시도합니다. `postilion status`와 로그를 확인하십시오", "再試行されます。`postilion status` とログを確認してください"}},

@@ -73,10 +73,10 @@ var (
 	textBadBase64    = text{"response is not base64", "응답이 base64가 아닙니다", "応答が base64 ではありません"}
 	textBadResponse  = text{"response does not fit the mechanism", "응답이 인증 방식에 맞지 않습니다", "応答が認証方式に合いません"}
 	textTooSoon      = text{"log in again in %[1]s seconds", "%[1]s초 뒤에 다시 로그인하십시오", "%[1]s 秒後に再度ログインしてください"}
-	textInUse        = text{"mailbox held by %[1]s since %[2]s (session %[3]s)", "메일함을 %[1]s이(가) %[2]s부터 사용 중입니다(세션 %[3]s)", "メールボックスは %[1]s が %[2]s から使用中です (セッション %[3]s)"}
-	textLocked       = text{"mailbox held by another program: %[1]s", "다른 프로그램이 메일함을 사용 중입니다: %[1]s", "他のプログラムがメールボックスを使用中です: %[1]s"}
-	textNoMailbox    = text{"mailbox cannot be opened now, please try again later", "메일함을 지금 열 수 없습니다. 나중에 다시 시도하십시오", "メールボックスを今開けません。後でもう一度お試しください"}
-	textTaken        = text{"the operator has freed the mailbox, nothing was deleted", "관리자가 메일함을 해제했습니다. 아무것도 삭제하지 않았습니다", "管理者がメールボックスを解放しました。何も削除していません"}
+	textInUse        = text{"mailbox held by %[1]s since %[2]s (session %[3]s)", "사서함을 %[1]s이(가) %[2]s부터 사용 중입니다(세션 %[3]s)", "メールボックスは %[1]s が %[2]s から使用中です (セッション %[3]s)"}
+	textLocked       = text{"mailbox held by another program: %[1]s", "다른 프로그램이 사서함을 사용 중입니다: %[1]s", "他のプログラムがメールボックスを使用中です: %[1]s"}
+	textNoMailbox    = text{"mailbox cannot be opened now, please try again later", "사서함을 지금 열 수 없습니다. 나중에 다시 시도하십시오", "メールボックスを今開けません。後でもう一度お試しください"}
+	textTaken        = text{"the operator has freed the mailbox, nothing was deleted", "관리자가 사서함을 해제했습니다. 아무것도 삭제하지 않았습니다", "管理者がメールボックスを解放しました。何も削除していません"}
 	textQuitFailed   = text{"%[1]s of %[2]s messages could not be deleted", "메시지 %[2]s개 중 %[1]s개를 삭제하지 못했습니다", "メッセージ %[2]s 通のうち %[1]s 通を削除できませんでした"}
 	textNoLanguage   = text{"no language %[1]s, LANG lists them", "언어 %[1]s이(가) 없습니다. LANG이 목록을 보여 줍니다", "言語 %[1]s はありません。LANG で一覧を表示します"}
 	textTimeout      = text{"silent for too long, closing", "응답이 없어 연결을 닫습니다", "応答がないため接続を閉じます"}

@@ -183,7 +183,7 @@ func TestTheWarningIsAMessageThatTellsHowToMakeRoom(t *testing.T) {
 	}{
 		"built in": {from: "postmaster@example.test", subject: "Your mailbox is 95 % full", words: []string{"leaves messages on the server", "joe@example.test holds 9.3 KiB of 9.8 KiB (95 %)", "postmaster@example.test"}, notThere: []string{"{", "서버"}},
 		"in Korean and Japanese": {o: local.QuotaOptions{Language: []string{"ko", "ja", "ko"}}, from: "postmaster@example.test",
-			subject: "메일함이 95 % 찼습니다 / メールボックスの使用量が 95 % です", words: []string{"서버에 메시지", "サーバーにメールを残している"}, notThere: []string{"{", "leave"}},
+			subject: "사서함이 95 % 찼습니다 / メールボックスの使用量が 95 % です", words: []string{"서버에 메시지", "サーバーにメールを残している"}, notThere: []string{"{", "leave"}},
 		"of a file":              {o: local.QuotaOptions{Text: file}, from: "help@example.test", subject: "95 %, joe@example.test", words: []string{"9.3 KiB of 9.8 KiB at example.test, {unknown}\n"}, notThere: []string{"server"}},
 		"of a file that is gone": {o: local.QuotaOptions{Text: file + ".gone"}, from: "postmaster@example.test", subject: "Your mailbox is 95 % full", words: []string{"leaves messages"}},
 	} {

@@ -34,14 +34,14 @@ How to make room:
   after some days; look at every device that reads this mailbox.
 - Ask postmaster@{domain} for more room.
 `},
-	{"ko", "메일함이 {percent} % 찼습니다", `메일함 {address}은(는) {quota} 중 {used}을(를) 쓰고 있습니다({percent} %).
+	{"ko", "사서함이 {percent} % 찼습니다", `사서함 {address}은(는) {quota} 중 {used}을(를) 쓰고 있습니다({percent} %).
 가득 차면 새 메일을 받을 수 없습니다.
 
 공간을 만드는 방법:
 
 - 필요 없는 메일과 휴지통에 있는 메일을 지우십시오.
 - 대개 메일 프로그램이 서버에 메일을 남겨 두기 때문입니다. 계정 설정에서 "서버에 메시지
-  복사본 남기기"를 끄거나 며칠 뒤에 지우도록 하십시오. 이 메일함을 읽는 모든 기기에서
+  복사본 남기기"를 끄거나 며칠 뒤에 지우도록 하십시오. 이 사서함을 읽는 모든 기기에서
   확인하십시오.
 - 공간이 더 필요하면 postmaster@{domain}에 문의하십시오.
 `},
