@@ -42,10 +42,7 @@ func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept
 		if e.Wire >= 0 {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		switch err := s.count(mailbox, e); {
+		switch err := s.count(ctx, mailbox, e); {
 		case err == nil:
 			counted = true
 		case errors.Is(err, fs.ErrNotExist):
@@ -72,8 +69,8 @@ func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept
 	return list, nil, nil
 }
 
-// count reads a message for its sizes.
-func (s *Store) count(mailbox string, e *Entry) error {
+// count reads a message for its sizes, until ctx ends: a file's size may be any, whatever the disk holds.
+func (s *Store) count(ctx context.Context, mailbox string, e *Entry) error {
 	f, err := s.Open(mailbox, e)
 	if err != nil {
 		return err
@@ -84,6 +81,9 @@ func (s *Store) count(mailbox string, e *Entry) error {
 	buf := *pooled
 	size, lines, lastCR := int64(0), int64(0), false
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n, err := f.Read(buf)
 		if n > 0 {
 			size += int64(n)

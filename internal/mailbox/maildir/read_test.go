@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -126,4 +127,31 @@ func FuzzUIDList(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A user's file may be of any size without a disk for it. Nobody waits for its end: not a list's, and not a message's once the
+// server stops.
+func TestFilesOfAnySizeEndSomewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, maildir.Options{})
+	w.lay(t, map[string]string{"m/cur/1000000000.c:2,S": "", "m/dovecot-uidlist": "3 V1 N3\n1 :1000000000.c:2,S\n"})
+	const size = 1 << 40
+	if err := os.Truncate(filepath.Join(w.root, "m/dovecot-uidlist"), size); err != nil {
+		t.Skipf("no file of %d bytes can be made here: %v", size, err)
+	}
+	list, err := w.Scan("m")
+	if err == nil {
+		err = w.Identify("m", list, "")
+	}
+	if want := "0000000100000001"; err != nil || uidls(list) != want {
+		t.Fatalf("%q, %v, want %q", uidls(list), err, want)
+	}
+	if err := os.Truncate(filepath.Join(w.root, "m/cur/1000000000.c:2,S"), size); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, _, err := w.Measure(ctx, "m", list); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
 }

@@ -130,12 +130,16 @@ func (x *index) find(unique string) *Entry {
 	return x.byID[unique]
 }
 
+// maxList bounds what is read of a list, in bytes: it may be a user's, who can make a file of any size without a disk for it. Two
+// million messages take that much.
+const maxList = 256 << 20
+
 // maxListLine bounds a list's line in bytes; longer ones name no file that can exist.
 const maxListLine = 8 << 10
 
 // eachLine calls do with each line of a list, without its line end.
 func eachLine(r io.Reader, do func(n int, line string)) error {
-	br := bufio.NewReaderSize(r, maxListLine)
+	br := bufio.NewReaderSize(io.LimitReader(r, maxList), maxListLine)
 	for n, skip := 0, false; ; {
 		line, err := br.ReadSlice('\n')
 		if err == bufio.ErrBufferFull {
