@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 )
 
 // rotating is a log file that is renamed to file.1, file.2, … when it is full; the
@@ -32,18 +33,40 @@ func openRotating(name string, most int64, keep int) (*rotating, error) {
 	return r, r.open()
 }
 
+// open opens the file, or makes it. Other roles write their logs into the same folder: what one of them has put in this one's place is
+// not written to, a link least of all, which could lead to any file of this role.
 func (r *rotating) open() error {
-	f, err := os.OpenFile(r.name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	const flag = os.O_WRONLY | os.O_APPEND | os.O_CREATE | syscall.O_NONBLOCK
+	f, err := os.OpenFile(r.name, flag|syscall.O_NOFOLLOW, 0o640)
+	if errors.Is(err, syscall.ELOOP) {
+		info, lerr := os.Lstat(r.name)
+		switch {
+		case lerr != nil:
+			return lerr
+		case !trusted(info):
+			return &fs.PathError{Op: "open", Path: r.name, Err: errors.New("it is a link that another user has made")}
+		}
+		f, err = os.OpenFile(r.name, flag, 0o640) // in a sticky folder nobody else can replace it
+	}
 	if err != nil {
 		return err
 	}
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() && !trusted(info) {
+		err = &fs.PathError{Op: "open", Path: r.name, Err: errors.New("another user has put something there that is no file")}
+	}
 	if err != nil {
 		f.Close()
 		return err
 	}
 	r.f, r.size = f, info.Size()
 	return nil
+}
+
+// trusted reports whether something is root's, or this process's user's.
+func trusted(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
 // Write appends one line.
