@@ -173,6 +173,10 @@ func (r *reader) tables() {
 			lines(text, func(n int, line string) { r.r.Note(migrate.At(path, n, line), migrate.NotCarried, "", "%s", instead) })
 		}
 	}
+	// The list of those who may send once they have logged in; an empty one lets nobody.
+	if path := filepath.Join(r.dir, "smtpauth"); r.once(path) {
+		r.r.Note(migrate.At(path, 0, "smtpauth"), migrate.NotCarried, "", "here all who log in may send: switch submission off (submission.listen, submissions.listen = []) or, for accounts of this server, `account set --no-send`")
+	}
 }
 
 // once reports whether a file is met for the first time and is there.

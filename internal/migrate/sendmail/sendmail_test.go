@@ -373,3 +373,15 @@ func TestWhatBecomesOfMasqueradingIsTold(t *testing.T) {
 		}
 	}
 }
+
+// A list of who may send is not passed over, least of all an empty one, which lets nobody.
+func TestAListOfWhoMaySendIsTold(t *testing.T) {
+	t.Parallel()
+	for _, list := range []string{"", "joe\n"} {
+		var b strings.Builder
+		read(t, etc(t, map[string]string{"sendmail.cf": "V10/Berkeley\nDjmx.example.test\n", "smtpauth": list})).WriteNotes(&b, func(s string) string { return s })
+		if !strings.Contains(b.String(), "/etc/mail/smtpauth: not carried: smtpauth; here all who log in may send: ") {
+			t.Errorf("%q: %s", list, b.String())
+		}
+	}
+}
