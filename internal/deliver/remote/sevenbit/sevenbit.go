@@ -2,6 +2,9 @@
 // (RFC 6152 3): leaf parts with 8-bit text become quoted-printable, others base64, and
 // nothing else is touched. What a reader sees after decoding is the same bytes.
 //
+// Header fields with 8-bit text, as Korean and Japanese programs write them without encoded words, go as they
+// came: nobody says in which characters they are, and servers of 7-bit mail pass them on.
+//
 // A message is walked twice, first to see which parts need it, then to write it;
 // neither walk holds more than a line and a few bytes a part. Lines end with LF.
 package sevenbit
@@ -16,9 +19,8 @@ import (
 
 // Why a message cannot be converted.
 var (
-	ErrHeader = errors.New("a header field holds 8-bit characters")
-	errCoded  = errors.New("a part that claims to be encoded holds 8-bit characters")
-	errFixed  = errors.New("an 8-bit part is of a type that must not be encoded")
+	errCoded = errors.New("a part that claims to be encoded holds 8-bit characters")
+	errFixed = errors.New("an 8-bit part is of a type that must not be encoded")
 )
 
 // action is what happens to a part.
@@ -34,7 +36,7 @@ const (
 
 // Plan is what a first walk found out about a message.
 type Plan struct {
-	// EightHeader is set when a header holds bytes above 127.
+	// EightHeader is set when a header holds bytes above 127. They stay.
 	EightHeader bool
 	// Refuse tells why the message cannot be converted; nil when it can.
 	Refuse error
@@ -63,8 +65,7 @@ func Scan(r io.Reader) (*Plan, error) {
 			return nil, err
 		case !mail.HasEight(pc.bytes):
 		case pc.kind == field:
-			p.EightHeader, p.Refuse = true, ErrHeader
-			return p, nil
+			p.EightHeader = true
 		case pc.kind == body:
 			for len(eight) <= pc.part {
 				eight = append(eight, false)
