@@ -246,6 +246,20 @@ func (o *Options) do(s Step) error {
 	return errors.Join(os.Symlink(s.To, path), syncFolder(filepath.Dir(path)))
 }
 
+// some names the first few files of a folder.
+func (o *Options) some(folder string) string {
+	const most = 5
+	entries, _ := os.ReadDir(o.on(folder)) // what cannot be listed is named by its folder alone
+	var names []string
+	for _, e := range entries[:min(len(entries), most)] {
+		names = append(names, fmt.Sprintf("%q", e.Name()))
+	}
+	if len(entries) > most {
+		names = append(names, "…")
+	}
+	return strings.Join(names, ", ")
+}
+
 // undo takes a step back, unless the disk shows that it was not taken. What is no longer as
 // the step left it is somebody else's: the error says so.
 func (o *Options) undo(s Step) error {
@@ -267,7 +281,7 @@ func (o *Options) undo(s Step) error {
 			return nil
 		}
 		if !o.isEmptyFolder(s.Path) {
-			return fmt.Errorf("%s holds files of others", s.Path)
+			return fmt.Errorf("%s holds files of others: %s", s.Path, o.some(s.Path))
 		}
 		if err := o.step("undo " + s.String()); err != nil {
 			return err

@@ -251,14 +251,21 @@ func TestSwitchBackLeavesWhatIsNewAndSaysSo(t *testing.T) {
 	if err := errors.Join(os.Remove(sendmail), os.WriteFile(sendmail, []byte("a package's"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
+	own := filepath.Join(root, "/var/qmail/bin/safecat")
+	if err := os.WriteFile(own, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	_, err := Back(o)
+	if want := `/var/qmail/bin holds files of others: "safecat"`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s", err, want)
+	}
 	if err == nil || !strings.Contains(err.Error(), "something new is at /usr/sbin/sendmail, and what was there is /usr/sbin/.before-postilion.sendmail") {
 		t.Fatalf("error %v", err)
 	}
 	if p, _ := os.ReadFile(sendmail); string(p) != "a package's" {
 		t.Error("the new file was touched")
 	}
-	if err := os.Remove(sendmail); err != nil {
+	if err := errors.Join(os.Remove(sendmail), os.Remove(own)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Back(o); err != nil {
