@@ -191,8 +191,8 @@ func crashScenario(cuts int, messages int) crashfs.Scenario[crashFact] {
 	}
 }
 
-// checkCrash starts the server again, lets it finish, and counts.
-func checkCrash(files fs.FS, acked []crashFact) error {
+// afterwards starts the server again, until it has finished all, and returns what has happened then.
+func afterwards(files fs.FS, acked []crashFact, open func(tell func(crashFact)) (*crashHouse, error)) ([]crashFact, error) {
 	var mu sync.Mutex
 	facts := append([]crashFact(nil), acked...)
 	tell := func(f crashFact) {
@@ -201,17 +201,26 @@ func checkCrash(files fs.FS, acked []crashFact) error {
 		facts = append(facts, f)
 	}
 	for left := 1; left > 0; {
-		h, err := openCrashHouse(files, tell)
+		h, err := open(tell)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := errors.Join(h.drain(0), h.stop()); err != nil {
-			return err
+			return nil, err
 		}
 		// What was sent on with the last record may not have been seen before the stop.
 		if left, err = leftInQueue(files); err != nil {
-			return err
+			return nil, err
 		}
+	}
+	return facts, nil
+}
+
+// checkCrash lets the server finish, and counts.
+func checkCrash(files fs.FS, acked []crashFact) error {
+	facts, err := afterwards(files, acked, func(tell func(crashFact)) (*crashHouse, error) { return openCrashHouse(files, tell) })
+	if err != nil {
+		return err
 	}
 	runs := map[id.ID]int{}
 	copies := map[crashFact]int{} // what and m: how many messages it was sent on as

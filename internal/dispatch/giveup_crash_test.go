@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -55,8 +54,10 @@ func giveUpScenario(cuts, messages int) crashfs.Scenario[crashFact] {
 				}
 				ack(crashFact{what: "accepted", m: all[i]})
 			}
-			for h.Stats(0).Since.Deferred < int64(messages) {
-				time.Sleep(100 * time.Microsecond)
+			for end := time.Now().Add(time.Minute); h.Stats(0).Since.Deferred < int64(messages); time.Sleep(100 * time.Microsecond) {
+				if time.Now().After(end) {
+					return errors.Join(errors.New("the messages are not deferred"), h.stop())
+				}
 			}
 			n, err := h.Act(context.Background(), Filter{To: "to1@far.test"}, Action{Verb: Bounce})
 			if err == nil && n != messages/2 {
@@ -73,26 +74,13 @@ func giveUpScenario(cuts, messages int) crashfs.Scenario[crashFact] {
 	}
 }
 
-// checkGivenUp starts the server again, lets it finish, and counts.
+// checkGivenUp lets the server finish, with the host up, and counts.
 func checkGivenUp(files fs.FS, acked []crashFact) error {
-	var mu sync.Mutex
-	facts := append([]crashFact(nil), acked...)
-	tell := func(f crashFact) {
-		mu.Lock()
-		defer mu.Unlock()
-		facts = append(facts, f)
-	}
-	for left := 1; left > 0; {
-		h, err := runCrashHouse(files, Deps{Remote: farHost(false, tell)})
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(h.drain(0), h.stop()); err != nil {
-			return err
-		}
-		if left, err = leftInQueue(files); err != nil {
-			return err
-		}
+	facts, err := afterwards(files, acked, func(tell func(crashFact)) (*crashHouse, error) {
+		return runCrashHouse(files, Deps{Remote: farHost(false, tell)})
+	})
+	if err != nil {
+		return err
 	}
 	type fate struct {
 		accepted, givenUp, delivered bool
