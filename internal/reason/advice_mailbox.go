@@ -104,4 +104,7 @@ var mailboxAdvice = map[ID]advice{
 	"runas-reserved-user": {
 		[3]string{"the user is one under which a part of the server runs", "서버의 일부가 그 사용자로 실행됩니다", "サーバーの一部がそのユーザーで動いています"},
 		[3]string{"give the address an alias to a real mailbox", "그 주소를 실제 사서함으로 보내는 별칭을 만드십시오", "そのアドレスを実際のメールボックスへ送る別名を作ってください"}},
+	"runas-refused-group": {
+		[3]string{"users/assign, or another list of users, gives the user a group of runas.refused_groups that is not the user's own in passwd", "users/assign 같은 사용자 목록이 runas.refused_groups에 있는 그룹을 그 사용자에게 지정했는데, passwd에 있는 그 사용자의 그룹이 아닙니다", "users/assign などのユーザー一覧が runas.refused_groups のグループをそのユーザーに指定していますが、passwd にあるそのユーザー自身のグループではありません"},
+		[3]string{"give the user another group there; or take the group out of runas.refused_groups; the mail waits", "그 목록에서 다른 그룹을 지정하거나 runas.refused_groups에서 그 그룹을 빼십시오. 메일은 큐에서 기다립니다", "その一覧で別のグループを指定するか、runas.refused_groups からそのグループを外してください。メールはキューで待機しています"}},
 }

@@ -34,9 +34,10 @@ type handover struct {
 	Config      string        `json:"config"` // its part of the configuration, as TOML
 	Sockets     []socket      `json:"sockets"`
 	ClockOffset time.Duration `json:"clock_offset"`
-	Callers     []int         `json:"callers"`         // the uids of the roles, which may use its seam's socket
-	Office      int           `json:"office"`          // the uid of role console, which may use its office socket
-	Roles       map[Role]int  `json:"roles,omitempty"` // which uid is whose, for role runas
+	Callers     []int         `json:"callers"`          // the uids of the roles, which may use its seam's socket
+	Office      int           `json:"office"`           // the uid of role console, which may use its office socket
+	Roles       map[Role]int  `json:"roles,omitempty"`  // which uid is whose, for role runas
+	Groups      []int         `json:"groups,omitempty"` // the server's own gids, for role runas
 }
 
 // roleCommand makes the process of one role.
@@ -57,6 +58,7 @@ func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
 		for _, r := range allRoles {
 			h.Roles[r] = n.ids.roles[r].UID
 		}
+		h.Groups = n.ids.groups()
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -87,10 +87,13 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 	// HUP means nothing here. Ignored it would be ignored by programs too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	log := logs.Direct(c.Log, string(RunAs), stderr)
-	reserved := []uint32{}
+	var own runas.Reserved
+	for _, gid := range h.Groups {
+		own.GIDs = append(own.GIDs, uint32(gid))
+	}
 	peers := map[uint32]runas.Rights{}
 	for role, uid := range h.Roles {
-		reserved = append(reserved, uint32(uid))
+		own.UIDs = append(own.UIDs, uint32(uid))
 		switch role {
 		case Local:
 			peers[uint32(uid)] = runas.Rights{Files: true, Programs: !c.Trial.Enabled}
@@ -102,7 +105,7 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 			peers[uint32(uid)] = runas.Rights{Holds: true}
 		}
 	}
-	s, err := runas.NewServer(c.RunAs, reserved...)
+	s, err := runas.NewServer(c.RunAs, own)
 	if err != nil {
 		return err
 	}

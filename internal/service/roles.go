@@ -117,6 +117,18 @@ func newIdentities(base int) identities {
 	return ids
 }
 
+// groups lists the gids that are the server's alone. A role's user that an operator made may be in a group of others too, which
+// is not.
+func (ids *identities) groups() []int {
+	list := []int{ids.run, ids.mail, ids.tls}
+	for _, r := range allRoles {
+		if i := ids.roles[r]; i.User == "" {
+			list = append(list, i.GID)
+		}
+	}
+	return list
+}
+
 func groupID(name string, otherwise int) int {
 	if g, err := user.LookupGroup(name); err == nil {
 		if n, err := strconv.Atoi(g.Gid); err == nil {

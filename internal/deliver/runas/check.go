@@ -26,6 +26,7 @@ func (u User) check() *reason.Error {
 type rule struct {
 	self     bool            // not root: only the process's own user
 	reserved map[uint32]bool // the server's own uids
+	groups   *groups         // nil refuses none: who is self gives no group
 }
 
 // check refuses what cannot or shall not be.
@@ -39,7 +40,7 @@ func (r rule) check(u User) *reason.Error {
 	if r.self && u.UID != uint32(os.Geteuid()) {
 		return reason.RunasOnlyOwn.With(u.title(), "uid "+strconv.Itoa(os.Geteuid()))
 	}
-	return nil
+	return r.groups.check(u)
 }
 
 // title names a user for people.

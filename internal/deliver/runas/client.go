@@ -18,6 +18,7 @@ type Client struct {
 	userFiles
 	dial  func(ctx context.Context) (net.Conn, error)
 	hang  time.Duration
+	rule  rule // what the other side refuses, with a reason
 	lanes lanes
 
 	mu       sync.Mutex
@@ -31,11 +32,11 @@ var (
 	_ Passwords = (*Client)(nil)
 )
 
-// NewClient returns a client of the socket that dial connects to. hang is Options.HangTime, after
-// which an operation is given up.
+// NewClient returns a client of the socket that dial connects to. o is the server's.
 func NewClient(dial func(ctx context.Context) (net.Conn, error), o Options) *Client {
 	setDefault(&o.HangTime, 30*time.Second)
 	c := &Client{dial: dial, hang: o.HangTime, lanes: lanes{hang: o.HangTime, users: map[identity]*lane{}}}
+	c.rule.groups, _ = newGroups(o.RefusedGroups) // wrong ones are refused with the configuration
 	c.userFiles = userFiles{c, osfs.NewDevices()}
 	return c
 }
@@ -45,7 +46,7 @@ const maxSpare = 64
 
 // Files implements Service.
 func (c *Client) Files(_ context.Context, u User) (fs.FS, error) {
-	if err := u.check(); err != nil {
+	if err := c.rule.check(u); err != nil {
 		return nil, err
 	}
 	return c.userFiles.files(u), nil
@@ -53,7 +54,7 @@ func (c *Client) Files(_ context.Context, u User) (fs.FS, error) {
 
 // Search implements Service.
 func (c *Client) Search(_ context.Context, u User, s Search) (Found, error) {
-	if err := u.check(); err != nil {
+	if err := c.rule.check(u); err != nil {
 		return Found{}, err
 	}
 	return c.search(u, s)
@@ -197,7 +198,7 @@ func (c *Client) connect(ctx context.Context, what byte) (*net.UnixConn, error) 
 
 // Run implements Service.
 func (c *Client) Run(ctx context.Context, u User, command Command) (Result, error) {
-	if err := u.check(); err != nil {
+	if err := c.rule.check(u); err != nil {
 		return Result{}, err
 	}
 	q := call{User: u, Time: command.Time, Output: command.MaxOutput}

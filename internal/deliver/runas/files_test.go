@@ -104,7 +104,7 @@ func TestRootAndReservedUsersAreNotServed(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	reserved := uint32(64101)
-	h, err := NewHere(Options{}, reserved)
+	h, err := newHere(Options{}, Reserved{UIDs: []uint32{reserved}, GIDs: []uint32{64120}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +122,7 @@ func TestRootAndReservedUsersAreNotServed(t *testing.T) {
 		{User{Name: "x", UID: 5, GID: 5, Home: "home/x"}, reason.HomeNotAbsolute, "The home directory is not an absolute path."},
 		{User{Name: "x", UID: 5, GID: 5}, reason.HomeNotAbsolute, "The home directory is not an absolute path."},
 		{User{Name: "own", UID: reserved, GID: 5, Home: "/"}, reason.RunasReserved, "User own is one of the server's own and gets no deliveries."},
+		{User{Name: "x", UID: 5, GID: 64120, Home: "/"}, reason.RunasReserved, "User x is one of the server's own and gets no deliveries."},
 	} {
 		_, err1 := h.Files(ctx, c.u)
 		_, err2 := h.Search(ctx, c.u, Search{})

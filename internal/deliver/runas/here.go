@@ -23,9 +23,10 @@ type Here struct {
 
 var _ Service = (*Here)(nil)
 
-// NewHere returns the service of a process that is not apart. reserved are uids that are never
-// served. The error is Options.Validate's.
-func NewHere(o Options, reserved ...uint32) (*Here, error) {
+// NewHere returns the service of a process that is not apart. The error is Options.Validate's.
+func NewHere(o Options) (*Here, error) { return newHere(o, Reserved{}) }
+
+func newHere(o Options, own Reserved) (*Here, error) {
 	n, err := o.normalise()
 	if err != nil {
 		return nil, err
@@ -37,8 +38,14 @@ func NewHere(o Options, reserved ...uint32) (*Here, error) {
 	}
 	w := &workers{gate: newGate(1000, n.FilesPerUser, 200), hang: n.HangTime, rights: rights}
 	h := &Here{userFiles: userFiles{w, osfs.NewDevices()}, rule: rule{self: self, reserved: map[uint32]bool{}}, workers: w, programs: newPrograms(n, &w.rights)}
-	for _, uid := range reserved {
+	for _, uid := range own.UIDs {
 		h.rule.reserved[uid] = true
+	}
+	if !self {
+		h.rule.groups = n.groups
+		for _, gid := range own.GIDs {
+			n.groups.reserved[gid] = true
+		}
 	}
 	return h, nil
 }

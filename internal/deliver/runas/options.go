@@ -27,6 +27,8 @@ type Options struct {
 	OOM             int           `toml:"program_oom" default:"500" unit:"oom_score_adj" min:"-1" doc:"how early programs are ended when memory runs out (proc(5)), 1 to 1000; -1 leaves it" example:"1000"`
 	// Setuid lets programs gain rights by setuid files.
 	Setuid bool `toml:"program_setuid" doc:"let programs gain rights by setuid and setgid files, such as an old procmail for its lock files" example:"true"`
+	// RefusedGroups has names and numbers with spaces between them.
+	RefusedGroups string `toml:"refused_groups" default:"root wheel sudo admin google-sudoers disk kmem mem shadow tty input docker podman lxd incus incus-admin libvirt adm systemd-journal staff" doc:"groups of /etc/group that give power over the machine: mail for a user to whom users/assign or a list gives one waits, unless it is the user's own in passwd, and not root's; none refuses none" example:"root disk shadow kmem docker"`
 	// Exceptions are lines "USER key=value …".
 	Exceptions []string `toml:"exceptions" doc:"other limits for single users: the user, and any of time, cpu, memory, processes, file_size, files" example:"[\"joe time=2h memory=2GiB\", \"lists processes=1000\"]"`
 
@@ -41,10 +43,14 @@ type limits struct {
 	memory, processes, fileSize, files int64
 }
 
+// Reserved are the server's own uids and gids, which nobody is served with.
+type Reserved struct{ UIDs, GIDs []uint32 }
+
 // normal is Options with its defaults, and what it says of each user.
 type normal struct {
 	Options
 	limits limits
+	groups *groups
 	users  map[string]limits
 }
 
@@ -70,6 +76,10 @@ func (o Options) normalise() (*normal, error) {
 	n := &normal{Options: o, users: map[string]limits{},
 		limits: limits{time: o.Time, cpu: o.CPU, memory: o.Memory, processes: o.Processes, fileSize: o.FileSize, files: o.Files}}
 	var errs []error
+	var err error
+	if n.groups, err = newGroups(o.RefusedGroups); err != nil {
+		errs = append(errs, err)
+	}
 	if !local(o.MaildirPath) {
 		errs = append(errs, fmt.Errorf("maildir: %q: want a path below the home, such as Maildir", o.MaildirPath))
 	}

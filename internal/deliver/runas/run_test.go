@@ -305,7 +305,7 @@ func TestAServerThatIsGoneDefers(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	o := Options{}
-	s, err := NewServer(o)
+	s, err := NewServer(o, Reserved{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func TestPeersGetWhatIsTheirs(t *testing.T) {
 	needRoot(t)
 	u := newUser(t)
 	for name, rights := range map[string]Rights{"nothing": {}, "files": {Files: true}, "programs": {Programs: true}, "passwords": {Passwords: true}} {
-		s, err := NewServer(Options{})
+		s, err := NewServer(Options{}, Reserved{})
 		if err != nil {
 			t.Fatal(err)
 		}

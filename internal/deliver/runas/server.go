@@ -47,10 +47,9 @@ type Server struct {
 // maxConnections bounds the connections, each of which may hold a thread while a home hangs.
 const maxConnections = 2000
 
-// NewServer returns a server. reserved are uids that are never served. The error is
-// Options.Validate's.
-func NewServer(o Options, reserved ...uint32) (*Server, error) {
-	h, err := NewHere(o, reserved...)
+// NewServer returns a server. own is never served. The error is Options.Validate's.
+func NewServer(o Options, own Reserved) (*Server, error) {
+	h, err := newHere(o, own)
 	if err != nil {
 		return nil, err
 	}

@@ -177,7 +177,7 @@ func (h *Here) Hold(_ context.Context, u User, q Search) (*Held, error) {
 
 // Hold implements Service.
 func (c *Client) Hold(_ context.Context, u User, q Search) (*Held, error) {
-	if err := u.check(); err != nil {
+	if err := c.rule.check(u); err != nil {
 		return nil, err
 	}
 	return c.hold(u, q)

@@ -217,7 +217,7 @@ func TestWhoMayHoldMayDoNothingElse(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	put(t, u, ".qmail", "&a@b.test\n")
-	s, err := NewServer(Options{})
+	s, err := NewServer(Options{}, Reserved{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func services(t testing.TB, o Options) map[string]Service {
 // newClient starts a server of all rights for this process, and returns its client.
 func newClient(t testing.TB, o Options) *Client {
 	t.Helper()
-	s, err := NewServer(o)
+	s, err := NewServer(o, Reserved{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ type Deps struct {
 func Check(ctx context.Context, t Tree, d Deps) ([]Finding, error) {
 	t.Qmail = cmp.Or(t.Qmail, "/var/qmail")
 	l := &linter{tree: t, deps: d, qmail: path.Clean("/" + t.Qmail)}
-	for _, step := range []func(context.Context){l.control, l.hosts, l.compiled, l.rules, l.users, l.aliasHome, l.mailAliases, l.homes, l.exchangers} {
+	for _, step := range []func(context.Context){l.control, l.hosts, l.compiled, l.rules, l.users, l.groups, l.aliasHome, l.mailAliases, l.homes, l.exchangers} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

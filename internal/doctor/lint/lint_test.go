@@ -275,6 +275,15 @@ warning no-root: /var/qmail/alias/.qmail-root: it is missing
 		}, `wrong assign-root: /var/qmail/users/assign:6: "ops" belongs to uid 0
 wrong assign-number: /var/qmail/users/assign:7: user "joe": uid "x", want a number up to 4294967295
 `},
+		{"assign with a group of power", func(f tree) {
+			f.put("/etc/group", "root:x:0:\ndisk:x:6:\nstaff:x:50:\n")
+			f.person("lee:x:1002:50::/home/lee:/bin/sh")
+			f.dir("/home/lee", 0o755, 1002)
+			f.assign(strings.Replace(assigned, ".\n", "=a:joe:1001:6:/home/joe:-:a:\n=lee:lee:1002:50:/home/lee:::\n=b:joe:1001:50:/home/joe:-:b:\n=c:joe:1001:0:/home/joe:-:c:\n.\n", 1))
+		}, `wrong assign-group: /var/qmail/users/assign:6: "a" has gid 6, that of group "disk"
+wrong assign-group: /var/qmail/users/assign:8: "b" has gid 50, that of group "staff"
+wrong assign-group: /var/qmail/users/assign:9: "c" has gid 0, that of group "root"
+`},
 	})
 }
 

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
+	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/qmail/aliases"
 	"github.com/postilion/postilion/internal/qmail/assign"
@@ -141,6 +143,21 @@ func (l *linter) changedAccounts(passwd []byte) {
 		if _, ok := lines[e.Name]; !ok && !e.Wild && e.Name == e.Key && strings.HasPrefix(e.Home, "/home/") {
 			l.wrong(e.Place, "account-gone", fmt.Sprintf("user %q is not in passwd any more", e.Name), "mail is delivered with the rights of a uid that may be another's tomorrow", "run qmail-pw2u and qmail-newu")
 		}
+	}
+}
+
+// groups looks for groups that users/assign gives and runas does not, unless passwd gives the user the same.
+func (l *linter) groups(context.Context) {
+	file, _ := l.read("/etc/group")
+	powerful := runas.PowerfulGroups(file)
+	for _, e := range l.accounts.assign {
+		u, found, err := assign.NewTable([]assign.Entry{e}).Lookup(e.Key)
+		name, refused := powerful[u.GID]
+		own := slices.ContainsFunc(l.accounts.passwd, func(a assign.Account) bool { return a.Name == u.Name && a.UID == u.UID && a.GID == u.GID })
+		if err != nil || !found || !refused || u.UID == 0 || own && u.GID != 0 {
+			continue // or told of already
+		}
+		l.wrong(e.Place, "assign-group", fmt.Sprintf("%q has gid %d, that of group %q", e.Key, u.GID, name), "the group gives power over the machine: its mail waits", "give it another group; or take that out of runas.refused_groups")
 	}
 }
 
