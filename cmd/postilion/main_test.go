@@ -113,6 +113,11 @@ func TestRolesApart(t *testing.T) {
 			t.Errorf("role %s runs as uid %d, as does %s", r.Name, r.UID, uids[r.UID])
 		}
 		uids[r.UID] = r.Name
+		// The filters that smtpd starts may be setuid.
+		kept, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID))
+		if want := r.Name != "smtpd"; err != nil || strings.Contains(string(kept), "NoNewPrivs:\t1") != want {
+			t.Errorf("role %s may gain rights by setuid files: %v, want %v; %v", r.Name, want, !want, err)
+		}
 	}
 	if err := s.send("you@example.org", s.info.Account, "apart"); err != nil {
 		t.Fatal(err)

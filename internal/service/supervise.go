@@ -140,7 +140,7 @@ func (s *supervisor) once(c *child) error {
 	}
 	cmd, started, err := s.command(c.role)
 	if err == nil {
-		err = cmd.Start()
+		err = startRole(cmd, c.role)
 	}
 	if err != nil {
 		s.mu.Unlock()
