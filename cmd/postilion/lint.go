@@ -177,12 +177,8 @@ func lintDeps(f *config.File, dns bool) lint.Deps {
 	d.Addresses = func(ctx context.Context, host string) ([]netip.Addr, error) {
 		ctx, cancel := context.WithTimeout(ctx, lintTime)
 		defer cancel()
-		four, err := resolver.A(ctx, host)
-		six, _ := resolver.AAAA(ctx, host)
-		if len(six.Records) > 0 {
-			err = nil
-		}
-		return append(four.Records, six.Records...), err
+		all, err := resolver.Addrs(ctx, host)
+		return all.Records, err
 	}
 	return d
 }

@@ -57,7 +57,8 @@ type Result[T any] struct {
 }
 
 // MX is one mail exchanger. Host is "" for the root, which alone means that no mail is
-// taken (RFC 7505).
+// taken (RFC 7505), and an address literal where the record has an IPv4 address in place of a name: that is
+// against RFC 5321 5.1, but common, and qmail's dns_mxip, Postfix and sendmail take it for the address.
 type MX struct {
 	Pref uint16
 	Host string
@@ -74,7 +75,13 @@ func (r *Resolver) MX(ctx context.Context, name string) (Result[MX], error) {
 		if mx.Mx == "." {
 			return MX{Pref: mx.Preference}, true
 		}
-		host, err := names.Domain(strings.TrimSuffix(mx.Mx, "."))
+		host := strings.TrimSuffix(mx.Mx, ".")
+		for _, literal := range []string{host, "[" + host + "]"} {
+			if a, ok := names.Literal(literal); ok && a.Is4() {
+				return MX{mx.Preference, names.FormatLiteral(a)}, true
+			}
+		}
+		host, err := names.Domain(host)
 		return MX{mx.Preference, host}, err == nil
 	})
 }
@@ -155,7 +162,7 @@ func (r *Resolver) TLSA(ctx context.Context, host string, port uint16) (Result[T
 const resolutionDelay = 50 * time.Millisecond
 
 // Addrs looks up IPv4 and IPv6 addresses at once, IPv6 first. Trouble with one family
-// does not hide the other's addresses. Without any the outcome is ErrTemporary if
+// does not hide the other's addresses. An address literal is its own. Without any the outcome is ErrTemporary if
 // either family's was, so that no host is called addressless on half an answer.
 func (r *Resolver) Addrs(ctx context.Context, name string) (Result[netip.Addr], error) {
 	return r.families(ctx, name, -1)
@@ -169,6 +176,9 @@ func (r *Resolver) DialAddrs(ctx context.Context, name string) (Result[netip.Add
 }
 
 func (r *Resolver) families(ctx context.Context, name string, patience time.Duration) (Result[netip.Addr], error) {
+	if a, ok := names.Literal(name); ok {
+		return Result[netip.Addr]{Records: []netip.Addr{a}, Name: name, TTL: time.Hour}, nil
+	}
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761 6.3
 		loopback := []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 		return Result[netip.Addr]{Records: loopback, Name: name, TTL: time.Hour}, nil

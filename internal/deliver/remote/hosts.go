@@ -56,6 +56,9 @@ func (t *Target) lookup(ctx context.Context, next *route.NextHop, published bool
 	if fixed {
 		name = next.Host
 	}
+	if a, err := netip.ParseAddr(name); err == nil && a.Is4() { // qmail reference 11.1: as if it had brackets
+		name = names.FormatLiteral(a)
+	}
 	if name != "" && name[0] == '[' {
 		a, ok := names.Literal(name)
 		if !ok {
