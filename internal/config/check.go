@@ -58,22 +58,36 @@ func (f *File) check() (ps Problems) {
 	return ps
 }
 
-// checkListeners looks at what is listened on: no two services can have one address.
+// checkListeners looks at what is listened on: no two services can have one address, and one for all addresses has each of them.
 func (f *File) checkListeners(bad func(key, format string, args ...any)) {
-	users := map[string]string{}
+	type user struct{ key, addr string }
+	users := map[string][]user{} // by port
+	all := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
 	for _, s := range f.Services() {
+		key := s.Name + ".listen"
 		for _, a := range s.Listen {
 			if err := checkAddr(a); err != nil {
-				bad(s.Name+".listen", "%s", err)
+				bad(key, "%s", err)
 				continue
 			}
-			if strings.HasSuffix(a, ":0") { // a port of the system's choice
+			host, port, _ := net.SplitHostPort(a)
+			if port == "0" { // of the system's choice
 				continue
 			}
-			if user := users[a]; user != "" {
-				bad(s.Name+".listen", "%s is %s's already", a, user)
+			for _, u := range users[port] {
+				switch other, _, _ := net.SplitHostPort(u.addr); {
+				case other == host || all(other) && all(host):
+					bad(key, "%s is %s's already", a, u.key)
+				case all(other):
+					bad(key, "%s is among all addresses that %s has with %s", a, u.key, u.addr)
+				case all(host):
+					bad(key, "%s would take %s, which is %s's already", a, u.addr, u.key)
+				default:
+					continue
+				}
+				break
 			}
-			users[a] = s.Name + ".listen"
+			users[port] = append(users[port], user{key, a})
 		}
 	}
 }

@@ -88,7 +88,7 @@ type Config struct {
 
 // Listener is a service's addresses and the limits of its connections.
 type Listener struct {
-	Listen []string `toml:"listen" doc:"addresses to listen on, as address:port or :port; empty turns the service off" example:"192.0.2.1:25"`
+	Listen []string `toml:"listen" doc:"addresses to listen on, as address:port or :port; empty turns the service off" example:"192.0.2.1:2525"`
 	serve.Options
 	ClientOptions
 }

@@ -167,6 +167,22 @@ func TestTwoServicesCannotHaveOneAddress(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	got = problems(t, `host = "mail.example.test"
+[smtp]
+listen = [":25", "127.0.0.1:26"]
+[submission]
+listen = ["127.0.0.1:25", "127.0.0.1:587", "[::1]:26"]
+[pop3]
+listen = ["[::]:26", "0.0.0.0:25", "127.0.0.2:587"]
+`)
+	want = []string{
+		`postilion.toml:5: key submission.listen: 127.0.0.1:25 is among all addresses that smtp.listen has with :25`,
+		`postilion.toml:7: key pop3.listen: [::]:26 would take 127.0.0.1:26, which is smtp.listen's already`,
+		`postilion.toml:7: key pop3.listen: 0.0.0.0:25 is smtp.listen's already`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
 }
 
 func TestWhatAPartWouldNotTakeIsToldAtOnceWithItsLine(t *testing.T) {

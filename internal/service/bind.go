@@ -104,6 +104,9 @@ func bindUnix(data string, s socket, ids *identities) (net.Listener, error) {
 	path := control.SocketPath(data, s.Name)
 	if s.Path != "" {
 		path = s.Path
+		if err := checkSocketPath(s); err != nil {
+			return nil, err
+		}
 	}
 	// The folder's lock is held: a socket that is there belongs to nobody.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

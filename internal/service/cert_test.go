@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,5 +100,59 @@ func TestARestartWithAMistakeInTheConfigurationChangesNothing(t *testing.T) {
 	}
 	if n.again.Load() {
 		t.Error("it starts anew")
+	}
+}
+
+// So it is with an address that another program has, and with a path that is something else's.
+func TestARestartThatCouldNotListenChangesNothing(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	file, kept := filepath.Join(dir, "postilion.toml"), filepath.Join(dir, "kept")
+	if err := os.WriteFile(kept, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(`host = "mx.example.test"
+smtp.listen = [%q]
+submission.listen = []
+submissions.listen = []
+pop3.listen = ["127.0.0.1:0"]
+pop3s.listen = []
+metrics.listen = []
+inject.socket = %q
+admin.socket = %q
+`, taken.Addr(), kept, filepath.Join(dir, "nowhere", "x.sock"))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{opts: Options{Config: file, Single: true}, log: slog.New(slog.DiscardHandler), stop: func() { t.Error("the server stops") }}
+	err = n.restart("")
+	if err == nil || n.again.Load() {
+		t.Fatalf("have %v, again %v", err, n.again.Load())
+	}
+	for _, want := range []string{
+		"smtp: " + taken.Addr().String() + " is in use by process ",
+		kept + " is there already, and no socket: remove it, or change inject.socket",
+		"nowhere/x.sock: there is no folder " + dir + "/nowhere for the socket: make it, or change admin.socket",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("have %v, want %s", err, want)
+		}
+	}
+	if _, err := bindUnix(dir, socket{Name: injectSocket, Path: kept, Open: true}, nil); err == nil {
+		t.Error("a socket has taken a file's place")
+	}
+	if p, err := os.ReadFile(kept); err != nil || string(p) != "kept" {
+		t.Errorf("the file holds %q, %v", p, err)
+	}
+	// What the server has itself is free when it restarts.
+	own := bound{{socket{Name: "smtp"}, taken}}
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	if err := checkBind([]socket{{Name: "smtp", Address: taken.Addr().String()}, {Name: "pop3", Address: ":" + port}}, own, nil); err != nil {
+		t.Errorf("have %v", err)
 	}
 }

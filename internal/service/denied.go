@@ -223,5 +223,6 @@ func (n *Node) checkRestart() error {
 	if err != nil {
 		return err
 	}
-	return checkFiles(f, apart(f.Config, n.opts), n.log)
+	ids := apart(f.Config, n.opts)
+	return errors.Join(checkFiles(f, ids, n.log), checkBind(sockets(f.Config), n.sockets, n.passed))
 }
