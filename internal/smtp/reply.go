@@ -66,10 +66,11 @@ func (e *ReplyError) Error() string {
 
 // ReadReply reads one reply of any number of lines. r's buffer bounds the length of a line;
 // give it MaxReplyLine. The error is r's, io.ErrUnexpectedEOF within a reply, or
-// *ReplyError. A line may end with LF alone, which is met and harmless here.
+// *ReplyError. A line may end with LF alone, which is met and harmless here. Of a reply with more than
+// MaxReplyLines lines the first are kept and the rest is passed over, up to MaxReply bytes.
 func ReadReply(r *bufio.Reader) (Reply, error) {
 	var reply Reply
-	for n := 0; ; n++ {
+	for n, size := 0, 0; ; n++ {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
 			if errors.Is(err, bufio.ErrBufferFull) {
@@ -80,22 +81,22 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 			}
 			return reply, err
 		}
-		if n == MaxReplyLines {
-			return reply, replyError(line, "at most "+strconv.Itoa(MaxReplyLines)+" lines")
+		if size += len(line); size > MaxReply {
+			return reply, replyError(line, "replies of at most "+strconv.Itoa(MaxReply)+" bytes")
 		}
 		line = line[:len(line)-1]
 		if i := len(line) - 1; i >= 0 && line[i] == '\r' {
 			line = line[:i]
 		}
-		last, err := reply.add(line)
+		last, err := reply.add(line, n < MaxReplyLines)
 		if last || err != nil {
 			return reply, err
 		}
 	}
 }
 
-// add takes in one line, without its end, and tells whether it was the last one.
-func (r *Reply) add(line []byte) (last bool, err error) {
+// add takes in one line, without its end, and tells whether it was the last one. Its text is kept with keep.
+func (r *Reply) add(line []byte, keep bool) (last bool, err error) {
 	if len(line) < 3 || !isDigits(line[:3]) || line[0] < '2' || line[0] > '5' ||
 		len(line) > 3 && line[3] != ' ' && line[3] != '-' {
 		return false, replyError(line, "three digits and a space or hyphen")
@@ -105,6 +106,10 @@ func (r *Reply) add(line []byte) (last bool, err error) {
 		return false, replyError(line, "the same code on every line of a reply")
 	}
 	r.Code = code
+	last = len(line) == 3 || line[3] == ' '
+	if !keep {
+		return last, nil
+	}
 	text := ""
 	if len(line) > 4 {
 		text = string(line[4:])
@@ -116,7 +121,7 @@ func (r *Reply) add(line []byte) (last bool, err error) {
 		text = rest
 	}
 	r.Lines = append(r.Lines, text)
-	return len(line) == 3 || line[3] == ' ', nil
+	return last, nil
 }
 
 func replyError(line []byte, want string) error {

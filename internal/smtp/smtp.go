@@ -14,9 +14,11 @@ const (
 	MaxReverseLocal = 250  // of a reverse-path: what 4.5.3.1.3 leaves of its 256
 	MaxCommandLine  = 2048 // 4.5.3.1.4 says 512; MAIL and RCPT with all extensions of this server stay below 2048
 	MaxReplyLine    = 4096 // 4.5.3.1.5 says 512; longer ones are met
-	MaxReplyLines   = 256  // lines of one reply
+	MaxReplyLines   = 256  // lines of one reply that are kept
 	MaxEnvID        = 100  // RFC 3461 4.4
 	MaxORcpt        = 500  // RFC 3461 4.2
+
+	MaxReply = 1 << 20 // one reply with all its lines
 )
 
 // Text makes s fit for the text of a reply or a Received comment: bytes outside printable

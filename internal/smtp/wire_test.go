@@ -40,7 +40,7 @@ func TestWhatIsNoReplyIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{
 		"hello\r\n", "25\r\n", "\r\n", "250x\r\n", "150 x\r\n", "650 x\r\n", "250-a\r\n251 b\r\n", "2 50 x\r\n",
-		strings.Repeat("250-x\r\n", MaxReplyLines+1), strings.Repeat("2", 5000) + "\r\n",
+		strings.Repeat("250-x\r\n", MaxReply/7+1), strings.Repeat("250-x\r\n", MaxReplyLines+1) + "251 y\r\n", strings.Repeat("2", 5000) + "\r\n",
 	} {
 		_, err := ReadReply(bufio.NewReaderSize(strings.NewReader(in), MaxReplyLine))
 		if e, ok := errors.AsType[*ReplyError](err); !ok || len(e.Line) > 200 {
@@ -52,6 +52,18 @@ func TestWhatIsNoReplyIsNamed(t *testing.T) {
 	}
 	if _, err := ReadReply(bufio.NewReader(strings.NewReader(""))); err != io.EOF {
 		t.Errorf("no reply: %v", err)
+	}
+}
+
+func TestOfALongReplyTheHeadIsKept(t *testing.T) {
+	t.Parallel()
+	r := bufio.NewReaderSize(strings.NewReader(strings.Repeat("550-5.7.1 x\r\n", 3*MaxReplyLines)+"550 5.7.1 y\r\n221 bye\r\n"), MaxReplyLine)
+	got, err := ReadReply(r)
+	if err != nil || got.Code != 550 || got.Enhanced != "5.7.1" || len(got.Lines) != MaxReplyLines {
+		t.Errorf("have %d %s, %d lines, %v", got.Code, got.Enhanced, len(got.Lines), err)
+	}
+	if got, err = ReadReply(r); err != nil || got.Code != 221 {
+		t.Errorf("the next reply: %v, %v", got, err)
 	}
 }
 
