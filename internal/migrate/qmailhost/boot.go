@@ -73,6 +73,7 @@ func (r *reader) boot() {
 	r.startScript()
 	r.smtpdScript()
 	r.otherListeners()
+	r.beside()
 }
 
 // otherListeners turns on those of the other services that the qmail runs; those that it does not run stay
@@ -110,14 +111,13 @@ func (r *reader) otherListeners() {
 	}
 }
 
-// passwords tells which program checks them: "qmail-popup HOST PROGRAM …". checkpassword knows the system's
-// users, as this server does; others know accounts of their own.
+// passwords tells which program checks them. checkpassword knows the system's users, as this server does; others
+// know accounts of their own.
 func (r *reader) passwords(words []word, path string, line int) {
-	i := slices.IndexFunc(words, func(w word) bool { return filepath.Base(w.text) == "qmail-popup" })
-	if i < 0 || i+2 >= len(words) || !words[i+2].plain {
+	program := checker(words)
+	if program == "" {
 		return
 	}
-	program := words[i+2].text
 	if filepath.Base(program) == "checkpassword" {
 		r.r.Taken(migrate.At(path, line, program), keySystemUsers)
 		return
@@ -125,10 +125,42 @@ func (r *reader) passwords(words []word, path string, line int) {
 	r.r.Note(migrate.At(path, line, program), migrate.NotCarried, "", "it is not asked: who logs in is a user of the system, or an account made with `domain add` and `account add`")
 }
 
+// checker finds the program that checks passwords: "qmail-popup HOST PROGRAM …", and where qmail-smtpd is patched to ask for
+// them "qmail-smtpd [HOST] PROGRAM SUBPROGRAM". "" is none.
+func checker(words []word) string {
+	if n := len(words) - 1; n >= 0 && words[n].text == "2" { // of 2>&1
+		words = words[:n]
+	}
+	at := -1
+	for i, w := range words {
+		left := len(words) - i - 1
+		switch name := filepath.Base(w.text); {
+		case name == "qmail-popup" && left >= 2, name == "qmail-smtpd" && left >= 3:
+			at = i + 2
+		case name == "qmail-smtpd" && left == 2:
+			at = i + 1
+		}
+	}
+	if at < 0 || !words[at].plain {
+		return ""
+	}
+	return words[at].text
+}
+
 // listener takes the address and port that a server program is given.
 func (r *reader) listener(words []word, key, path string, line int) bool {
+	addr, ok := address(words)
+	if ok {
+		r.r.SetList(key, []string{addr}, path, line)
+		r.r.Taken(migrate.At(path, line, words[0].text+" "+words[1].text), key)
+	}
+	return ok
+}
+
+// address reads the address and port that a server program is given. ok is false where they are not plain.
+func address(words []word) (addr string, ok bool) {
 	if len(words) < 2 || !words[0].plain || !words[1].plain {
-		return false
+		return "", false
 	}
 	host, port := words[0].text, words[1].text
 	if host == "0" || host == "0.0.0.0" || host == ":0" {
@@ -139,11 +171,9 @@ func (r *reader) listener(words []word, key, path string, line int) bool {
 	}
 	n, err := strconv.Atoi(port)
 	if _, bad := netip.ParseAddr(host); host != "" && bad != nil || err != nil || n < 1 || n > 65535 {
-		return false
+		return "", false
 	}
-	r.r.SetList(key, []string{net.JoinHostPort(host, port)}, path, line)
-	r.r.Taken(migrate.At(path, line, words[0].text+" "+words[1].text), key)
-	return true
+	return net.JoinHostPort(host, port), true
 }
 
 // startScript finds what qmail-start is given: the default delivery and the logger.
@@ -206,6 +236,7 @@ func (r *reader) smtpdScript() {
 	}
 	rest := r.tcpserver(words[1:], "smtp", path, line)
 	r.rblsmtpd(rest, path, line)
+	r.passwords(rest, path, line)
 	if !r.listener(rest, "smtp.listen", path, line) {
 		r.r.Note(migrate.At(path, line, "tcpserver"), migrate.NotCarried, "smtp.listen", "address and port are not plain: port 25 of all addresses is taken")
 	}

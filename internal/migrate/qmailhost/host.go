@@ -31,7 +31,8 @@ type reader struct {
 	r  *migrate.Report
 	me string // the value of control/me
 
-	found []runScript // of the services; nil: not looked for yet
+	found []runScript          // of the services; nil: not looked for yet
+	used  map[string]runScript // which of them is a listener's, by its name
 }
 
 // Read reads the qmail. The error says that there is none; what is wrong in it is in the notes.
@@ -48,7 +49,7 @@ func Read(o Options) (*migrate.Report, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is no qmail folder: control is no folder", dir)
 	}
-	r := &reader{o: o, r: &migrate.Report{}}
+	r := &reader{o: o, r: &migrate.Report{}, used: map[string]runScript{}}
 	r.controlFiles()
 	r.users()
 	r.boot()

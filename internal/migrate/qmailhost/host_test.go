@@ -295,6 +295,18 @@ func TestTheProgramThatChecksPasswordsIsTold(t *testing.T) {
 			t.Errorf("want %q in\n%s", want, b.String())
 		}
 	}
+	for run, want := range map[string]string{
+		"exec tcpserver 0 25 qmail-smtpd mx.example.test /home/vpopmail/bin/vchkpw /bin/true 2>&1\n": "/home/vpopmail/bin/vchkpw;",
+		"exec tcpserver 0 25 qmail-smtpd /home/vpopmail/bin/vchkpw /bin/true 2>&1\n":                 "/home/vpopmail/bin/vchkpw;",
+		"exec tcpserver 0 25 qmail-smtpd checkpassword true\n":                                       "checkpassword -> route.system_users",
+	} {
+		o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "supervise/qmail-smtpd/run": run})
+		var b strings.Builder
+		read(t, o).WriteNotes(&b, func(s string) string { return s })
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("want %q in\n%s", want, b.String())
+		}
+	}
 	o := makeTree(t, map[string]string{"control/me": "mx.example.test\n", "supervise/qmail-pop3d/run": "tcpserver 0 110 qmail-popup $HOST $CHECK qmail-pop3d\n"})
 	read(t, o) // nothing plain to tell of
 }

@@ -63,6 +63,13 @@ var serverPorts = map[string][]struct {
 // run returns the run script of a service: of the folder that has one of its usual names, else of the first
 // whose script has this qmail's server listen where the service does. ok is false where there is none.
 func (r *reader) run(service string, usual ...string) (s runScript, ok bool) {
+	if s, ok = r.first(service, usual); ok {
+		r.used[service] = s
+	}
+	return s, ok
+}
+
+func (r *reader) first(service string, usual []string) (s runScript, ok bool) {
 	for _, name := range usual {
 		path := filepath.Join(r.o.Dir, "supervise", name, "run")
 		if script, ok := r.read(path); ok {
