@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postilion/postilion/e2e/e2etest"
 	"github.com/postilion/postilion/internal/netx/nettest"
 )
 
@@ -50,14 +51,14 @@ func newAuthority(t *testing.T, dns string, httpPort int) authority {
 	cmd := exec.Command(bin, "-config", filepath.Join(dir, "config.json"), "-dnsserver", dns)
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var log logBuffer
+	var log e2etest.Log
 	cmd.Stdout, cmd.Stderr = &log, &log
 	check(t, cmd.Start())
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("the authority's log ends:\n%s", log.tail())
+			t.Logf("the authority's log ends:\n%s", log.Tail())
 		}
 	})
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
@@ -119,7 +120,7 @@ func TestACertificateIsFetchedByACME(t *testing.T) {
 		shown := func(listener string) {
 			t.Helper()
 			for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-				name, err := issuer(s.addr[listener])
+				name, err := issuer(s.Addr[listener])
 				if err == nil && strings.HasPrefix(name, "Pebble Intermediate CA") {
 					return
 				}
@@ -130,9 +131,9 @@ func TestACertificateIsFetchedByACME(t *testing.T) {
 		}
 		shown("submissions")
 		shown("pop3s")
-		s.stop()
+		s.Stop()
 		s.serve()
-		if name, err := issuer(s.addr["submissions"]); err != nil || !strings.HasPrefix(name, "Pebble Intermediate CA") {
+		if name, err := issuer(s.Addr["submissions"]); err != nil || !strings.HasPrefix(name, "Pebble Intermediate CA") {
 			t.Errorf("after a restart the certificate is of %q (%v)", name, err)
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 func TestAddressesReachWhoTheyMean(t *testing.T) {
@@ -11,17 +13,17 @@ func TestAddressesReachWhoTheyMean(t *testing.T) {
 	s := newServer(t, setup{})
 	joe := "joe@" + domain
 	password := s.addAccount(joe)
-	s.must("alias", "add", "sales@"+domain, joe)
-	s.must("alias", "add", "both@"+domain, joe, s.account)
-	s.must("domain", "add", "other.example")
-	s.must("domain", "set", "other.example", "--catch-all", joe)
-	s.must("domain", "add", "third.example", "--alias-of", domain)
+	s.Must("alias", "add", "sales@"+domain, joe)
+	s.Must("alias", "add", "both@"+domain, joe, s.Account)
+	s.Must("domain", "add", "other.example")
+	s.Must("domain", "set", "other.example", "--catch-all", joe)
+	s.Must("domain", "add", "third.example", "--alias-of", domain)
 
 	for i, to := range []string{
 		joe, "JOE@" + domain, "joe+lists@" + domain, "sales@" + domain, "both@" + domain,
 		"anybody@other.example", "joe@third.example",
 	} {
-		check(t, s.send("sender@else.example", to, letter("x"+string(rune('a'+i)))))
+		check(t, s.Send("sender@else.example", to, letter("x"+string(rune('a'+i)))))
 	}
 	delivered := map[string]bool{}
 	for _, m := range s.arrived(joe, password, 7) {
@@ -31,67 +33,67 @@ func TestAddressesReachWhoTheyMean(t *testing.T) {
 	if !delivered["joe+lists@"+domain] && !delivered[joe] {
 		t.Errorf("Delivered-To names %v", delivered)
 	}
-	s.arrived(s.account, s.password, 1)
+	s.arrived(s.Account, s.Password, 1)
 
 	for _, to := range []string{"nobody@" + domain, "nobody@third.example", "joe@unknown.example"} {
-		if got := code(s.send("sender@else.example", to, letter("refused"))); got/100 != 5 {
+		if got := code(s.Send("sender@else.example", to, letter("refused"))); got/100 != 5 {
 			t.Errorf("mail to %s got %d, want a permanent refusal", to, got)
 		}
 	}
 	// What is removed is refused, at once.
-	s.must("alias", "remove", "sales@"+domain)
-	within(t, patience, "the removed alias is refused", func() bool {
-		return code(s.send("sender@else.example", "sales@"+domain, letter("gone")))/100 == 5
+	s.Must("alias", "remove", "sales@"+domain)
+	eventually(t, "the removed alias is refused", func() bool {
+		return code(s.Send("sender@else.example", "sales@"+domain, letter("gone")))/100 == 5
 	})
 }
 
 func TestWrongPasswordsOpenNothing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{})
-	check(t, s.send("sender@else.example", s.account, letter("secret")))
+	check(t, s.Send("sender@else.example", s.Account, letter("secret")))
 	for user, password := range map[string]string{
-		s.account: "wrong", "nobody@" + domain: s.password, "": s.password,
+		s.Account: "wrong", "nobody@" + domain: s.Password, "": s.Password,
 	} {
-		if _, err := dialPOP(s.addr["pop3"], user, password); !errors.As(err, new(popError)) {
+		if _, err := dialPOP(s.Addr["pop3"], user, password); !errors.As(err, new(e2etest.POPError)) {
 			t.Errorf("POP3 let %q in with %q: %v", user, password, err)
 		}
-		c, err := dialSMTP(s.addr["submission"])
+		c, err := dialSMTP(s.Addr["submission"])
 		check(t, err)
-		if err := c.login(user, password); code(err) != 535 {
+		if err := c.Login(user, password); code(err) != 535 {
 			t.Errorf("submission answers %v to %q with a wrong password", err, user)
 		}
-		if err := c.mail(s.account, []string{"joe@else.example"}, letter("relay")); code(err) != 530 {
+		if err := c.Mail(s.Account, []string{"joe@else.example"}, letter("relay")); code(err) != 530 {
 			t.Errorf("submission without a login: %v", err)
 		}
-		c.quit()
+		c.Quit()
 	}
-	s.arrived(s.account, s.password, 1)
+	s.arrived(s.Account, s.Password, 1)
 }
 
 func TestAMailboxHasOneHolder(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
-		holder, err := dialPOP(s.addr["pop3"], s.account, s.password)
+		holder, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
 		check(t, err)
 		inUse := func() bool {
-			_, err := dialPOP(s.addr["pop3"], s.account, s.password)
-			var e popError
+			_, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
+			var e e2etest.POPError
 			return errors.As(err, &e) && bytes.HasPrefix([]byte(e), []byte("[IN-USE] "))
 		}
 		if !inUse() {
 			t.Error("a second session was let in")
 		}
-		s.must("account", "free", s.account)
-		if _, err := holder.cmd("NOOP"); err == nil {
+		s.Must("account", "free", s.Account)
+		if _, err := holder.Cmd("NOOP"); err == nil {
 			t.Error("the session that was to end goes on")
 		}
-		second, err := dialPOP(s.addr["pop3"], s.account, s.password)
+		second, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
 		check(t, err)
 		if !inUse() {
 			t.Error("a third session was let in")
 		}
 		second.Close() // dropped, not quit: the mailbox is free at once
-		within(t, patience, "the mailbox of a dropped connection is free", func() bool { return !inUse() })
+		eventually(t, "the mailbox of a dropped connection is free", func() bool { return !inUse() })
 	})
 }

@@ -20,10 +20,10 @@ const stranger = 54321
 // as runs a verb as an account, from a user without rights where the test can become one, and returns what it
 // printed to either output.
 func (s *server) as(address, password string, args ...string) (string, error) {
-	s.t.Helper()
+	s.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.bin, append(args, "--as", address, "--data", s.data)...)
+	cmd := exec.CommandContext(ctx, s.Bin, append(args, "--as", address, "--data", s.Data)...)
 	cmd.Env = append(os.Environ(), "POSTILION_PASSWORD="+password)
 	cmd.Dir = "/"
 	if os.Getuid() == 0 {
@@ -37,16 +37,16 @@ func (s *server) as(address, password string, args ...string) (string, error) {
 
 // told fails the test unless what a verb as an account prints has a text, or with an exit code other than wanted.
 func (s *server) told(exit int, text, address, password string, args ...string) string {
-	s.t.Helper()
+	s.T.Helper()
 	out, err := s.as(address, password, args...)
 	have := 0
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {
 		have = e.ExitCode()
 	} else if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if have != exit || !strings.Contains(out, text) {
-		s.t.Errorf("%s: exit code %d, want %d:\n%s\nwant %s", strings.Join(args, " "), have, exit, out, text)
+		s.T.Errorf("%s: exit code %d, want %d:\n%s\nwant %s", strings.Join(args, " "), have, exit, out, text)
 	}
 	return out
 }
@@ -54,10 +54,10 @@ func (s *server) told(exit int, text, address, password string, args ...string) 
 // houses sets two domains up, one with an administrator, and returns the passwords.
 func houses(t *testing.T, o setup) (s *server, adam, eve string) {
 	s = newServer(t, o)
-	s.must("domain", "add", "own.test", "--max-accounts", "3", "--max-aliases", "1", "--quota", "10MiB", "--default-quota", "4MiB")
-	s.must("domain", "add", "secret.test")
+	s.Must("domain", "add", "own.test", "--max-accounts", "3", "--max-aliases", "1", "--quota", "10MiB", "--default-quota", "4MiB")
+	s.Must("domain", "add", "secret.test")
 	adam, eve = s.addAccount("adam@own.test"), s.addAccount("eve@secret.test")
-	s.must("domain", "admin", "add", "own.test", "adam@own.test")
+	s.Must("domain", "admin", "add", "own.test", "adam@own.test")
 	return s, adam, eve
 }
 
@@ -74,7 +74,7 @@ func TestAnAdministratorManagesItsDomainAndHearsOfNoOther(t *testing.T) {
 		}
 		password := strings.TrimSpace(s.told(0, "password: ", "adam@own.test", adam, "account", "add", "joe@own.test"))
 		password = password[strings.LastIndexByte(password, ' ')+1:]
-		check(t, s.send("you@example.org", "joe@own.test", letter("hello")))
+		check(t, s.Send("you@example.org", "joe@own.test", letter("hello")))
 		s.arrived("joe@own.test", password, 1)
 		tell(0, "4MiB", "account", "list")
 		tell(2, `quota of "ann@own.test": want one of at most 2MiB: the domain has 10MiB for all accounts together`, "account", "add", "ann@own.test")
@@ -111,7 +111,7 @@ func TestAnAdministratorManagesItsDomainAndHearsOfNoOther(t *testing.T) {
 
 		// The mail of a removed account is set aside, and its password is one no more.
 		tell(0, "is removed; its mail is set aside", "account", "remove", "joe@own.test", "--yes")
-		if list, _ := filepath.Glob(s.data + "/mail/own.test/joe/*.removed-*"); len(list) != 1 {
+		if list, _ := filepath.Glob(s.Data + "/mail/own.test/joe/*.removed-*"); len(list) != 1 {
 			t.Errorf("set aside are %q", list)
 		}
 
@@ -124,7 +124,7 @@ func TestAnAdministratorManagesItsDomainAndHearsOfNoOther(t *testing.T) {
 			if o.single {
 				want = strings.ReplaceAll(want, "role=console ", "role=postilion ")
 			}
-			within(t, patience, "the event "+want, func() bool { return strings.Contains(s.log.String(), want) })
+			eventually(t, "the event "+want, func() bool { return strings.Contains(s.Log.String(), want) })
 		}
 	})
 }
@@ -136,7 +136,7 @@ func TestAnAdministratorSeesOfTheQueueWhatIsItsDomains(t *testing.T) {
 	for from, password := range map[string]string{"ann@own.test": ann, "eve@secret.test": eve} {
 		check(t, s.submitAs(from, password, "far@elsewhere.example"))
 	}
-	within(t, patience, "both messages wait", func() bool { return len(s.queue()) == 2 })
+	eventually(t, "both messages wait", func() bool { return len(s.queue()) == 2 })
 	if out := s.told(0, "far@elsewhere.example", "adam@own.test", adam, "queue", "list"); !strings.Contains(out, "1 messages") || strings.Contains(out, "eve") {
 		t.Errorf("an administrator sees\n%s", out)
 	}
@@ -153,11 +153,11 @@ func TestAnAdministratorSeesOfTheQueueWhatIsItsDomains(t *testing.T) {
 func TestQuotasAreSeenAndSetByWhoAdministersThem(t *testing.T) {
 	t.Parallel()
 	s, adam, eve := houses(t, setup{})
-	s.must("account", "set", "adam@own.test", "--quota", "2MiB")
+	s.Must("account", "set", "adam@own.test", "--quota", "2MiB")
 	ann := s.addAccount("ann@own.test")
-	s.must("account", "set", "ann@own.test", "--quota", "1MiB")
+	s.Must("account", "set", "ann@own.test", "--quota", "1MiB")
 	for _, verb := range []string{"show", "recount"} {
-		if out := s.told(0, "ann@own.test", "adam@own.test", adam, "quota", verb); strings.Contains(out, "secret.test") || strings.Contains(out, s.account) {
+		if out := s.told(0, "ann@own.test", "adam@own.test", adam, "quota", verb); strings.Contains(out, "secret.test") || strings.Contains(out, s.Account) {
 			t.Errorf("others are told of:\n%s", out)
 		}
 		s.told(0, "ann@own.test", "adam@own.test", adam, "quota", verb, "own.test")
@@ -183,23 +183,23 @@ func TestRightsLastOverRestartsAndBackupsAndEndWithTheAccount(t *testing.T) {
 	s.told(1, "authentication failed", "nobody@none.test", "wrong", "account", "list")
 
 	copied := filepath.Join(t.TempDir(), "copy")
-	s.must("backup", copied)
-	if out, err := exec.Command(s.bin, "domain", "admin", "list", "--data", copied).CombinedOutput(); err != nil || !strings.Contains(string(out), "adam@own.test") {
+	s.Must("backup", copied)
+	if out, err := exec.Command(s.Bin, "domain", "admin", "list", "--data", copied).CombinedOutput(); err != nil || !strings.Contains(string(out), "adam@own.test") {
 		t.Errorf("the copy has %v\n%s", err, out)
 	}
-	s.must("reload")
-	s.stop()
+	s.Must("reload")
+	s.Stop()
 	s.serve()
 	s.told(0, "is added", "adam@own.test", adam, "account", "add", "joe@own.test")
-	s.must("domain", "admin", "remove", "own.test", "adam@own.test")
+	s.Must("domain", "admin", "remove", "own.test", "adam@own.test")
 	s.told(1, "x@own.test is not yours to manage", "adam@own.test", adam, "account", "add", "x@own.test")
-	s.must("domain", "admin", "add", "own.test", "adam@own.test")
-	s.must("account", "set", "adam@own.test", "--disabled")
+	s.Must("domain", "admin", "add", "own.test", "adam@own.test")
+	s.Must("account", "set", "adam@own.test", "--disabled")
 	s.told(1, "authentication failed", "adam@own.test", adam, "account", "list")
-	s.must("account", "remove", "adam@own.test", "--yes")
+	s.Must("account", "remove", "adam@own.test", "--yes")
 	again := s.addAccount("adam@own.test")
 	s.told(1, "x@own.test is not yours to manage", "adam@own.test", again, "account", "add", "x@own.test")
-	s.stop()
+	s.Stop()
 	s.told(3, "no server is running", "adam@own.test", again, "account", "list")
 }
 
@@ -208,15 +208,15 @@ func TestNobodyTakesTheSocketFromTheServersOwner(t *testing.T) {
 	s, adam, _ := houses(t, setup{config: map[string]string{"admin.max_connections": "4", "admin.login_timeout": `"3s"`}})
 	var silent []net.Conn
 	for range 4 {
-		c, err := net.Dial("unix", filepath.Join(s.data, "run/manage.sock"))
+		c, err := net.Dial("unix", filepath.Join(s.Data, "run/manage.sock"))
 		check(t, err)
 		defer c.Close()
 		silent = append(silent, c)
 	}
 	silent[0].Write(bytes.Repeat([]byte{'C', 0xff}, 100)) // which is no call
-	s.must("account", "list")
-	s.must("status")
-	within(t, patience, "the silent ones are left", func() bool {
+	s.Must("account", "list")
+	s.Must("status")
+	eventually(t, "the silent ones are left", func() bool {
 		_, err := s.as("adam@own.test", adam, "account", "list")
 		return err == nil
 	})
@@ -228,7 +228,7 @@ func TestNobodyTakesTheSocketFromTheServersOwner(t *testing.T) {
 		s.as("eve@secret.test", "wrong", "account", "list")
 	}
 	s.told(4, "too many failed logins", "eve@secret.test", "wrong", "account", "list")
-	if out := s.must("block", "list"); !strings.Contains(out, "11 failed logins by uid 54321 of this host") {
+	if out := s.Must("block", "list"); !strings.Contains(out, "11 failed logins by uid 54321 of this host") {
 		t.Errorf("blocked are\n%s", out)
 	}
 	s.told(0, "adam@own.test", "adam@own.test", adam, "account", "list") // who logged in from there before
@@ -236,8 +236,8 @@ func TestNobodyTakesTheSocketFromTheServersOwner(t *testing.T) {
 
 // submitAs sends a letter as an account.
 func (s *server) submitAs(account, password, to string) error {
-	was, secret := s.account, s.password
-	defer func() { s.account, s.password = was, secret }()
-	s.account, s.password = account, password
+	was, secret := s.Account, s.Password
+	defer func() { s.Account, s.Password = was, secret }()
+	s.Account, s.Password = account, password
 	return s.submit(to, letter("out"))
 }

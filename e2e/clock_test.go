@@ -31,21 +31,21 @@ func TestClocksThatJumpOverRestartsLoseNothing(t *testing.T) {
 	offsets := []string{"", "30d", "-30d", "3h", "-3h", ""}
 	for i, offset := range offsets {
 		if i > 0 {
-			s.stop()
+			s.Stop()
 			s.offset = offset
 			mu.Lock()
 			round = fmt.Sprint(i)
 			mu.Unlock()
 			s.serve()
-			s.must("flush")
-			within(t, patience, "what waited is gone", s.empty)
+			s.Must("flush")
+			eventually(t, "what waited is gone", s.empty)
 		} else {
 			round = "0"
 		}
-		check(t, s.send("sender@else.example", s.account, letter(fmt.Sprintf("here-%d", i))))
-		s.arrived(s.account, s.password, i+1)
-		check(t, s.send(s.account, fmt.Sprintf("slow%d@else.example", i), letter(fmt.Sprintf("slow-%d", i))))
-		within(t, patience, "the first attempt has failed", func() bool {
+		check(t, s.Send("sender@else.example", s.Account, letter(fmt.Sprintf("here-%d", i))))
+		s.arrived(s.Account, s.Password, i+1)
+		check(t, s.Send(s.Account, fmt.Sprintf("slow%d@else.example", i), letter(fmt.Sprintf("slow-%d", i))))
+		eventually(t, "the first attempt has failed", func() bool {
 			q := s.queue()
 			return len(q) == 1 && q[0].Recipients[0].Attempts == 1
 		})
@@ -53,8 +53,8 @@ func TestClocksThatJumpOverRestartsLoseNothing(t *testing.T) {
 	mu.Lock()
 	round = "none"
 	mu.Unlock()
-	s.must("flush")
-	s.drain(patience)
+	s.Must("flush")
+	s.drain()
 	var subjects []string
 	for _, m := range k.all() {
 		header, _, _ := bytes.Cut(bytes.ReplaceAll(m.content, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
@@ -64,5 +64,5 @@ func TestClocksThatJumpOverRestartsLoseNothing(t *testing.T) {
 	if want := "slow-0 slow-1 slow-2 slow-3 slow-4 slow-5"; strings.Join(subjects, " ") != want {
 		t.Errorf("the other host got %v, want %s", subjects, want)
 	}
-	s.arrived(s.account, s.password, len(offsets)) // and no bounce
+	s.arrived(s.Account, s.Password, len(offsets)) // and no bounce
 }

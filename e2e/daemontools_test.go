@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // daemontools of the distribution run this server, write its log, and see and command it.
@@ -32,16 +34,6 @@ func output(t testing.TB, name string, args ...string) string {
 		t.Errorf("%s %q: %v: %s", name, args, err, out)
 	}
 	return string(out)
-}
-
-// until waits until f is true.
-func until(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not seen: %s", what)
-		}
-	}
 }
 
 // scan starts svscan on a folder of services and ends it, with them, after the test.
@@ -86,19 +78,19 @@ func TestVector45SvscanRunsUsWithOurLog(t *testing.T) {
 	t.Parallel()
 	svstat, svc := original(t, "svstat", "daemontools"), original(t, "svc", "daemontools")
 	s := newServer(t, setup{single: true, config: map[string]string{"log.format": `"qmail"`}})
-	s.stop()
+	s.Stop()
 	folder := newFolder(t)
-	mail := service(t, folder, fmt.Sprintf("exec %s serve --data %s 2>&1", s.bin, s.data))
+	mail := service(t, folder, fmt.Sprintf("exec %s serve --data %s 2>&1", s.Bin, s.Data))
 	scan(t, folder)
 
 	answers := func() bool {
-		c, err := dialSMTP(s.addr["smtp"])
+		c, err := dialSMTP(s.Addr["smtp"])
 		if err == nil {
-			c.quit()
+			c.Quit()
 		}
 		return err == nil
 	}
-	until(t, "a greeting", answers)
+	eventually(t, "a greeting", answers)
 	for _, program := range [][]string{{svstat}, {tools(t), "svstat"}} {
 		said := output(t, program[0], append(program[1:], mail)...)
 		if !strings.HasPrefix(said, mail+": up (pid ") {
@@ -107,10 +99,10 @@ func TestVector45SvscanRunsUsWithOurLog(t *testing.T) {
 	}
 
 	// What the log tells has multilog's stamps, which our tai64nlocal reads as theirs does.
-	check(t, s.send("you@far.example", s.account, letter("supervised")))
+	check(t, s.Send("you@far.example", s.Account, letter("supervised")))
 	current := filepath.Join(mail, "log/main/current")
 	var log []byte
-	until(t, "the delivery in multilog's file", func() bool {
+	eventually(t, "the delivery in multilog's file", func() bool {
 		log, _ = os.ReadFile(current)
 		return strings.Contains(string(log), "delivery 1: success")
 	})
@@ -127,17 +119,17 @@ func TestVector45SvscanRunsUsWithOurLog(t *testing.T) {
 
 	// Their svc stops us, and ours starts us again.
 	output(t, svc, "-d", mail)
-	until(t, "the end by svc -d", func() bool { return !answers() && strings.Contains(output(t, tools(t), "svstat", mail), ": down ") })
+	eventually(t, "the end by svc -d", func() bool { return !answers() && strings.Contains(output(t, tools(t), "svstat", mail), ": down ") })
 	output(t, tools(t), "svc", "-u", mail)
-	until(t, "a greeting again", answers)
+	eventually(t, "a greeting again", answers)
 	first := output(t, svstat, mail)
 	output(t, svc, "-t", mail)
-	until(t, "another process after svc -t", func() bool {
+	eventually(t, "another process after svc -t", func() bool {
 		now := output(t, svstat, mail)
 		return strings.Contains(now, ": up (pid ") && pidIn(now) != pidIn(first) && answers()
 	})
 	output(t, svc, "-d", mail) // before the folders go
-	until(t, "the end", func() bool { return strings.Contains(output(t, svstat, mail), ": down ") })
+	eventually(t, "the end", func() bool { return strings.Contains(output(t, svstat, mail), ": down ") })
 }
 
 // pidIn is the pid that svstat tells.
@@ -153,13 +145,13 @@ func TestVector43MultilogSortsOurLog(t *testing.T) {
 	t.Parallel()
 	multilog := original(t, "multilog", "daemontools")
 	s := newServer(t, setup{single: true, config: map[string]string{"log.format": `"qmail"`, "log.to": `"file"`}})
-	check(t, s.send("you@far.example", s.account, letter("sorted")))
-	path := filepath.Join(s.data, "log/postilion.log")
-	until(t, "the delivery in the log", func() bool {
+	check(t, s.Send("you@far.example", s.Account, letter("sorted")))
+	path := filepath.Join(s.Data, "log/postilion.log")
+	eventually(t, "the delivery in the log", func() bool {
 		log, _ := os.ReadFile(path)
 		return strings.Contains(string(log), "end msg")
 	})
-	s.stop()
+	s.Stop()
 	log, err := os.ReadFile(path)
 	check(t, err)
 	var lines []string
@@ -203,10 +195,10 @@ func TestVector41TcpserverLogsHowWeEnded(t *testing.T) {
 		program []string
 		want    string
 	}{
-		{[]string{s.bin, "smtpd", "--data", s.data}, " status 0\n"},
+		{[]string{s.Bin, "smtpd", "--data", s.Data}, " status 0\n"},
 		{[]string{tools(t), "recordio"}, " status 25600\n"}, // recordio without a program is a wrong use
 	} {
-		var log logBuffer
+		var log e2etest.Log
 		addr := freeAddr(t)
 		host, port, _ := strings.Cut(addr, ":")
 		cmd := exec.Command(tcpserver, append([]string{"-v", "-R", "-H", "-l0", host, port}, c.program...)...)
@@ -214,10 +206,10 @@ func TestVector41TcpserverLogsHowWeEnded(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		check(t, cmd.Start())
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		until(t, "tcpserver listens", func() bool { return strings.Contains(log.String(), "status: 0/") })
+		eventually(t, "tcpserver listens", func() bool { return strings.Contains(log.String(), "status: 0/") })
 		if x, err := dialSMTP(addr); err == nil {
-			x.quit()
+			x.Quit()
 		}
-		until(t, fmt.Sprintf("%q in the log of %q", c.want, c.program), func() bool { return strings.Contains(log.String(), c.want) })
+		eventually(t, fmt.Sprintf("%q in the log of %q", c.want, c.program), func() bool { return strings.Contains(log.String(), c.want) })
 	}
 }

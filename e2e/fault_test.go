@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // fill leaves about so many bytes free on the disk. The returned function gives them back.
@@ -58,35 +60,35 @@ func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 	config["queue.retry_max"] = `"3s"` // the room is looked at again soon
 	s := newServer(t, setup{dir: filepath.Join(d.mount, "data"), config: config})
 	l := newLoad(s, k)
-	send := func() int { return code(s.send("sender@else.example", s.account, letter("full"))) }
+	send := func() int { return code(s.Send("sender@else.example", s.Account, letter("full"))) }
 
 	// Below the floor new mail is turned away before its content is sent.
 	empty := d.fill(50 << 20)
-	within(t, patience, "the floor turns mail away", func() bool { return send() == 452 })
-	c, err := dialSMTP(s.addr["smtp"])
+	eventually(t, "the floor turns mail away", func() bool { return send() == 452 })
+	c, err := dialSMTP(s.Addr["smtp"])
 	check(t, err)
-	err = c.cmd(250, "MAIL FROM:<sender@else.example>")
+	err = c.Cmd(250, "MAIL FROM:<sender@else.example>")
 	if err == nil {
-		if err = c.cmd(250, "RCPT TO:<%s>", s.account); err == nil {
-			err = c.cmd(354, "DATA")
+		if err = c.Cmd(250, "RCPT TO:<%s>", s.Account); err == nil {
+			err = c.Cmd(354, "DATA")
 		}
 	}
 	if code(err) != 452 || !strings.Contains(err.Error(), "4.3.1") {
 		t.Errorf("a full disk is told as %v, want 452 4.3.1", err)
 	}
-	c.quit()
+	c.Quit()
 	empty()
-	within(t, patience, "mail is taken again", func() bool { return send() == 250 })
+	eventually(t, "mail is taken again", func() bool { return send() == 250 })
 
 	// So does a disk without room for names.
 	names := d.fillNames()
-	within(t, patience, "the floor of inodes turns mail away", func() bool { return send() == 452 })
+	eventually(t, "the floor of inodes turns mail away", func() bool { return send() == 452 })
 	check(t, os.RemoveAll(names))
-	within(t, patience, "mail is taken again", func() bool { return send() == 250 })
-	s.stop()
+	eventually(t, "mail is taken again", func() bool { return send() == 250 })
+	s.Stop()
 
 	// Without a floor the disk fills to its last block under load, again and again.
-	file := filepath.Join(s.data, "postilion.toml")
+	file := filepath.Join(s.Data, "postilion.toml")
 	text, err := os.ReadFile(file)
 	check(t, err, os.WriteFile(file, []byte(strings.ReplaceAll(string(text), `free_bytes = "64MiB"`, "free_bytes = -1")), 0o644))
 	s.serve()
@@ -96,55 +98,27 @@ func TestAFullDiskTurnsMailAwayAndLosesNone(t *testing.T) {
 		time.Sleep(time.Second)
 		l.cut()
 		empty := d.fill(0)
-		within(t, patience, "mail is turned away", func() bool { return send()/100 == 4 })
-		within(t, patience, "status tells that it is", func() bool {
-			return strings.Contains(strings.Join(s.status().Notes, "\n"), "rejecting messages: insufficient system storage: ")
+		eventually(t, "mail is turned away", func() bool { return send()/100 == 4 })
+		eventually(t, "status tells that it is", func() bool {
+			return strings.Contains(strings.Join(s.Status().Notes, "\n"), "rejecting messages: insufficient system storage: ")
 		})
 		time.Sleep(time.Second)
-		p, err := dialPOP(s.addr["pop3"], s.account, s.password) // who makes room by deleting mail must get in
+		p, err := dialPOP(s.Addr["pop3"], s.Account, s.Password) // who makes room by deleting mail must get in
 		check(t, err)
-		p.quit()
+		p.Quit()
 		empty()
 		before := l.count()
-		within(t, patience, "mail is taken again", func() bool { return l.count() > before+20 })
+		eventually(t, "mail is taken again", func() bool { return l.count() > before+20 })
 	}
 	stop()
 	sum, err := l.settle(patience)
 	l.verdict(t, "full disk", sum, err, time.Since(began))
-	s.drain(patience)
-}
-
-// hole is a host that accepts connections and never says a word.
-func hole(t testing.TB) (addr string, taken *atomic.Int64) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { l.Close() })
-	taken = new(atomic.Int64)
-	var mu sync.Mutex
-	var held []net.Conn
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				break
-			}
-			taken.Add(1)
-			mu.Lock()
-			held = append(held, c)
-			mu.Unlock()
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range held {
-			c.Close()
-		}
-	}()
-	return l.Addr().String(), taken
+	s.drain()
 }
 
 func TestADestinationThatNeverAnswersDelaysNoOther(t *testing.T) {
 	t.Parallel()
-	silent, taken := hole(t)
+	silent, taken := e2etest.Silent(t)
 	k := newSink(t)
 	s := newServer(t, setup{config: map[string]string{
 		"policy.relay_networks":    `["127.0.0.0/8"]`,
@@ -154,15 +128,15 @@ func TestADestinationThatNeverAnswersDelaysNoOther(t *testing.T) {
 	}})
 	const many = 100
 	for i := range many {
-		check(t, s.send(s.account, fmt.Sprintf("joe%d@silent.example", i), letter("unheard")))
+		check(t, s.Send(s.Account, fmt.Sprintf("joe%d@silent.example", i), letter("unheard")))
 	}
-	within(t, patience, "the silent host has connections", func() bool { return taken.Load() > 0 })
+	eventually(t, "the silent host has connections", func() bool { return taken() > 0 })
 	for i := range 20 {
-		check(t, s.send(s.account, fmt.Sprintf("joe%d@else.example", i), letter("heard")))
+		check(t, s.Send(s.Account, fmt.Sprintf("joe%d@else.example", i), letter("heard")))
 	}
 	k.arrived(t, 20) // or not until the silent host's time is over: five minutes
-	check(t, s.send("sender@else.example", s.account, letter("local")))
-	s.arrived(s.account, s.password, 1)
+	check(t, s.Send("sender@else.example", s.Account, letter("local")))
+	s.arrived(s.Account, s.Password, 1)
 	if n := len(s.queue("--domain", "silent.example")); n != many {
 		t.Errorf("%d messages wait for the silent host, want %d", n, many)
 	}
@@ -176,7 +150,7 @@ func TestSlowClientsDelayNoOther(t *testing.T) {
 	s := newServer(t, setup{config: map[string]string{"smtp.max_connections": "20000", "pop3.login_timeout": `"1m"`}})
 	send := func() time.Duration {
 		began := time.Now()
-		check(t, s.send("sender@else.example", s.account, letter("quick")))
+		check(t, s.Send("sender@else.example", s.Account, letter("quick")))
 		return time.Since(began)
 	}
 	alone := make([]time.Duration, 50)
@@ -187,17 +161,17 @@ func TestSlowClientsDelayNoOther(t *testing.T) {
 	var wg sync.WaitGroup
 	var connected, broken atomic.Int64
 	for i := range clients {
-		wg.Go(func() { dribble(s.addr["smtp"], i, done, &connected, &broken) })
+		wg.Go(func() { dribble(s.Addr["smtp"], i, done, &connected, &broken) })
 	}
 	defer wg.Wait()
 	defer close(done)
-	within(t, patience, "all slow clients are connected", func() bool { return connected.Load()+broken.Load() == int64(clients) })
+	eventually(t, "all slow clients are connected", func() bool { return connected.Load()+broken.Load() == int64(clients) })
 	beside := make([]time.Duration, 50)
 	for i := range beside {
 		beside[i] = send()
 		time.Sleep(60 * time.Millisecond) // over some seconds of them all
 	}
-	s.arrived(s.account, s.password, len(alone)+len(beside))
+	s.arrived(s.Account, s.Password, len(alone)+len(beside))
 	slices.Sort(alone)
 	slices.Sort(beside)
 	t.Logf("a message took %v (median; worst %v) alone, %v (worst %v) beside %d clients that send a byte a second",
@@ -276,7 +250,7 @@ func TestMailThatWouldComeBackIsReturnedAtOnce(t *testing.T) {
 		o.config = map[string]string{"dns.server": strconv.Quote(dns), "remote.port": port, "smtp.listen": fmt.Sprintf("[%q]", smtp)}
 		s := newServer(t, o)
 		check(t, s.submit("joe@far.example", letter("round")))
-		bounce := string(s.arrived(s.account, s.password, 1)[0])
+		bounce := string(s.arrived(s.Account, s.Password, 1)[0])
 		if !strings.Contains(bounce, "best-preference MX") || strings.Count(bounce, "\nReceived:") != 1 {
 			t.Errorf("the bounce:\n%s", bounce)
 		}
@@ -294,11 +268,11 @@ func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
 		"remote.port":           port,
 	}})
 	for i := range 20 {
-		check(t, s.send(s.account, fmt.Sprintf("joe@host%d.example", i), letter("far")))
+		check(t, s.Send(s.Account, fmt.Sprintf("joe@host%d.example", i), letter("far")))
 	}
-	check(t, s.send("sender@else.example", s.account, letter("near")))
-	s.arrived(s.account, s.password, 1)
-	within(t, patience, "the lookups have timed out", func() bool {
+	check(t, s.Send("sender@else.example", s.Account, letter("near")))
+	s.arrived(s.Account, s.Password, 1)
+	eventually(t, "the lookups have timed out", func() bool {
 		tried := 0
 		for _, m := range s.queue() {
 			if r := m.Recipients[0]; r.Attempts > 0 && r.Error != "" {
@@ -312,10 +286,10 @@ func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
 	}
 	answers.Store(true)
 	// A lookup that failed is remembered for some seconds (RFC 9520).
-	within(t, patience, "all is delivered once the name server answers", func() bool {
-		s.must("flush")
+	eventually(t, "all is delivered once the name server answers", func() bool {
+		s.Must("flush")
 		time.Sleep(200 * time.Millisecond)
 		return len(k.all()) == 20
 	})
-	s.drain(patience)
+	s.drain()
 }

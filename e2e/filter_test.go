@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/postilion/postilion/e2e/e2etest"
 	"github.com/postilion/postilion/internal/fs/fstest"
 	"github.com/postilion/postilion/internal/netx/nettest"
 )
@@ -55,7 +55,7 @@ func TestFiltersThatMisbehaveHarmTheirMessageAlone(t *testing.T) {
 		if have, said := s.dataAs(t, "pass.test", letter("passes")); have != 250 {
 			t.Fatalf("before all that: %d %s", have, said)
 		}
-		s.arrived(s.account, s.password, 1)
+		s.arrived(s.Account, s.Password, 1)
 		before := openFiles(t, s)
 		large := append(letter("large"), bytes.Repeat([]byte("0123456789abcdef0123456789abcdef\r\n"), 20_000)...)
 		cases := []struct {
@@ -98,11 +98,11 @@ func TestFiltersThatMisbehaveHarmTheirMessageAlone(t *testing.T) {
 		if have, said := s.dataAs(t, "pass.test", letter("passes")); have != 250 {
 			t.Fatalf("after all that: %d %s", have, said)
 		}
-		if mail := s.arrived(s.account, s.password, 2); len(mail) != 2 || !bytes.Contains(mail[1], []byte("passes")) {
+		if mail := s.arrived(s.Account, s.Password, 2); len(mail) != 2 || !bytes.Contains(mail[1], []byte("passes")) {
 			t.Errorf("%d messages arrived: %q", len(mail), mail)
 		}
-		within(t, patience, "no filter's process is left", func() bool { return len(filtersOf(s)) == 0 })
-		within(t, patience, fmt.Sprintf("%d descriptors again, as before", before), func() bool { return openFiles(t, s) <= before+10 })
+		eventually(t, "no filter's process is left", func() bool { return len(filtersOf(s)) == 0 })
+		eventually(t, fmt.Sprintf("%d descriptors again, as before", before), func() bool { return openFiles(t, s) <= before+10 })
 	})
 }
 
@@ -112,7 +112,7 @@ func filtersOf(s *server) (list []string) {
 	left, _ := os.ReadDir("/proc")
 	for _, p := range left {
 		env, _ := os.ReadFile(filepath.Join("/proc", p.Name(), "environ"))
-		if bytes.Contains(env, []byte(s.data)) && bytes.Contains(env, []byte("POSTILION_HELO=")) && !bytes.Contains(env, []byte("POSTILION_HELO=fork-")) {
+		if bytes.Contains(env, []byte(s.Data)) && bytes.Contains(env, []byte("POSTILION_HELO=")) && !bytes.Contains(env, []byte("POSTILION_HELO=fork-")) {
 			list = append(list, strings.ReplaceAll(string(env), "\x00", " "))
 		}
 	}
@@ -122,9 +122,8 @@ func filtersOf(s *server) (list []string) {
 // openFiles counts descriptors of the server's processes.
 func openFiles(t testing.TB, s *server) (n int) {
 	t.Helper()
-	for _, pid := range append(s.children(), s.cmd.Process.Pid) {
-		list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-		n += len(list)
+	for _, pid := range append(s.Children(), s.PID()) {
+		n += e2etest.Descriptors(pid)
 	}
 	return n
 }
@@ -132,14 +131,14 @@ func openFiles(t testing.TB, s *server) (n int) {
 // dataAs sends a message under a HELO of one's own and returns the answer to its end.
 func (s *server) dataAs(t testing.TB, helo string, content []byte) (code int, said string) {
 	t.Helper()
-	w, err := dial(s.addr["smtp"])
+	w, err := dial(s.Addr["smtp"])
 	check(t, err)
-	c := &smtpClient{wire: w}
+	c := &e2etest.SMTP{Wire: w}
 	defer c.Close()
-	check(t, c.expect(220), c.cmd(250, "EHLO %s", helo), c.cmd(250, "MAIL FROM:<you@far.example>"), c.cmd(250, "RCPT TO:<%s>", s.account), c.cmd(354, "DATA"),
-		c.dotted(content))
+	check(t, c.Expect(220), c.Cmd(250, "EHLO %s", helo), c.Cmd(250, "MAIL FROM:<you@far.example>"), c.Cmd(250, "RCPT TO:<%s>", s.Account), c.Cmd(354, "DATA"),
+		c.Dotted(content))
 	for first := true; ; first = false {
-		line, err := c.line()
+		line, err := c.Line()
 		if err != nil || len(line) < 4 {
 			t.Errorf("%s: %q, %v", helo, line, err)
 			return 0, line
@@ -223,18 +222,18 @@ func TestHostileIdentAnswersStayOutOfEverything(t *testing.T) {
 	for name, way := range ways {
 		answers <- way
 		began := time.Now()
-		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).Dial("tcp", s.addr["smtp"])
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).Dial("tcp", s.Addr["smtp"])
 		check(t, err)
-		c := &smtpClient{wire: &wire{conn, bufio.NewReader(conn)}}
-		check(t, c.expect(220))
+		c := &e2etest.SMTP{Wire: e2etest.NewWire(conn)}
+		check(t, c.Expect(220))
 		if took := time.Since(began); took > lookup {
 			t.Errorf("%s: the greeting came after %v", name, took)
 		}
-		check(t, c.cmd(250, "EHLO client.example"), c.mail("you@far.example", []string{s.account}, letter("ident-"+name)))
-		c.quit()
+		check(t, c.Cmd(250, "EHLO client.example"), c.Mail("you@far.example", []string{s.Account}, letter("ident-"+name)))
+		c.Quit()
 		n++
 	}
-	for _, m := range s.arrived(s.account, s.password, n) {
+	for _, m := range s.arrived(s.Account, s.Password, n) {
 		header, _, _ := bytes.Cut(m, []byte("\r\n\r\n"))
 		if bytes.Contains(header, []byte("forged\r\n")) || bytes.Contains(m, []byte("body\r\n")) || !plain(header) {
 			t.Errorf("a header has what an ident server said:\n%q", header)
@@ -294,18 +293,18 @@ func TestHostileListTextsStayOutOfEverything(t *testing.T) {
 		<-texts
 		texts <- text
 		i++
-		w, err := dial(s.addr["smtp"])
+		w, err := dial(s.Addr["smtp"])
 		check(t, err)
 		defer w.Close()
-		c := &smtpClient{wire: w}
+		c := &e2etest.SMTP{Wire: w}
 		// An address of its own each time: answers may be kept.
-		check(t, c.send("PROXY TCP4 192.0.2.%d 192.0.2.200 1025 25", i), c.expect(220), c.cmd(250, "EHLO client.example"), c.cmd(250, "MAIL FROM:<you@far.example>"), c.send("RCPT TO:<%s>", s.account))
-		line, err := c.line()
+		check(t, c.Send("PROXY TCP4 192.0.2.%d 192.0.2.200 1025 25", i), c.Expect(220), c.Cmd(250, "EHLO client.example"), c.Cmd(250, "MAIL FROM:<you@far.example>"), c.Send("RCPT TO:<%s>", s.Account))
+		line, err := c.Line()
 		if err != nil || !strings.HasPrefix(line, fmt.Sprint(want)) || !plain([]byte(line)) || len(line) > 500 {
 			t.Errorf("%s: %q (%v), want %d in one plain line", name, line, err, want)
 		}
 		// Nothing of the text is read as a second reply.
-		check(t, c.cmd(250, "NOOP"))
+		check(t, c.Cmd(250, "NOOP"))
 	}
 	ask("never", nil, 250)
 	for name, text := range hostile {
@@ -336,7 +335,7 @@ func plain(text []byte) bool {
 // plainLogs checks the server's log files and its answers about itself.
 func (s *server) plainLogs(t testing.TB) {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(s.data, "log/*"))
+	files, _ := filepath.Glob(filepath.Join(s.Data, "log/*"))
 	if len(files) == 0 {
 		t.Error("there is no log")
 	}

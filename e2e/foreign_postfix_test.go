@@ -24,14 +24,14 @@ func TestSMTPSourceFillsAMailbox(t *testing.T) {
 		{"-d", "-l", "100000"}, // larger than what the queue keeps beside its rows
 		{"-d", "-l", "1"},
 	} {
-		args := append([]string{"-s", "30", "-m", "200", "-f", "you@else.example", "-M", "client.example", "-t", s.account}, more...)
-		mustForeign(t, "", "smtp-source", append(args, s.addr["smtp"])...)
+		args := append([]string{"-s", "30", "-m", "200", "-f", "you@else.example", "-M", "client.example", "-t", s.Account}, more...)
+		mustForeign(t, "", "smtp-source", append(args, s.Addr["smtp"])...)
 	}
-	s.drain(patience)
-	c, err := dialPOP(s.addr["pop3"], s.account, s.password)
+	s.drain()
+	c, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
 	check(t, err)
-	defer c.quit()
-	if got, err := c.cmd("STAT"); err != nil || !strings.HasPrefix(got, "800 ") {
+	defer c.Quit()
+	if got, err := c.Cmd("STAT"); err != nil || !strings.HasPrefix(got, "800 ") {
 		t.Errorf("STAT tells %q, %v, want 800 messages", got, err)
 	}
 }
@@ -53,7 +53,7 @@ func sinkProgram(t *testing.T, options ...string) (addr, took string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	within(t, patience, "smtp-sink listens", func() bool {
+	eventually(t, "smtp-sink listens", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
@@ -134,8 +134,8 @@ func TestANextHopThatFails(t *testing.T) {
 			bounces++
 		}
 	}
-	all := s.arrived(s.account, s.password, bounces)
-	within(t, patience, "each message was tried", func() bool {
+	all := s.arrived(s.Account, s.Password, bounces)
+	eventually(t, "each message was tried", func() bool {
 		for _, m := range s.queue() {
 			for _, r := range m.Recipients {
 				if r.Attempts == 0 || r.State == "running" {
@@ -202,10 +202,10 @@ smtpd_forbid_bare_newline = yes
 			t.Logf("Postfix's log:\n%s", text)
 		}
 	})
-	within(t, patience, "Postfix greets", func() bool {
+	eventually(t, "Postfix greets", func() bool {
 		c, err := dialSMTP(addr)
 		if err == nil {
-			c.quit()
+			c.Quit()
 		}
 		return err == nil
 	})
@@ -215,7 +215,7 @@ smtpd_forbid_bare_newline = yes
 func (p *postfix) mailbox(t *testing.T, n int) []string {
 	t.Helper()
 	var names, mail []string
-	within(t, patience, strconv.Itoa(n)+" messages are in Postfix's Maildir", func() bool {
+	eventually(t, strconv.Itoa(n)+" messages are in Postfix's Maildir", func() bool {
 		names, _ = filepath.Glob(p.Maildirs() + "/joe/new/*")
 		return len(names) >= n
 	})
@@ -234,7 +234,7 @@ func TestPostfixIsThePeer(t *testing.T) {
 	needProgram(t, "postfix", "openssl")
 	addr := freeAddr(t)
 	s := newServer(t, setup{config: map[string]string{"route.routes": hops(map[string]string{"peer.example": addr})}})
-	p := startPostfix(t, addr, s.addr["smtp"])
+	p := startPostfix(t, addr, s.Addr["smtp"])
 
 	// To Postfix: what goes in comes out, whatever its bytes.
 	messages := generated()
@@ -262,7 +262,7 @@ func TestPostfixIsThePeer(t *testing.T) {
 			break
 		}
 	}
-	bounce := string(s.arrived(s.account, s.password, 1)[0])
+	bounce := string(s.arrived(s.Account, s.Password, 1)[0])
 	if !strings.Contains(bounce, "nobody@peer.example") || !strings.Contains(bounce, "5.1.1") {
 		t.Errorf("the bounce of an unknown user reads\n%s", bounce)
 	}
@@ -272,15 +272,15 @@ func TestPostfixIsThePeer(t *testing.T) {
 	password := s.addAccount(second)
 	from, err := dialSMTP(p.Addr)
 	check(t, err)
-	defer from.quit()
+	defer from.Quit()
 	plain := 0
 	for _, m := range messages {
 		if strings.HasPrefix(string(m), "Subject: ") {
-			check(t, from.mail("joe@peer.example", []string{second}, m))
+			check(t, from.Mail("joe@peer.example", []string{second}, m))
 			plain++
 		}
 	}
-	check(t, from.mail("joe@peer.example", []string{"nobody@" + domain}, letter("not-here")))
+	check(t, from.Mail("joe@peer.example", []string{"nobody@" + domain}, letter("not-here")))
 	for _, m := range s.arrived(second, password, plain) {
 		if !strings.Contains(string(m), "ESMTPS") {
 			t.Errorf("a message came without TLS:\n%.1000s", m)

@@ -11,16 +11,16 @@ import (
 
 // fill puts three messages into the server's account and returns their ids.
 func (s *server) fill() []string {
-	s.t.Helper()
+	s.T.Helper()
 	for i := range 3 {
-		check(s.t, s.send("you@else.example", s.account, letter(fmt.Sprintf("read-%d", i))))
+		check(s.T, s.Send("you@else.example", s.Account, letter(fmt.Sprintf("read-%d", i))))
 	}
-	s.arrived(s.account, s.password, 3)
-	c, err := dialPOP(s.addr["pop3"], s.account, s.password)
-	check(s.t, err)
-	defer c.quit()
-	list, err := c.uidls()
-	check(s.t, err)
+	s.arrived(s.Account, s.Password, 3)
+	c, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
+	check(s.T, err)
+	defer c.Quit()
+	list, err := c.UIDLs()
+	check(s.T, err)
 	var ids []string
 	for line := range strings.Lines(list) {
 		_, uid, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -36,7 +36,7 @@ func TestCurlReads(t *testing.T) {
 	ids := s.fill()
 	curl := func(url string, args ...string) string {
 		t.Helper()
-		return mustForeign(t, "", "curl", append([]string{"-sS", "--cacert", s.cert(), "--user", s.account + ":" + s.password, url}, args...)...)
+		return mustForeign(t, "", "curl", append([]string{"-sS", "--cacert", s.cert(), "--user", s.Account + ":" + s.Password, url}, args...)...)
 	}
 	plain, secure := "pop3://localhost:"+s.port("pop3")+"/", "pop3s://localhost:"+s.port("pop3s")+"/"
 	want := curl(plain + "1")
@@ -66,17 +66,17 @@ func TestCurlReads(t *testing.T) {
 	}
 	for name, args := range map[string][]string{
 		"APOP":             {plain + "1", "--login-options", "AUTH=+APOP"},
-		"a wrong password": {plain + "1", "--user", s.account + ":wrong"},
+		"a wrong password": {plain + "1", "--user", s.Account + ":wrong"},
 		"a wrong number":   {plain + "9"},
 		"TLS 1.1":          {secure + "1", "--tlsv1.0", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0"},
 	} {
-		all := append([]string{"-sS", "--cacert", s.cert(), "--user", s.account + ":" + s.password}, args...)
+		all := append([]string{"-sS", "--cacert", s.cert(), "--user", s.Account + ":" + s.Password}, args...)
 		if out, err := foreign(t, "", "curl", all...); err == nil {
 			t.Errorf("%s was taken:\n%s", name, out)
 		}
 	}
 	curl(plain+"1", "--request", "DELE", "--head")
-	if got := len(s.read(s.account, s.password)); got != 2 {
+	if got := len(s.read(s.Account, s.Password)); got != 2 {
 		t.Errorf("after DELE %d messages are there, want 2", got)
 	}
 }
@@ -139,7 +139,7 @@ set idfile %q
 poll localhost protocol pop3 port %s uidl
   user %q password %q is %q here
   keep %s sslcertck sslcertfile %q smtphost "127.0.0.1/%s" smtpaddress "%s"
-`, ids, s.port(listener), s.account, s.password, "second", tls, s.cert(), s.port("smtp"), domain)
+`, ids, s.port(listener), s.Account, s.Password, "second", tls, s.cert(), s.port("smtp"), domain)
 		check(t, os.WriteFile(rc, []byte(text), 0o600))
 		return foreign(t, "", "fetchmail", "-f", rc, "--pidfile", rc+".pid", "-v")
 	}
@@ -147,7 +147,7 @@ poll localhost protocol pop3 port %s uidl
 		t.Fatalf("over STLS: %v\n%s", err, out)
 	}
 	copies := s.arrived(second, password, 3)
-	originals := s.read(s.account, s.password)
+	originals := s.read(s.Account, s.Password)
 	if len(originals) != 3 {
 		t.Errorf("%d of 3 messages were kept", len(originals))
 	}
@@ -157,8 +157,8 @@ poll localhost protocol pop3 port %s uidl
 			t.Errorf("no copy has the body %q", body)
 		}
 	}
-	check(t, s.send("you@else.example", s.account, letter("fourth")))
-	s.arrived(s.account, s.password, 4)
+	check(t, s.Send("you@else.example", s.Account, letter("fourth")))
+	s.arrived(s.Account, s.Password, 4)
 	if out, err := fetch("pop3s", "ssl"); err != nil {
 		t.Fatalf("over TLS: %v\n%s", err, out)
 	}
@@ -174,7 +174,7 @@ func TestNailReads(t *testing.T) {
 	needProgram(t, "s-nail")
 	s := newServer(t, setup{})
 	s.fill()
-	user := strings.Replace(s.account, "@", "%40", 1) + ":" + s.password
+	user := strings.Replace(s.Account, "@", "%40", 1) + ":" + s.Password
 	for _, url := range []string{
 		"pop3://" + user + "@localhost:" + s.port("pop3"),
 		"pop3s://" + user + "@localhost:" + s.port("pop3s"),

@@ -39,11 +39,11 @@ func mustForeign(t testing.TB, stdin, name string, args ...string) string {
 }
 
 // cert is the server's self-signed certificate, which its clients are told to trust.
-func (s *server) cert() string { return filepath.Join(s.data, "tls", "cert.pem") }
+func (s *server) cert() string { return filepath.Join(s.Data, "tls", "cert.pem") }
 
 // host and port of a listener, for programs that want them apart.
 func (s *server) port(listener string) string {
-	return s.addr[listener][strings.LastIndexByte(s.addr[listener], ':')+1:]
+	return s.Addr[listener][strings.LastIndexByte(s.Addr[listener], ':')+1:]
 }
 
 // A foreignSender brings one message with the given subject from an address elsewhere, or as
@@ -78,7 +78,7 @@ var foreignSenders = []foreignSender{
 func TestForeignProgramsSend(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{config: map[string]string{"lmtp.listen": fmt.Sprintf("[%q]", freeAddr(t))}})
-	s.addr["lmtp"] = s.listener("lmtp")
+	s.Addr["lmtp"] = s.listener("lmtp")
 	var sent []string
 	t.Run("send", func(t *testing.T) {
 		for _, f := range foreignSenders {
@@ -91,7 +91,7 @@ func TestForeignProgramsSend(t *testing.T) {
 		}
 	})
 	counts := map[string]int{}
-	for _, m := range s.arrived(s.account, s.password, len(sent)) {
+	for _, m := range s.arrived(s.Account, s.Password, len(sent)) {
 		_, rest, _ := strings.Cut(string(m), "\r\nSubject: ")
 		subject, _, _ := strings.Cut(rest, "\r\n")
 		counts[subject]++
@@ -112,15 +112,13 @@ func TestForeignProgramsSend(t *testing.T) {
 
 // listener returns an address that status tells.
 func (s *server) listener(name string) string {
-	s.t.Helper()
-	var st struct{ Listeners []struct{ Name, Addr string } }
-	s.ask(&st, "status")
-	for _, l := range st.Listeners {
+	s.T.Helper()
+	for _, l := range s.Status().Listeners {
 		if l.Name == name {
 			return l.Addr
 		}
 	}
-	s.t.Fatalf("status tells no listener %s", name)
+	s.T.Fatalf("status tells no listener %s", name)
 	return ""
 }
 
@@ -134,34 +132,34 @@ func foreignLetter(from, to, subject string) string {
 
 func swaks(listener string, args ...string) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, subject string) {
-		mustForeign(t, foreignLetter(s.account, s.account, subject), "swaks", append([]string{"--server", s.addr[listener],
-			"--helo", "client.example", "--from", "you@else.example", "--to", s.account, "--data", "-",
+		mustForeign(t, foreignLetter(s.Account, s.Account, subject), "swaks", append([]string{"--server", s.Addr[listener],
+			"--helo", "client.example", "--from", "you@else.example", "--to", s.Account, "--data", "-",
 			"--tls-verify", "--tls-ca-path", s.cert()}, args...)...)
 	}
 }
 
 func swaksLogin(listener string, args ...string) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, subject string) {
-		swaks(listener, append([]string{"--from", s.account, "--auth-user", s.account, "--auth-password", s.password}, args...)...)(t, s, subject)
+		swaks(listener, append([]string{"--from", s.Account, "--auth-user", s.Account, "--auth-password", s.Password}, args...)...)(t, s, subject)
 	}
 }
 
 func curlSend(scheme, listener string, args ...string) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, subject string) {
 		if strings.HasPrefix(listener, "submission") {
-			args = append(args, "--user", s.account+":"+s.password)
+			args = append(args, "--user", s.Account+":"+s.Password)
 		}
-		mustForeign(t, foreignLetter(s.account, s.account, subject), "curl", append([]string{"-sS", "--cacert", s.cert(),
+		mustForeign(t, foreignLetter(s.Account, s.Account, subject), "curl", append([]string{"-sS", "--cacert", s.cert(),
 			scheme + "://localhost:" + s.port(listener) + "/client.example", "--resolve", "localhost:" + s.port(listener) + ":127.0.0.1",
-			"--mail-from", s.account, "--mail-rcpt", s.account, "-T", "-"}, args...)...)
+			"--mail-from", s.Account, "--mail-rcpt", s.Account, "-T", "-"}, args...)...)
 	}
 }
 
 func msmtp(listener, auth, starttls string) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, subject string) {
-		mustForeign(t, foreignLetter(s.account, s.account, subject), "msmtp", "--file=/dev/null", "--host=localhost", "--port="+s.port(listener),
-			"--tls=on", "--tls-starttls="+starttls, "--tls-trust-file="+s.cert(), "--auth="+auth, "--user="+s.account,
-			"--passwordeval=echo "+s.password, "--from="+s.account, s.account)
+		mustForeign(t, foreignLetter(s.Account, s.Account, subject), "msmtp", "--file=/dev/null", "--host=localhost", "--port="+s.port(listener),
+			"--tls=on", "--tls-starttls="+starttls, "--tls-trust-file="+s.cert(), "--auth="+auth, "--user="+s.Account,
+			"--passwordeval=echo "+s.Password, "--from="+s.Account, s.Account)
 	}
 }
 
@@ -169,20 +167,20 @@ func msmtp(listener, auth, starttls string) func(*testing.T, *server, string) {
 // give its library the channel's binding.
 func muttSend(t *testing.T, s *server, subject string) {
 	set := fmt.Sprintf(`set smtp_url="smtp://%s@localhost:%s" smtp_pass="%s" smtp_authenticators="scram-sha-256" from="%s" ssl_force_tls=yes certificate_file="%s" ssl_ca_certificates_file="" copy=no`,
-		strings.Replace(s.account, "@", "%40", 1), s.port("submission"), s.password, s.account, s.cert())
-	mustForeign(t, foreignBody(subject), "mutt", "-n", "-F", "/dev/null", "-e", set, "-s", subject, "--", s.account)
+		strings.Replace(s.Account, "@", "%40", 1), s.port("submission"), s.Password, s.Account, s.cert())
+	mustForeign(t, foreignBody(subject), "mutt", "-n", "-F", "/dev/null", "-e", set, "-s", subject, "--", s.Account)
 }
 
 func nailSend(t *testing.T, s *server, subject string) {
-	url := fmt.Sprintf("mta=smtps://%s:%s@localhost:%s", strings.Replace(s.account, "@", "%40", 1), s.password, s.port("submissions"))
+	url := fmt.Sprintf("mta=smtps://%s:%s@localhost:%s", strings.Replace(s.Account, "@", "%40", 1), s.Password, s.port("submissions"))
 	mustForeign(t, foreignBody(subject), "s-nail", "-:/", "-Sv15-compat", "-Snosave", "-Ssmtp-auth=login", "-Stls-ca-file="+s.cert(), "-Stls-ca-no-defaults",
-		"-Stls-verify=strict", "-S", url, "-Sfrom="+s.account, "-s", subject, s.account)
+		"-Stls-verify=strict", "-S", url, "-Sfrom="+s.Account, "-s", subject, s.Account)
 }
 
 // python runs a script that finds what it needs in its arguments.
 func python(script string) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, subject string) {
-		out := mustForeign(t, "", "python3", "-c", pythonWorld+script, s.account, s.password, s.cert(), subject, foreignBody(subject),
+		out := mustForeign(t, "", "python3", "-c", pythonWorld+script, s.Account, s.Password, s.cert(), subject, foreignBody(subject),
 			s.port("smtp"), s.port("submission"), s.port("submissions"), s.port("pop3"), s.port("pop3s"), s.port("lmtp"))
 		if !strings.HasSuffix(out, "done\n") {
 			t.Fatalf("the script did not come to its end:\n%s", out)
@@ -246,8 +244,8 @@ func TestForeignProgramsAreRefusedWhatIsWeak(t *testing.T) {
 	t.Parallel()
 	needProgram(t, "swaks")
 	s := newServer(t, setup{})
-	out, err := foreign(t, "", "swaks", "--server", s.addr["submission"], "--from", s.account, "--to", s.account, "--tls",
-		"--auth", "CRAM-MD5", "--auth-user", s.account, "--auth-password", s.password)
+	out, err := foreign(t, "", "swaks", "--server", s.Addr["submission"], "--from", s.Account, "--to", s.Account, "--tls",
+		"--auth", "CRAM-MD5", "--auth-user", s.Account, "--auth-password", s.Password)
 	if err == nil || !strings.Contains(out, "requested type not available") {
 		t.Errorf("CRAM-MD5: %v\n%s", err, out)
 	}
@@ -256,7 +254,7 @@ func TestForeignProgramsAreRefusedWhatIsWeak(t *testing.T) {
 		{"--from", "you@else.example", "--to", "nobody@" + domain},
 		{"--from", "you@else.example", "--to", "joe%elsewhere.example@" + domain},
 	} {
-		out, err := foreign(t, "", "swaks", append([]string{"--server", s.addr["smtp"]}, c...)...)
+		out, err := foreign(t, "", "swaks", append([]string{"--server", s.Addr["smtp"]}, c...)...)
 		if err == nil || !strings.Contains(out, "<** 550") {
 			t.Errorf("%q: %v\n%s", c, err, out)
 		}

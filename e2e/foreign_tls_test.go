@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -11,9 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // TestOnlySoundTLSIsSpoken asks each listener with openssl: TLS 1.2 and 1.3 with a certificate
@@ -40,7 +40,7 @@ func TestOnlySoundTLSIsSpoken(t *testing.T) {
 			{"-tls1_2 -cipher kRSA+AES:@SECLEVEL=0", false},
 			{"-tls1_2 -cipher PSK", false},
 		} {
-			args := append([]string{"s_client", "-connect", s.addr[listener], "-servername", "mail.example.test", "-verify_hostname", "mail.example.test",
+			args := append([]string{"s_client", "-connect", s.Addr[listener], "-servername", "mail.example.test", "-verify_hostname", "mail.example.test",
 				"-verify_return_error", "-CAfile", s.cert()}, start...)
 			out, err := foreign(t, "", "openssl", append(args, strings.Fields(c.with)...)...)
 			if ok := err == nil && strings.Contains(out, "Verify return code: 0 (ok)"); ok != c.ok {
@@ -61,14 +61,14 @@ func TestGSASLLogsIn(t *testing.T) {
 		password string
 		want     string
 	}{
-		{[]string{"--mechanism=SCRAM-SHA-256-PLUS"}, s.password, "235 2.7.0"},
-		{[]string{"--mechanism=SCRAM-SHA-256", "--no-cb"}, s.password, "235 2.7.0"},
-		{[]string{"--mechanism=PLAIN"}, s.password, "235 2.7.0"},
-		{[]string{"--mechanism=LOGIN"}, s.password, "235 2.7.0"},
+		{[]string{"--mechanism=SCRAM-SHA-256-PLUS"}, s.Password, "235 2.7.0"},
+		{[]string{"--mechanism=SCRAM-SHA-256", "--no-cb"}, s.Password, "235 2.7.0"},
+		{[]string{"--mechanism=PLAIN"}, s.Password, "235 2.7.0"},
+		{[]string{"--mechanism=LOGIN"}, s.Password, "235 2.7.0"},
 		{[]string{"--mechanism=SCRAM-SHA-256-PLUS"}, "wrong-password", "535 5.7.8"},
-		{[]string{"--mechanism=SCRAM-SHA-1"}, s.password, "504 5.5.4"},
+		{[]string{"--mechanism=SCRAM-SHA-1"}, s.Password, "504 5.5.4"},
 	} {
-		out, _ := foreign(t, "", "gsasl", append([]string{"--smtp", "--authentication-id=" + s.account, "--password=" + c.password, "--x509-ca-file=" + s.cert(),
+		out, _ := foreign(t, "", "gsasl", append([]string{"--smtp", "--authentication-id=" + s.Account, "--password=" + c.password, "--x509-ca-file=" + s.cert(),
 			"--hostname=mail.example.test", "--service=smtp", "localhost", s.port("submission")}, c.args...)...)
 		if !strings.Contains(out, c.want) {
 			t.Errorf("%q: want %q in\n%s", c.args, c.want, out)
@@ -90,27 +90,26 @@ func TestNothingSaidBeforeTLSIsHeard(t *testing.T) {
 		answers                             []string // to ask
 	}{
 		{"smtp", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nNOOP\r\n", "EHLO b.example\r\n", []string{"250-mail.example.test"}},
-		{"smtp", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nMAIL FROM:<injected@else.example>\r\n", "RCPT TO:<" + s.account + ">\r\n", []string{"503 "}},
+		{"smtp", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nMAIL FROM:<injected@else.example>\r\n", "RCPT TO:<" + s.Account + ">\r\n", []string{"503 "}},
 		{"smtp", "EHLO a.example\r\n", "250 ", "RSET\r\nSTARTTLS\r\nEHLO c.example\r\n", "MAIL FROM:<you@else.example>\r\n", []string{"503 "}},
 		{"submission", "EHLO a.example\r\n", "250 ", "STARTTLS\r\nAUTH PLAIN AGEAYg==\r\n", "EHLO b.example\r\n", []string{"250-mail.example.test"}},
 		{"pop3", "CAPA\r\n", ".", "STLS\r\nUSER injected\r\n", "PASS x\r\n", []string{"-ERR"}},
 		{"pop3", "CAPA\r\n", ".", "STLS\r\nCAPA\r\n", "STAT\r\n", []string{"-ERR"}},
 	} {
 		name := fmt.Sprintf("%s %q", c.listener, c.inject)
-		w, err := dial(s.addr[c.listener])
+		w, err := dial(s.Addr[c.listener])
 		check(t, err)
-		_, err = w.line()
+		_, err = w.Line()
 		check(t, err)
-		w.SetDeadline(time.Now().Add(patience))
 		io.WriteString(w, c.start)
 		for line := ""; !strings.HasPrefix(line, c.ready); {
-			line, err = w.line()
+			line, err = w.Line()
 			check(t, err)
 		}
 		io.WriteString(w, c.inject)
-		line, err := w.line()
+		line, err := w.Line()
 		if strings.HasPrefix(c.inject, "RSET") && err == nil {
-			line, err = w.line()
+			line, err = w.Line()
 		}
 		check(t, err)
 		if !strings.HasPrefix(line, "2") && !strings.HasPrefix(line, "+OK") {
@@ -122,10 +121,10 @@ func TestNothingSaidBeforeTLSIsHeard(t *testing.T) {
 			w.Close() // so is an end
 			continue
 		}
-		secure := &wire{over, bufio.NewReader(over)}
+		secure := e2etest.NewWire(over)
 		io.WriteString(secure, c.ask)
 		for _, want := range c.answers {
-			got, err := secure.line()
+			got, err := secure.Line()
 			if err != nil || !strings.HasPrefix(got, want) {
 				t.Errorf("%s: the first answer over TLS is %q, %v, want %q", name, got, err, want)
 			}
@@ -207,23 +206,23 @@ func TestGoSMTPIsThePeer(t *testing.T) {
 		}),
 		"none.example": none.serve(t, func(s *gosmtp.Server) {}),
 	})}})
-	c, err := dialSMTP(s.addr["submission"])
+	c, err := dialSMTP(s.Addr["submission"])
 	check(t, err)
-	defer c.quit()
-	check(t, c.login(s.account, s.password))
+	defer c.Quit()
+	check(t, c.Login(s.Account, s.Password))
 	text := "Subject: d\u00fcs\r\n\r\n.\r\n..\r\nk\u00f6rper\r\n.end\r\n"
 	for _, d := range []string{"all.example", "none.example"} {
-		check(t, c.cmd(250, "MAIL FROM:<%s> BODY=8BITMIME RET=HDRS ENVID=my+2Bid", s.account),
-			c.cmd(250, "RCPT TO:<Joe@%s> NOTIFY=FAILURE,DELAY ORCPT=rfc822;first+40list.example", d), c.cmd(354, "DATA"), c.dotted([]byte(text)), c.expect(250))
+		check(t, c.Cmd(250, "MAIL FROM:<%s> BODY=8BITMIME RET=HDRS ENVID=my+2Bid", s.Account),
+			c.Cmd(250, "RCPT TO:<Joe@%s> NOTIFY=FAILURE,DELAY ORCPT=rfc822;first+40list.example", d), c.Cmd(354, "DATA"), c.Dotted([]byte(text)), c.Expect(250))
 	}
-	check(t, c.cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.account), c.cmd(250, "RCPT TO:<j\u00f6e@none.example>"), c.cmd(354, "DATA"), c.dotted([]byte(text)), c.expect(250))
-	check(t, c.cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.account), c.cmd(250, "RCPT TO:<j\u00f6e@all.example>"), c.cmd(354, "DATA"), c.dotted([]byte(text)), c.expect(250))
+	check(t, c.Cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.Account), c.Cmd(250, "RCPT TO:<j\u00f6e@none.example>"), c.Cmd(354, "DATA"), c.Dotted([]byte(text)), c.Expect(250))
+	check(t, c.Cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.Account), c.Cmd(250, "RCPT TO:<j\u00f6e@all.example>"), c.Cmd(354, "DATA"), c.Dotted([]byte(text)), c.Expect(250))
 
-	bounce := string(s.arrived(s.account, s.password, 1)[0])
+	bounce := string(s.arrived(s.Account, s.Password, 1)[0])
 	if !strings.Contains(bounce, "j\u00f6e@none.example") || !strings.Contains(bounce, "5.6.7") {
 		t.Errorf("the bounce of what cannot be carried reads\n%s", bounce)
 	}
-	within(t, patience, "both peers have their mail", func() bool { return len(all.got()) == 2 && len(none.got()) >= 1 })
+	eventually(t, "both peers have their mail", func() bool { return len(all.got()) == 2 && len(none.got()) >= 1 })
 	for _, m := range all.got() {
 		if !strings.HasSuffix(m.content, "\r\n\r\n.\r\n..\r\nk\u00f6rper\r\n.end\r\n") {
 			t.Errorf("%v was given %q", m.to, m.content)
@@ -245,17 +244,17 @@ func TestOnlyWantedMechanismsAreOffered(t *testing.T) {
 	needProgram(t, "mutt", "gsasl", "openssl")
 	s := newServer(t, setup{config: map[string]string{"submission.mechanisms": `["SCRAM-SHA-256"]`, "pop3s.mechanisms": `["SCRAM-SHA-256"]`}})
 	set := fmt.Sprintf(`set smtp_url="smtp://%s@localhost:%s" smtp_pass="%s" from="%s" ssl_force_tls=yes certificate_file="%s" ssl_ca_certificates_file="" copy=no`,
-		strings.Replace(s.account, "@", "%40", 1), s.port("submission"), s.password, s.account, s.cert())
-	mustForeign(t, "text\n", "mutt", "-n", "-F", "/dev/null", "-e", set, "-s", "as it comes", "--", s.account)
-	s.arrived(s.account, s.password, 1)
+		strings.Replace(s.Account, "@", "%40", 1), s.port("submission"), s.Password, s.Account, s.cert())
+	mustForeign(t, "text\n", "mutt", "-n", "-F", "/dev/null", "-e", set, "-s", "as it comes", "--", s.Account)
+	s.arrived(s.Account, s.Password, 1)
 	for _, m := range []string{"PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS"} {
-		out, _ := foreign(t, "", "gsasl", "--smtp", "--mechanism="+m, "--authentication-id="+s.account, "--password="+s.password,
+		out, _ := foreign(t, "", "gsasl", "--smtp", "--mechanism="+m, "--authentication-id="+s.Account, "--password="+s.Password,
 			"--x509-ca-file="+s.cert(), "--hostname=mail.example.test", "--service=smtp", "localhost", s.port("submission"))
 		if !strings.Contains(out, "\n504 5.5.4") {
 			t.Errorf("%s is not refused:\n%s", m, out)
 		}
 	}
-	out := mustForeign(t, "CAPA\nQUIT\n", "openssl", "s_client", "-quiet", "-connect", s.addr["pop3s"], "-CAfile", s.cert())
+	out := mustForeign(t, "CAPA\nQUIT\n", "openssl", "s_client", "-quiet", "-connect", s.Addr["pop3s"], "-CAfile", s.cert())
 	if !strings.Contains(out, "SASL SCRAM-SHA-256\r\n") {
 		t.Errorf("POP3 offers\n%s", out)
 	}

@@ -9,16 +9,16 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 	"unicode"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // rawPeer is a next hop that keeps the bytes of each DATA, and answers RCPT as it is told.
@@ -106,14 +106,14 @@ func TestNoMessageCarriesAnother(t *testing.T) {
 			s := newServer(t, setup{config: map[string]string{
 				"smtp.bare_newline": `"` + mode + `"`, "submission.bare_newline": `"` + mode + `"`, "route.next_hop": fmt.Sprintf("%q", p.addr),
 			}})
-			takenHere := s.smuggle("smtp", s.account)
+			takenHere := s.smuggle("smtp", s.Account)
 			takenAway := s.smuggle("submission", "joe@else.example")
 			if mode == "normalise" && len(takenHere) < len(almostEnds)/2 {
 				t.Errorf("only %q were taken", takenHere)
 			}
-			arrived := s.arrived(s.account, s.password, len(takenHere))
-			within(t, patience, "the next hop has its mail", func() bool { return len(p.got()) >= len(takenAway) })
-			s.drain(patience)
+			arrived := s.arrived(s.Account, s.Password, len(takenHere))
+			eventually(t, "the next hop has its mail", func() bool { return len(p.got()) >= len(takenAway) })
+			s.drain()
 			if got := len(p.got()); got != len(takenAway) {
 				t.Errorf("%d messages became %d at the next hop", len(takenAway), got)
 			}
@@ -136,19 +136,19 @@ func TestNoMessageCarriesAnother(t *testing.T) {
 
 // smuggle tries each end that is none and returns those whose message was taken.
 func (s *server) smuggle(listener, to string) (taken []string) {
-	t := s.t
+	t := s.T
 	t.Helper()
 	for _, end := range almostEnds {
-		c, err := dialSMTP(s.addr[listener])
+		c, err := dialSMTP(s.Addr[listener])
 		check(t, err)
 		from := "you@else.example"
 		if listener == "submission" {
-			from = s.account
-			check(t, c.login(s.account, s.password))
+			from = s.Account
+			check(t, c.Login(s.Account, s.Password))
 		}
-		check(t, c.cmd(250, "MAIL FROM:<%s>", from), c.cmd(250, "RCPT TO:<%s>", to), c.cmd(354, "DATA"))
-		check(t, c.send("Subject: outer\r\n\r\nouter%sMAIL FROM:<smuggled@else.example>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: inner\r\n\r\ninner\r\n.", end, s.account))
-		switch err := c.expect(250); code(err) {
+		check(t, c.Cmd(250, "MAIL FROM:<%s>", from), c.Cmd(250, "RCPT TO:<%s>", to), c.Cmd(354, "DATA"))
+		check(t, c.Send("Subject: outer\r\n\r\nouter%sMAIL FROM:<smuggled@else.example>\r\nRCPT TO:<%s>\r\nDATA\r\nSubject: inner\r\n\r\ninner\r\n.", end, s.Account))
+		switch err := c.Expect(250); code(err) {
 		case 250:
 			taken = append(taken, end)
 		case 550:
@@ -156,10 +156,10 @@ func (s *server) smuggle(listener, to string) (taken []string) {
 			t.Errorf("%q: the answer is %v", end, err)
 		}
 		// The conversation goes on where it was: the answer was one, and the next is to this.
-		if err := c.cmd(214, "HELP"); err != nil {
+		if err := c.Cmd(214, "HELP"); err != nil {
 			t.Errorf("%q: after the message HELP is answered by %v", end, err)
 		}
-		c.quit()
+		c.Quit()
 	}
 	return taken
 }
@@ -169,10 +169,10 @@ func (s *server) smuggle(listener, to string) (taken []string) {
 func TestFloodsAndGarbageEndOnlyTheirOwnConnections(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{})
-	var before status
-	within(t, patience, "every role is up", func() bool {
-		before = s.status()
-		return !slices.ContainsFunc(before.Roles, func(r role) bool { return r.State != "up" })
+	var before e2etest.Status
+	eventually(t, "every role is up", func() bool {
+		before = s.Status()
+		return !slices.ContainsFunc(before.Roles, func(r e2etest.Role) bool { return r.State != "up" })
 	})
 	garbage := make([]byte, 100_000)
 	rand.Read(garbage)
@@ -186,14 +186,14 @@ func TestFloodsAndGarbageEndOnlyTheirOwnConnections(t *testing.T) {
 			"a web client": "GET / HTTP/1.1\r\nHost: mail.example\r\nX-Long: " + long + "\r\n\r\n", "NULs": string(make([]byte, 1<<20)), "empty lines": strings.Repeat("\r\n", 500_000),
 		} {
 			wg.Go(func() {
-				if err := flooded(s.addr[listener], begin[listener], flood); err != nil {
+				if err := flooded(s.Addr[listener], begin[listener], flood); err != nil {
 					t.Errorf("%s with %s: %v", listener, name, err)
 				}
 			})
 		}
 	}
 	wg.Wait()
-	sockets, _ := filepath.Glob(filepath.Join(s.data, "run", "*.sock"))
+	sockets, _ := filepath.Glob(filepath.Join(s.Data, "run", "*.sock"))
 	if len(sockets) == 0 {
 		t.Error("the server has no Unix sockets")
 	}
@@ -205,14 +205,14 @@ func TestFloodsAndGarbageEndOnlyTheirOwnConnections(t *testing.T) {
 			c.Close()
 		}
 	}
-	check(t, s.send("you@else.example", s.account, letter("after")))
-	s.arrived(s.account, s.password, 1)
-	for i, r := range s.status().Roles {
+	check(t, s.Send("you@else.example", s.Account, letter("after")))
+	s.arrived(s.Account, s.Password, 1)
+	for i, r := range s.Status().Roles {
 		if was := before.Roles[i]; r.PID != was.PID || r.Restarts != 0 || r.State != "up" {
 			t.Errorf("role %s was %+v and is %+v", r.Name, was, r)
 		}
-		if mem := residentKiB(r.PID); mem > 200<<10 {
-			t.Errorf("role %s holds %d KiB", r.Name, mem)
+		if mem := e2etest.Memory(r.PID, "VmRSS"); mem > 200<<20 {
+			t.Errorf("role %s holds %d KiB", r.Name, mem>>10)
 		}
 	}
 }
@@ -244,13 +244,6 @@ func flooded(addr, begin, flood string) error {
 	return nil
 }
 
-func residentKiB(pid int) (kib int) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	fmt.Sscan(rest, &kib)
-	return kib
-}
-
 // TestSlowClientsAreLetGo keeps connections on which a byte comes now and then: they end when
 // a command's time is over, and hold nobody back until then.
 func TestSlowClientsAreLetGo(t *testing.T) {
@@ -267,14 +260,14 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 	s := newServer(t, setup{config: keys})
 	var conns []net.Conn
 	for i := range clients {
-		c, err := net.Dial("tcp", s.addr[[]string{"smtp", "pop3", "submissions"}[i%3]])
+		c, err := net.Dial("tcp", s.Addr[[]string{"smtp", "pop3", "submissions"}[i%3]])
 		check(t, err)
 		defer c.Close()
 		conns = append(conns, c)
 	}
 	start := time.Now()
-	check(t, s.send("you@else.example", s.account, letter("meanwhile")))
-	s.arrived(s.account, s.password, 1)
+	check(t, s.Send("you@else.example", s.Account, letter("meanwhile")))
+	s.arrived(s.Account, s.Password, 1)
 	if took := time.Since(start); took > idle {
 		t.Errorf("a message waited for slow clients: %v", took)
 	}
@@ -283,7 +276,7 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 		open[c] = true
 	}
 	buffer := make([]byte, 4096)
-	within(t, patience, "the slow clients are let go", func() bool {
+	eventually(t, "the slow clients are let go", func() bool {
 		for c := range open {
 			c.SetDeadline(time.Now().Add(time.Millisecond))
 			_, werr := c.Write([]byte("E"))
@@ -303,15 +296,15 @@ func TestGuessersAreKeptOutOfEveryProtocol(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{config: map[string]string{"auth.address_failures": "4", "auth.failure_delay": `"20ms"`, "auth.block_first": `"1h"`}})
 	smtpLogin := func(password string) error {
-		c, err := dialSMTP(s.addr["submission"])
+		c, err := dialSMTP(s.Addr["submission"])
 		check(t, err)
-		defer c.quit()
-		return c.login(s.account, password)
+		defer c.Quit()
+		return c.Login(s.Account, password)
 	}
 	popLogin := func(password string) error {
-		c, err := dialPOP(s.addr["pop3"], s.account, password)
+		c, err := dialPOP(s.Addr["pop3"], s.Account, password)
 		if err == nil {
-			c.quit()
+			c.Quit()
 		}
 		return err
 	}
@@ -324,17 +317,17 @@ func TestGuessersAreKeptOutOfEveryProtocol(t *testing.T) {
 			t.Fatalf("guess %d: %v", i, err)
 		}
 	}
-	if err := smtpLogin(s.password); code(err) != 454 {
+	if err := smtpLogin(s.Password); code(err) != 454 {
 		t.Errorf("SMTP lets the guesser in: %v", err)
 	}
-	if err := popLogin(s.password); err == nil || !strings.Contains(err.Error(), "[SYS/TEMP]") {
+	if err := popLogin(s.Password); err == nil || !strings.Contains(err.Error(), "[SYS/TEMP]") {
 		t.Errorf("POP3 lets the guesser in: %v", err)
 	}
-	if list := s.must("block", "list"); !strings.Contains(list, "127.0.0.1/32") {
+	if list := s.Must("block", "list"); !strings.Contains(list, "127.0.0.1/32") {
 		t.Errorf("block list tells\n%s", list)
 	}
-	s.must("block", "remove", "127.0.0.1")
-	check(t, smtpLogin(s.password), popLogin(s.password))
+	s.Must("block", "remove", "127.0.0.1")
+	check(t, smtpLogin(s.Password), popLogin(s.Password))
 
 	// Now it is the account's own client, whose waits are its own.
 	for i := range 5 {
@@ -342,15 +335,15 @@ func TestGuessersAreKeptOutOfEveryProtocol(t *testing.T) {
 			t.Fatal("a wrong password opens the mailbox")
 		}
 	}
-	if err := smtpLogin(s.password); code(err) != 454 {
+	if err := smtpLogin(s.Password); code(err) != 454 {
 		t.Errorf("after five more failures: %v", err)
 	}
-	if list := s.must("block", "list"); !strings.Contains(list, "from 127.0.0.1/32") {
+	if list := s.Must("block", "list"); !strings.Contains(list, "from 127.0.0.1/32") {
 		t.Errorf("block list tells\n%s", list)
 	}
-	s.must("block", "remove", s.account)
-	check(t, smtpLogin(s.password), popLogin(s.password))
-	if out, err := s.run("block", "remove", s.account); err == nil || !strings.Contains(err.Error(), "is not blocked") {
+	s.Must("block", "remove", s.Account)
+	check(t, smtpLogin(s.Password), popLogin(s.Password))
+	if out, err := s.Run("block", "remove", s.Account); err == nil || !strings.Contains(err.Error(), "is not blocked") {
 		t.Errorf("a second remove: %v %s", err, out)
 	}
 }
@@ -362,18 +355,18 @@ func TestHostileTextReachesNoTerminal(t *testing.T) {
 	const evil = "\x1b[31m\x1b]0;owned\x07 \u009b31m \u202egnp \x9b \x7f"
 	p := newRawPeer(t, "450 4.2.0 "+evil)
 	s := newServer(t, setup{config: map[string]string{"route.next_hop": fmt.Sprintf("%q", p.addr), "log.format": `"json"`}})
-	raw, err := dial(s.addr["smtp"])
+	raw, err := dial(s.Addr["smtp"])
 	check(t, err)
 	for _, line := range []string{"EHLO " + evil, "HELO \u009b31m.example", "EHLO \u202eexample", "MAIL FROM:<" + evil + "@else.example>", evil, "VRFY " + evil} {
-		check(t, raw.send("%s", line))
+		check(t, raw.Send("%s", line))
 	}
 	raw.Close()
-	c, err := dialSMTP(s.addr["submission"])
+	c, err := dialSMTP(s.Addr["submission"])
 	check(t, err)
-	check(t, c.login(s.account, s.password), c.cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.account))
+	check(t, c.Login(s.Account, s.Password), c.Cmd(250, "MAIL FROM:<%s> SMTPUTF8", s.Account))
 	taken := 0
 	for _, local := range []string{"plain", "a\u009b31mb", "a\u202eb", `"a\u009b31mb"`, "\"\x1b[31m\"", "a\u2066b"} {
-		switch err := c.cmd(250, "RCPT TO:<%s@else.example>", local); code(err) / 100 {
+		switch err := c.Cmd(250, "RCPT TO:<%s@else.example>", local); code(err) / 100 {
 		case 2:
 			taken++
 		case 5:
@@ -381,14 +374,14 @@ func TestHostileTextReachesNoTerminal(t *testing.T) {
 			t.Errorf("%q: %v", local, err)
 		}
 	}
-	check(t, c.cmd(354, "DATA"), c.dotted([]byte("Subject: "+evil+"\r\n\r\n"+evil+"\r\n")), c.expect(250))
-	c.quit()
-	_, err = dialPOP(s.addr["pop3"], evil, evil)
+	check(t, c.Cmd(354, "DATA"), c.Dotted([]byte("Subject: "+evil+"\r\n\r\n"+evil+"\r\n")), c.Expect(250))
+	c.Quit()
+	_, err = dialPOP(s.Addr["pop3"], evil, evil)
 	if err == nil {
 		t.Error("a hostile name logs in")
 	}
 	var id string
-	within(t, patience, "the next hop was asked", func() bool {
+	eventually(t, "the next hop was asked", func() bool {
 		list := s.queue()
 		if len(list) != 1 {
 			return false
@@ -410,7 +403,7 @@ func TestHostileTextReachesNoTerminal(t *testing.T) {
 		{"\x1b[31m"}, {"queue", "show", "\x1b[31m"}, {"config", "explain", "\u202e"}, {"status", "--\x1b[31m"}, {"--set", "\x1b[31m=1", "config", "check"},
 	} {
 		for _, form := range [][]string{nil, {"--json"}} {
-			out, err := s.run(append(append([]string{}, verb...), form...)...)
+			out, err := s.Run(append(append([]string{}, verb...), form...)...)
 			checkTame(t, fmt.Sprintf("%q", append(verb, form...)), out)
 			// What the test's own error quotes is the arguments as they were.
 			if err != nil {
@@ -419,7 +412,7 @@ func TestHostileTextReachesNoTerminal(t *testing.T) {
 			}
 		}
 	}
-	checkTame(t, "the log", s.log.String())
+	checkTame(t, "the log", s.Log.String())
 }
 
 // checkTame checks that a text holds nothing that a terminal obeys.
@@ -439,50 +432,37 @@ func TestPeopleMayTypeByHand(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{})
 	type step struct{ say, hear string }
-	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + s.account + "\x00" + s.password))
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + s.Account + "\x00" + s.Password))
 	for listener, steps := range map[string][]step{
 		"smtp": {
 			{"", "220 "}, {"help", "214"}, {"helo  me ", "250 "}, {"mial from:<you@else.example>", "500 "}, {"mail from: <you@else.example>", "250 "},
-			{"rcpt to:" + s.account, "250 "}, {"rcpt to: <nobody@" + domain + ">", "550 "}, {"noop please", "250 "}, {"vrfy hello", "252 "}, {"rset", "250 "}, {"quit", "221 "},
+			{"rcpt to:" + s.Account, "250 "}, {"rcpt to: <nobody@" + domain + ">", "550 "}, {"noop please", "250 "}, {"vrfy hello", "252 "}, {"rset", "250 "}, {"quit", "221 "},
 		},
 		"submission": {
-			{"", "220 "}, {"ehlo me", "250"}, {"auth plain " + plain, "235 "}, {"mail from:<" + s.account + ">", "250 "}, {"quit", "221 "},
+			{"", "220 "}, {"ehlo me", "250"}, {"auth plain " + plain, "235 "}, {"mail from:<" + s.Account + ">", "250 "}, {"quit", "221 "},
 		},
 		"pop3": {
-			{"", "+OK"}, {"help", "+OK"}, {"user " + s.account, "+OK"}, {"pass " + s.password, "+OK"}, {"stat", "+OK 0 0"}, {"retr", "-ERR"}, {"retr x", "-ERR"},
+			{"", "+OK"}, {"help", "+OK"}, {"user " + s.Account, "+OK"}, {"pass " + s.Password, "+OK"}, {"stat", "+OK 0 0"}, {"retr", "-ERR"}, {"retr x", "-ERR"},
 			{"bogus", "-ERR"}, {"last", "+OK 0"}, {"quit", "+OK"},
 		},
 	} {
-		w, err := dial(s.addr[listener])
+		w, err := dial(s.Addr[listener])
 		check(t, err)
 		for _, step := range steps {
 			if step.say != "" {
-				w.SetDeadline(time.Now().Add(patience))
 				io.WriteString(w, step.say+"\n")
 			}
-			line, err := w.line()
+			line, err := w.Line()
 			if err != nil || !strings.HasPrefix(line, step.hear) {
 				t.Fatalf("%s: %q is answered by %q, %v, want %s", listener, step.say, line, err, step.hear)
 			}
 			for more := line; step.say == "help" && listener == "pop3" && more != "." || len(more) > 3 && more[3] == '-' && listener != "pop3"; {
-				more, err = w.line()
+				more, err = w.Line()
 				check(t, err)
 			}
 		}
 		w.Close()
 	}
-}
-
-// stands reports whether a signal has stopped all of a process's threads; they go on until each has seen it.
-func stands(pid int) bool {
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	for _, file := range threads {
-		line, err := os.ReadFile(file)
-		if _, state, _ := strings.Cut(string(line), ") "); err != nil || !strings.HasPrefix(state, "T") {
-			return false
-		}
-	}
-	return len(threads) > 0
 }
 
 // TestARoleThatHangsIsNamed stops a role's process as a debugger would: a verb that needs it
@@ -492,24 +472,22 @@ func TestARoleThatHangsIsNamed(t *testing.T) {
 	needRoot(t)
 	s := newServer(t, setup{})
 	pids := map[string]int{}
-	within(t, patience, "every role is up", func() bool {
-		for _, r := range s.status().Roles {
+	eventually(t, "every role is up", func() bool {
+		for _, r := range s.Status().Roles {
 			pids[r.Name] = r.PID
 		}
 		return pids["queue"] != 0 && pids["auth"] != 0
 	})
 	var wg sync.WaitGroup
 	for role, verb := range map[string]string{"queue": "queue list", "auth": "block list"} {
-		syscall.Kill(pids[role], syscall.SIGSTOP)
-		defer syscall.Kill(pids[role], syscall.SIGCONT)
-		within(t, patience, "every thread of role "+role+" stands", func() bool { return stands(pids[role]) })
+		e2etest.StandStill(t, pids[role])
 		wg.Go(func() {
-			if out, err := s.run(strings.Fields(verb)...); err == nil || !strings.Contains(err.Error(), "role "+role+" does not answer") {
+			if out, err := s.Run(strings.Fields(verb)...); err == nil || !strings.Contains(err.Error(), "role "+role+" does not answer") {
 				t.Errorf("%s: %v %s", verb, err, out)
 			}
 		})
 	}
-	if out, err := s.run("status"); err != nil {
+	if out, err := s.Run("status"); err != nil {
 		t.Errorf("status: %v %s", err, out)
 	}
 	wg.Wait()

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postilion/postilion/e2e/e2etest"
 	"github.com/postilion/postilion/internal/fs/fstest"
 )
 
@@ -32,18 +33,18 @@ func links(t testing.TB) string {
 
 // local runs a program of this host that finds the server's programs first on its path.
 func (s *server) local(dir, stdin string, uid uint32, name string, args ...string) (string, int) {
-	s.t.Helper()
+	s.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	path, err := exec.LookPath(filepath.Join(dir, name))
 	if err != nil {
 		if path, err = exec.LookPath(name); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = []string{"PATH=" + dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "POSTILION_DATA=" + s.data, "POSTILION_ROOT=" + dir, "USER=joe",
-		"HOME=" + s.t.TempDir(), "LC_ALL=C.UTF-8", "TERM=dumb"}
+	cmd.Env = []string{"PATH=" + dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "POSTILION_DATA=" + s.Data, "POSTILION_ROOT=" + dir, "USER=joe",
+		"HOME=" + s.T.TempDir(), "LC_ALL=C.UTF-8", "TERM=dumb"}
 	cmd.Dir = "/"
 	cmd.Stdin = strings.NewReader(stdin)
 	if uid != 0 && os.Getuid() == 0 {
@@ -55,7 +56,7 @@ func (s *server) local(dir, stdin string, uid uint32, name string, args ...strin
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return out.String(), exit.ExitCode()
 	}
-	check(s.t, err)
+	check(s.T, err)
 	return out.String(), 0
 }
 
@@ -76,12 +77,12 @@ func TestProgramsOfThisHostSend(t *testing.T) {
 			args          []string
 			stdin         string
 		}{
-			{"sendmail", "sendmail", []string{"-oi", "-t"}, "To: " + s.account + "\nSubject: sendmail\n\nbody\n.\nmore\n"},
-			{"inject", "qmail-inject", nil, "To: " + s.account + "\nSubject: inject\n\nbody\n"},
-			{"mailsubj", "mailsubj", []string{"mailsubj", s.account}, "body\n"},
+			{"sendmail", "sendmail", []string{"-oi", "-t"}, "To: " + s.Account + "\nSubject: sendmail\n\nbody\n.\nmore\n"},
+			{"inject", "qmail-inject", nil, "To: " + s.Account + "\nSubject: inject\n\nbody\n"},
+			{"mailsubj", "mailsubj", []string{"mailsubj", s.Account}, "body\n"},
 			// As cron(8) calls it.
-			{"cron", "sendmail", []string{"-i", "-FCronDaemon", "-B8BITMIME", "-oem", s.account}, "From: root (Cron Daemon)\nTo: " + s.account + "\nSubject: cron\n\noutput\n"},
-			{"smtp", "sendmail", []string{"-bs"}, "EHLO me\r\nMAIL FROM:<joe@example.test>\r\nRCPT TO:<" + s.account + ">\r\nDATA\r\nSubject: smtp\r\n\r\nbody\r\n.\r\nQUIT\r\n"},
+			{"cron", "sendmail", []string{"-i", "-FCronDaemon", "-B8BITMIME", "-oem", s.Account}, "From: root (Cron Daemon)\nTo: " + s.Account + "\nSubject: cron\n\noutput\n"},
+			{"smtp", "sendmail", []string{"-bs"}, "EHLO me\r\nMAIL FROM:<joe@example.test>\r\nRCPT TO:<" + s.Account + ">\r\nDATA\r\nSubject: smtp\r\n\r\nbody\r\n.\r\nQUIT\r\n"},
 		}
 		for _, p := range senders {
 			if out, code := s.local(dir, p.stdin, uint32(uid), p.program, p.args...); code != 0 {
@@ -94,9 +95,9 @@ func TestProgramsOfThisHostSend(t *testing.T) {
 				t.Logf("skipped: %s is not installed", m.program)
 				continue
 			}
-			args := []string{"-n", "-F", "/dev/null", "-e", `set sendmail="` + dir + `/sendmail -oem -oi" copy=no from="joe@example.test" use_envelope_from=yes`, "-s", "mutt", "--", s.account}
+			args := []string{"-n", "-F", "/dev/null", "-e", `set sendmail="` + dir + `/sendmail -oem -oi" copy=no from="joe@example.test" use_envelope_from=yes`, "-s", "mutt", "--", s.Account}
 			if m.name == "s-nail" {
-				args = []string{"-:/", "-Snosave", "-Smta=file://" + dir + "/sendmail", "-Smta-argv0=sendmail", "-s", "s-nail", s.account}
+				args = []string{"-:/", "-Snosave", "-Smta=file://" + dir + "/sendmail", "-Smta-argv0=sendmail", "-s", "s-nail", s.Account}
 			}
 			if out, code := s.local(dir, m.stdin, 0, m.program, args...); code != 0 {
 				t.Errorf("%s: exit %d: %s", m.name, code, out)
@@ -104,7 +105,7 @@ func TestProgramsOfThisHostSend(t *testing.T) {
 			want++
 		}
 		var subjects []string
-		for _, m := range s.arrived(s.account, s.password, want) {
+		for _, m := range s.arrived(s.Account, s.Password, want) {
 			header, _, _ := bytes.Cut(bytes.ReplaceAll(m, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 			subject := field(header, "Subject")
 			subjects = append(subjects, subject)
@@ -123,11 +124,11 @@ func TestASenderWatchesTheWholeJourney(t *testing.T) {
 		k := newSink(t)
 		o.config = loadConfig(k)
 		s := newServer(t, o)
-		out, code := s.local(links(t), "Subject: x\n\nbody\n", somebody, "sendmail", "-v", "--timeout=20s", s.account, "nobody@"+domain, "far@sink.example")
+		out, code := s.local(links(t), "Subject: x\n\nbody\n", somebody, "sendmail", "-v", "--timeout=20s", s.Account, "nobody@"+domain, "far@sink.example")
 		if code != 0 {
 			t.Fatalf("exit %d: %s", code, out)
 		}
-		for _, want := range []string{"queued as ", "nobody@" + domain + "... User unknown", s.account + "... Sent (", "far@sink.example... Connecting via esmtp...",
+		for _, want := range []string{"queued as ", "nobody@" + domain + "... User unknown", s.Account + "... Sent (", "far@sink.example... Connecting via esmtp...",
 			"<<< 220 ", ">>> EHLO mail.example.test", ">>> RCPT TO:<far@sink.example>", "<<< 250 2.0.0 Roger", "far@sink.example... Sent (127.0.0.1 accepted message"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %q in:\n%s", want, out)
@@ -142,11 +143,11 @@ func TestASenderWatchesByMail(t *testing.T) {
 	original(t, "s-nail", "s-nail")
 	s := newServer(t, setup{single: true})
 	dir := links(t)
-	out, code := s.local(dir, "body\n", 0, "s-nail", "-:/", "-v", "-Snosave", "-Ssendwait", "-Smta=file://"+dir+"/sendmail", "-Smta-argv0=sendmail", "-s", "watched", s.account)
+	out, code := s.local(dir, "body\n", 0, "s-nail", "-:/", "-v", "-Snosave", "-Ssendwait", "-Smta=file://"+dir+"/sendmail", "-Smta-argv0=sendmail", "-s", "watched", s.Account)
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, out)
 	}
-	for _, want := range []string{"queued as ", s.account + "... routed: ", s.account + "... Sent ("} {
+	for _, want := range []string{"queued as ", s.Account + "... routed: ", s.Account + "... Sent ("} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
@@ -157,10 +158,10 @@ func TestWithoutAServerProgramsSaySoAndTakeNothing(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{single: true})
 	dir := links(t)
-	s.stop()
+	s.Stop()
 	for program, want := range map[string]int{"sendmail": 75, "qmail-inject": 111} {
-		out, code := s.local(dir, "Subject: x\n\nbody\n", 0, program, s.account)
-		if code != want || !strings.Contains(out, "the mail server is not running: nobody listens on "+s.data+"/run/inject.sock") {
+		out, code := s.local(dir, "Subject: x\n\nbody\n", 0, program, s.Account)
+		if code != want || !strings.Contains(out, "the mail server is not running: nobody listens on "+s.Data+"/run/inject.sock") {
 			t.Errorf("%s: exit %d: %s", program, code, out)
 		}
 	}
@@ -190,10 +191,10 @@ func TestWhatSendmailExitsZeroForSurvivesKills(t *testing.T) {
 						size = 200_000 // to a spool file
 					}
 					mu.Unlock()
-					_, code := s.local(dir, string(parcel(id, size)), somebody, "sendmail", "-i", s.account)
+					_, code := s.local(dir, string(parcel(id, size)), somebody, "sendmail", "-i", s.Account)
 					mu.Lock()
 					if code == 0 {
-						taken = append(taken, delivery{id, s.account})
+						taken = append(taken, delivery{id, s.Account})
 					} else {
 						refused++
 					}
@@ -204,12 +205,12 @@ func TestWhatSendmailExitsZeroForSurvivesKills(t *testing.T) {
 		more := func() {
 			count := func() int { mu.Lock(); defer mu.Unlock(); return len(taken) }
 			before := count()
-			within(t, 2*patience, "programs hand mail in", func() bool { return count() >= before+10 })
+			e2etest.Within(t, 2*patience, "programs hand mail in", func() bool { return count() >= before+10 })
 		}
 		for range 3 * *soak {
 			more()
 			time.Sleep(rand.N(time.Second)) // any instant is as good
-			s.stopNow()
+			s.Kill()
 			s.serve()
 		}
 		more()
@@ -241,8 +242,8 @@ func TestAFilterStandsBetweenTheNetworkAndTheQueue(t *testing.T) {
 		check(t, fstest.WriteProgram(filter, "#!/bin/sh\n(echo \"X-Filtered: $TCPREMOTEIP\"; cat) | "+dir+"/qmail-queue\n"))
 		o.config = map[string]string{"submit.filter": fmt.Sprintf("%q", filter)}
 		s := newServer(t, o)
-		check(t, s.send("joe@else.example", s.account, letter("filtered")))
-		m := string(bytes.ReplaceAll(s.arrived(s.account, s.password, 1)[0], []byte("\r\n"), []byte("\n")))
+		check(t, s.Send("joe@else.example", s.Account, letter("filtered")))
+		m := string(bytes.ReplaceAll(s.arrived(s.Account, s.Password, 1)[0], []byte("\r\n"), []byte("\n")))
 		first, second := strings.Index(m, " invoked from network); "), strings.Index(m, "X-Filtered: 127.0.0.1\nReceived: from ")
 		if first < 0 || second < first {
 			t.Errorf("the filter's way is not to be seen:\n%s", m)

@@ -4,6 +4,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // between is the time of load between two kills.
@@ -37,25 +39,25 @@ func killLoop(t *testing.T, o setup, victims []string, kills int) {
 		before, killed := l.count(), time.Now()
 		l.cut()
 		s.kill(victim)
-		within(t, patience, "mail is taken again after "+victim+" was killed", func() bool { return l.count() > before+20 })
+		eventually(t, "mail is taken again after "+victim+" was killed", func() bool { return l.count() > before+20 })
 		t.Logf("%s killed; up and taking mail after %v", victim, time.Since(killed).Round(time.Millisecond))
 	}
 	stop()
 	c, err := l.settle(patience)
 	l.verdict(t, "kill -9", c, err, time.Since(began))
-	s.drain(patience)
+	s.drain()
 }
 
 // kill kills all, the supervisor or a role, and sees that it is up again.
 func (s *server) kill(victim string) {
-	s.t.Helper()
+	s.T.Helper()
 	switch victim {
 	case "all":
-		s.stopNow()
+		s.Kill()
 		s.serve()
 	case "supervisor":
-		s.cmd.Process.Signal(syscall.SIGKILL)
-		<-s.gone
+		s.Signal(syscall.SIGKILL)
+		<-s.Gone()
 		s.serve()
 	default:
 		s.killRole(victim)
@@ -64,19 +66,19 @@ func (s *server) kill(victim string) {
 
 // killRole kills a role's process and waits until the supervisor has put up another.
 func (s *server) killRole(name string) {
-	s.t.Helper()
-	find := func() role {
-		for _, r := range s.status().Roles {
+	s.T.Helper()
+	find := func() e2etest.Role {
+		for _, r := range s.Status().Roles {
 			if r.Name == name {
 				return r
 			}
 		}
-		s.t.Fatalf("status tells of no role %s", name)
-		return role{}
+		s.T.Fatalf("status tells of no role %s", name)
+		return e2etest.Role{}
 	}
 	old := find()
-	check(s.t, syscall.Kill(old.PID, syscall.SIGKILL))
-	within(s.t, patience, name+" is up again", func() bool {
+	check(s.T, syscall.Kill(old.PID, syscall.SIGKILL))
+	eventually(s.T, name+" is up again", func() bool {
 		now := find()
 		return now.PID != old.PID && now.PID != 0 && now.Restarts == old.Restarts+1
 	})

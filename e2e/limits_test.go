@@ -67,7 +67,7 @@ func TestAMailboxThatIsFullHoldsWholeMessagesOnly(t *testing.T) {
 			check(t, os.Remove(filepath.Join(h.root, "var/qmail/control/databytes")))
 			h.serve()
 			small := func(to, subject string) {
-				check(t, h.send("you@far.example", to, letter(subject)))
+				check(t, h.Send("you@far.example", to, letter(subject)))
 				h.eventually(t, func() string {
 					if len(h.found(t, subject)) == 1 {
 						return ""
@@ -84,7 +84,7 @@ func TestAMailboxThatIsFullHoldsWholeMessagesOnly(t *testing.T) {
 			// Three megabytes fit neither into the Maildir nor into the mbox, nor through a program.
 			line := strings.Repeat("x", 70) + "\r\n"
 			for _, to := range []string{"joe@example.test", "joe-mbox@example.test", "joe-pipe@example.test"} {
-				check(t, h.send("you@far.example", to, append(letter("too-large-for-"+to+"."), strings.Repeat(line, 3<<20/len(line))...)))
+				check(t, h.Send("you@far.example", to, append(letter("too-large-for-"+to+"."), strings.Repeat(line, 3<<20/len(line))...)))
 				h.eventually(t, func() string {
 					said := strings.ToLower(h.waiting(t))
 					if _, about, found := strings.Cut(said, to); !found || to != "joe-pipe@example.test" && !strings.Contains(about, full.says) {
@@ -100,7 +100,7 @@ func TestAMailboxThatIsFullHoldsWholeMessagesOnly(t *testing.T) {
 				t.Errorf("the Maildir has more than the message before: %q", found)
 			}
 			// Others' mail goes on, and the operator sees what waits and why.
-			check(t, h.send("you@far.example", "jane@example.test", letter("others.")))
+			check(t, h.Send("you@far.example", "jane@example.test", letter("others.")))
 			h.eventually(t, func() string {
 				if len(h.found(t, "others.")) == 2 {
 					return ""
@@ -108,7 +108,7 @@ func TestAMailboxThatIsFullHoldsWholeMessagesOnly(t *testing.T) {
 				return "jane's mail waits"
 			})
 			lift()
-			h.must("flush")
+			h.Must("flush")
 			h.eventually(t, func() string {
 				if q := h.waiting(t); strings.Contains(q, "example.test") {
 					return "still waiting: " + q
@@ -133,13 +133,13 @@ func TestALimitOfFilesSizesLeavesNothingHalf(t *testing.T) {
 	check(t, os.Remove(filepath.Join(h.root, "var/qmail/control/databytes")))
 	// All of the server is started under a limit, as an operator's shell may have one: 64 MiB, in 512 bytes. The
 	// mbox has nearly as much.
-	h.wrap = []string{"sh", "-c", `ulimit -f 131072; exec "$@"`, "sh"}
+	h.Wrap = []string{"sh", "-c", `ulimit -f 131072; exec "$@"`, "sh"}
 	box := filepath.Join(h.root, "home/joe/Mailbox")
 	old := bytes.Repeat([]byte("From old@far.example Thu Jan  1 00:00:00 1970\n\nold\n\n"), 60<<20/52)
 	check(t, os.WriteFile(box, old, 0o600), os.Chown(box, qmailUsers["joe"], qmailUsers["joe"]))
 	h.serve()
 	line := strings.Repeat("x", 70) + "\r\n"
-	check(t, h.send("you@far.example", "joe-mbox@example.test", letter("small.")))
+	check(t, h.Send("you@far.example", "joe-mbox@example.test", letter("small.")))
 	h.eventually(t, func() string {
 		if len(h.found(t, "small.")) == 1 {
 			return ""
@@ -150,7 +150,7 @@ func TestALimitOfFilesSizesLeavesNothingHalf(t *testing.T) {
 	check(t, err)
 	// The mbox grows by messages until the limit; the one that does not fit is not in it.
 	large := func(to string, i int) { // 1.5 MiB each
-		check(t, h.send("you@far.example", to, append(letter("part-"+strconv.Itoa(i)+"."), strings.Repeat(line, 3<<19/len(line))...)))
+		check(t, h.Send("you@far.example", to, append(letter("part-"+strconv.Itoa(i)+"."), strings.Repeat(line, 3<<19/len(line))...)))
 	}
 	for i := range 3 {
 		large("joe-mbox@example.test", i)
@@ -176,7 +176,7 @@ func TestALimitOfFilesSizesLeavesNothingHalf(t *testing.T) {
 	if !bytes.HasPrefix(after, before) || whole != 2 || len(after) > 64<<20 {
 		t.Errorf("the mbox has %d whole messages in %d bytes", whole, len(after))
 	}
-	check(t, h.send("you@far.example", "jane@example.test", letter("others.")))
+	check(t, h.Send("you@far.example", "jane@example.test", letter("others.")))
 	h.eventually(t, func() string {
 		if len(h.found(t, "others.")) == 2 {
 			return ""

@@ -40,7 +40,7 @@ func newListHost(t *testing.T) *listHost {
 			continue
 		}
 		// The programs find a server that is not in its usual place by a variable.
-		script := fmt.Sprintf("#!/bin/sh\nPOSTILION_DATA=%s exec %s %s \"$@\"\n", h.data, tools(t), name)
+		script := fmt.Sprintf("#!/bin/sh\nPOSTILION_DATA=%s exec %s %s \"$@\"\n", h.Data, tools(t), name)
 		check(t, os.WriteFile(filepath.Join(h.bin, name), []byte(script), 0o755))
 	}
 	h.serve()
@@ -113,7 +113,7 @@ func (h *listHost) holds(t *testing.T, want int, what string, cond func(name, co
 func (h *listHost) toList(t *testing.T, from, to, subject string) {
 	t.Helper()
 	content := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\n\r\nHello.\r\n", from, to, subject)
-	check(t, h.send(from, to, []byte(content)))
+	check(t, h.Send(from, to, []byte(content)))
 }
 
 // A list's whole life on a server: somebody subscribes by mail and confirms; posts reach subscribers

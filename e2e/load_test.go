@@ -54,7 +54,7 @@ func newLoad(s *server, k *sink) *load {
 		}
 		return nil
 	}
-	l := &load{s: s, k: k, accounts: []string{s.account}, as: map[string]ack{}}
+	l := &load{s: s, k: k, accounts: []string{s.Account}, as: map[string]ack{}}
 	for i := range 5 {
 		address := fmt.Sprintf("user%d@%s", i, domain)
 		s.addAccount(address)
@@ -74,7 +74,7 @@ func (l *load) mix(n int) (from string, to []string) {
 		to = append(to, fmt.Sprintf("far%d@sink.example", n%5))
 	}
 	if n%10 == 0 {
-		return l.s.account, []string{"nobody@sink.example"}
+		return l.s.Account, []string{"nobody@sink.example"}
 	}
 	return "sender@else.example", to
 }
@@ -96,7 +96,7 @@ func (l *load) start(sessions int) (stop func()) {
 
 // session sends over one connection until that breaks.
 func (l *load) session(ctx context.Context) {
-	c, err := dialSMTP(l.s.addr["smtp"])
+	c, err := dialSMTP(l.s.Addr["smtp"])
 	if err != nil {
 		return
 	}
@@ -110,7 +110,7 @@ func (l *load) session(ctx context.Context) {
 			size = 100_000 // to a spool file
 		}
 		began := time.Now()
-		if err := c.mail(from, to, parcel(id, size)); err != nil {
+		if err := c.Mail(from, to, parcel(id, size)); err != nil {
 			return
 		}
 		l.mu.Lock()
@@ -119,7 +119,7 @@ func (l *load) session(ctx context.Context) {
 			return
 		}
 		l.longer = max(l.longer, time.Since(began))
-		l.as[id] = ack{c.last, time.Now()}
+		l.as[id] = ack{c.Last, time.Now()}
 		for _, r := range to {
 			if strings.HasPrefix(r, "nobody@") {
 				r = bounced
@@ -249,7 +249,7 @@ func (l *load) verdict(t *testing.T, what string, c tally, err error, took time.
 		t.Errorf("%d of %d acknowledged deliveries are lost, such as %v", c.lost, c.acked, c.examples)
 		for _, d := range c.examples {
 			a := l.as[d.id]
-			t.Logf("%v was acknowledged with %q, %v after the last cut; the log says of it:\n%s", d, a.text, l.afterCut(a.at), l.s.log.about(a.text))
+			t.Logf("%v was acknowledged with %q, %v after the last cut; the log says of it:\n%s", d, a.text, l.afterCut(a.at), about(l.s.Log.String(), a.text))
 		}
 	}
 	if here := c.duplicates - c.far; here > 0 {

@@ -39,24 +39,24 @@ func TestALockedMailboxHoldsUpNobodyElsesMail(t *testing.T) {
 
 	const many = 60
 	for range many {
-		check(t, s.send("sender@else.example", "ann@"+userDomain, letter("locked")))
+		check(t, s.Send("sender@else.example", "ann@"+userDomain, letter("locked")))
 	}
-	within(t, patience, "as many deliveries wait for the lock as may", func() bool { return len(s.queue("--state", "running")) == 20 })
+	eventually(t, "as many deliveries wait for the lock as may", func() bool { return len(s.queue("--state", "running")) == 20 })
 	messages := func(name string) int {
 		p, err := os.ReadFile(filepath.Join(dir, name, "Mailbox"))
 		check(t, err)
 		return strings.Count("\n"+string(p), "\nFrom ")
 	}
 	began := time.Now()
-	check(t, s.send("sender@else.example", "bob@"+userDomain, letter("quick")))
-	within(t, patience, "the other's mail arrives", func() bool { return messages("bob") == 1 })
+	check(t, s.Send("sender@else.example", "bob@"+userDomain, letter("quick")))
+	eventually(t, "the other's mail arrives", func() bool { return messages("bob") == 1 })
 	if took := time.Since(began); took > 20*time.Second || messages("ann") != 0 { // a lock is waited for for 30 s
 		t.Errorf("it took %v; %d messages are in the locked mailbox", took, messages("ann"))
 	}
 	check(t, syscall.Flock(int(locked.Fd()), syscall.LOCK_UN))
-	within(t, patience, "the rest arrives once it is unlocked", func() bool {
-		s.must("queue", "retry", "--all", "--yes")
+	eventually(t, "the rest arrives once it is unlocked", func() bool {
+		s.Must("queue", "retry", "--all", "--yes")
 		return messages("ann") == many
 	})
-	s.drain(patience)
+	s.drain()
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // machine is a whole host in namespaces of its own: its first process is the distribution's systemd, or
@@ -29,7 +31,7 @@ type machine struct {
 	group   string // its control group; "" without systemd
 	cmd     *exec.Cmd
 	pid     int // of its first process
-	log     logBuffer
+	log     e2etest.Log
 }
 
 //go:embed testdata/machine/boot.sh
@@ -125,11 +127,11 @@ func (m *machine) tryBoot() error {
 		select {
 		case <-gone:
 			m.pid = 0
-			return fmt.Errorf("it ended at once: %s", m.log.tail())
+			return fmt.Errorf("it ended at once: %s", m.log.Tail())
 		default:
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("it is not up after a minute: %s", m.log.tail())
+			return fmt.Errorf("it is not up after a minute: %s", m.log.Tail())
 		}
 	}
 }

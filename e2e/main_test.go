@@ -8,16 +8,13 @@
 package e2e
 
 import (
-	"bytes"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 var soak = flag.Int("soak", soakEnv(), "how many times longer the tests under load run")
@@ -35,81 +32,37 @@ func soakEnv() int {
 	return n
 }
 
-// binaryEnv names a binary that was built before, instead of a fresh one.
-const binaryEnv = "POSTILION_E2E_BINARY"
+// What the tests say most.
+const patience = e2etest.Patience
 
-// builds is where the binaries are built, once each.
-type builds struct {
-	dir string
-	mu  sync.Mutex
-	of  map[string]func() (string, error)
-}
+var (
+	check      = e2etest.Check
+	eventually = e2etest.Eventually
+	needRoot   = e2etest.NeedRoot
+	dial       = e2etest.Dial
+	dialSMTP   = e2etest.DialSMTP
+	dialPOP    = e2etest.DialPOP
+	code       = e2etest.Code
+)
 
-var binaries builds
+var binaries e2etest.Binaries
 
 func TestMain(m *testing.M) {
-	os.Exit(runAll(m))
-}
-
-func runAll(m *testing.M) int {
-	flag.Parse()
-	// The roles' uids must be able to pass.
-	dir, err := os.MkdirTemp("", "postilion-e2e-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binaries.dir = dir
-	if err := os.Chmod(dir, 0o755); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+	code := m.Run()
+	binaries.Remove()
+	os.Exit(code)
 }
 
 // binary returns the program, built with the given tag ("" is the one users get).
 func binary(t testing.TB, tag string) string {
 	t.Helper()
-	if given := os.Getenv(binaryEnv); given != "" && tag == "" {
-		return given
-	}
-	binaries.mu.Lock()
-	if binaries.of == nil {
-		binaries.of = map[string]func() (string, error){}
-	}
-	build := binaries.of[tag]
-	if build == nil {
-		build = sync.OnceValues(func() (string, error) { return goBuild(binaries.dir, tag) })
-		binaries.of[tag] = build
-	}
-	binaries.mu.Unlock()
-	path, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return binaries.Path(t, "postilion", tag)
 }
 
-func goBuild(dir, tag string) (string, error) {
-	path := filepath.Join(dir, "postilion"+tag)
-	cmd := exec.Command("go", "build", "-tags", tag, "-o", path, "./cmd/postilion")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out.Bytes())
-	}
-	return path, nil
-}
-
-// needRoot skips a test that mounts or sends signals to other uids' processes.
-func needRoot(t testing.TB) {
+// tools returns the small programs.
+func tools(t testing.TB) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("skipped: needs root")
-	}
+	return binaries.Path(t, "postilion-tools", "")
 }
 
 // needProgram skips a test of a foreign program that is not installed.
@@ -119,12 +72,5 @@ func needProgram(t testing.TB, names ...string) {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skipf("skipped: %s is not installed", name)
 		}
-	}
-}
-
-func check(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -41,17 +41,17 @@ func TestETRNBringsWhatWaits(t *testing.T) {
 		k, there := awaySink(t)
 		o.config = toSink(k)
 		s := newServer(t, o)
-		check(t, s.send(s.account, "joe@dialin.example", letter("waiting")))
-		within(t, patience, "the first attempt fails", waits(s))
+		check(t, s.Send(s.Account, "joe@dialin.example", letter("waiting")))
+		eventually(t, "the first attempt fails", waits(s))
 		there.Store(true)
-		c, err := dialSMTP(s.addr["smtp"])
+		c, err := dialSMTP(s.Addr["smtp"])
 		check(t, err)
-		defer c.quit()
-		check(t, c.cmd(253, "ETRN dialin.example"))
+		defer c.Quit()
+		check(t, c.Cmd(253, "ETRN dialin.example"))
 		if m := k.arrived(t, 1)[0]; m.to[0] != "joe@dialin.example" {
 			t.Errorf("arrived for %q", m.to)
 		}
-		s.drain(patience)
+		s.drain()
 	})
 }
 
@@ -65,13 +65,13 @@ func TestADialInHostGetsItsMailByConnecting(t *testing.T) {
 	o.config["route.routes"] = `["dialin.example:` + k.addr + `"]`
 	s := newServer(t, o)
 	check(t, s.submit("joe@dialin.example", letter("waiting")))
-	within(t, patience, "the first attempt fails", waits(s))
+	eventually(t, "the first attempt fails", waits(s))
 	there.Store(true)
-	c, err := dialSMTP(s.addr["smtp"])
+	c, err := dialSMTP(s.Addr["smtp"])
 	check(t, err)
-	c.quit()
+	c.Quit()
 	k.arrived(t, 1)
-	s.drain(patience)
+	s.drain()
 }
 
 func netstring(s string) string { return string(qmail.AppendNetstring(nil, s)) }
@@ -102,11 +102,11 @@ func TestMailTravelsByQMTPAndQMQP(t *testing.T) {
 		o.config = map[string]string{"qmtp.listen": fmt.Sprintf("[%q]", inner)}
 		receiver := newServer(t, o)
 		got := answers(t, inner, netstring("\nSubject: by qmtp\n\nhi\n")+netstring("a@far.example")+
-			netstring(netstring(receiver.account)+netstring("b@far.example")+netstring("nobody@"+domain)), 3)
+			netstring(netstring(receiver.Account)+netstring("b@far.example")+netstring("nobody@"+domain)), 3)
 		if !strings.HasPrefix(got[0], "Kok ") || got[1] != "Dsorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)" || !strings.HasPrefix(got[2], "Dno mailbox here by that name") {
 			t.Errorf("%q", got)
 		}
-		receiver.must("domain", "add", "inner.example")
+		receiver.Must("domain", "add", "inner.example")
 		password := receiver.addAccount("ann@inner.example")
 		qmqp := freeAddr(t)
 		newServer(t, setup{single: o.single, config: map[string]string{
@@ -116,7 +116,7 @@ func TestMailTravelsByQMTPAndQMQP(t *testing.T) {
 		if got := answers(t, qmqp, netstring(netstring("Subject: by qmqp\n\nho\n")+netstring("a@far.example")+netstring("ann@inner.example")), 1); !strings.HasPrefix(got[0], "Kok ") {
 			t.Errorf("%q", got)
 		}
-		if m := string(receiver.arrived(receiver.account, receiver.password, 1)[0]); !strings.Contains(m, "by mail.example.test with QMTP id ") {
+		if m := string(receiver.arrived(receiver.Account, receiver.Password, 1)[0]); !strings.Contains(m, "by mail.example.test with QMTP id ") {
 			t.Errorf("%s", m)
 		}
 		m := string(receiver.arrived("ann@inner.example", password, 1)[0])
@@ -139,7 +139,7 @@ func TestAccessRulesAreReadAgain(t *testing.T) {
 		o.config = map[string]string{"smtp.access_rules": fmt.Sprintf("[%q]", file), "pop3.access_rules": fmt.Sprintf("[%q]", file)}
 		s := newServer(t, o)
 		greets := func(name string) bool {
-			conn, err := net.Dial("tcp", s.addr[name])
+			conn, err := net.Dial("tcp", s.Addr[name])
 			check(t, err)
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(patience))
@@ -150,16 +150,16 @@ func TestAccessRulesAreReadAgain(t *testing.T) {
 			t.Error("allowed clients are greeted")
 		}
 		write("127.:deny\n")
-		within(t, patience, "the client is closed on", func() bool { return !greets("smtp") && !greets("pop3") })
+		eventually(t, "the client is closed on", func() bool { return !greets("smtp") && !greets("pop3") })
 		write("127.:allow\n:nonsense\n")
-		within(t, patience, "status names the wrong line", func() bool {
-			return strings.Contains(s.must("status", "--json"), file+":2: unable to parse this line")
+		eventually(t, "status names the wrong line", func() bool {
+			return strings.Contains(s.Must("status", "--json"), file+":2: unable to parse this line")
 		})
 		if greets("smtp") {
 			t.Error("a wrong file opened the server")
 		}
 		write("127.:allow\n")
-		within(t, patience, "the client is greeted again", func() bool { return greets("smtp") && greets("pop3") })
+		eventually(t, "the client is greeted again", func() bool { return greets("smtp") && greets("pop3") })
 	})
 }
 
@@ -169,19 +169,19 @@ func TestADialogueIsRecordedOnDemand(t *testing.T) {
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
 		var r struct{ ID string }
-		s.ask(&r, "record", "add", "--account", s.account, "--for", "10m")
-		check(t, s.submit(s.account, letter("recorded")))
-		s.arrived(s.account, s.password, 1)
+		s.Ask(&r, "record", "add", "--account", s.Account, "--for", "10m")
+		check(t, s.submit(s.Account, letter("recorded")))
+		s.arrived(s.Account, s.Password, 1)
 		var text string
-		within(t, patience, "both dialogues are written", func() bool {
-			text = s.must("record", "show", r.ID)
+		eventually(t, "both dialogues are written", func() bool {
+			text = s.Must("record", "show", r.ID)
 			return strings.Contains(text, "> +OK") && strings.Contains(text, "< Subject: recorded ")
 		})
-		if !strings.Contains(text, "< PASS [not recorded] ") || strings.Contains(text, s.password) {
+		if !strings.Contains(text, "< PASS [not recorded] ") || strings.Contains(text, s.Password) {
 			t.Errorf("the password is recorded:\n%s", text)
 		}
-		s.must("record", "remove", r.ID)
-		if list := s.must("record", "list", "--json"); strings.TrimSpace(list) != "[]" {
+		s.Must("record", "remove", r.ID)
+		if list := s.Must("record", "list", "--json"); strings.TrimSpace(list) != "[]" {
 			t.Errorf("%s", list)
 		}
 	})

@@ -61,7 +61,7 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 		before := l.count()
 		l.power(false)
 		d.Cut()
-		s.stopNow()
+		s.Kill()
 		l.power(true)
 		d.Again()
 		if err := s.tryServe(patience); err != nil {
@@ -69,10 +69,10 @@ func powerCuts(t *testing.T, tag string, rounds int) (l *load, c tally, took tim
 			return l, c, time.Since(began), fmt.Errorf("after cut %d: %w", round+1, errors.Join(err, lookErr))
 		}
 		if tag == "" {
-			within(t, patience, "mail is taken again after the cut", func() bool { return l.count() > before+20 })
-			c, err := dialPOP(s.addr["pop3"], account, password)
+			eventually(t, "mail is taken again after the cut", func() bool { return l.count() > before+20 })
+			c, err := dialPOP(s.Addr["pop3"], account, password)
 			check(t, err) // what a verb has done stays done, too
-			c.quit()
+			c.Quit()
 		}
 	}
 	stop()

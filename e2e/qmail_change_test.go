@@ -22,11 +22,11 @@ func TestVector19HUPTakesLocalsAndVirtualdomains(t *testing.T) {
 	h.serve()
 	control := filepath.Join(h.root, "var/qmail/control")
 	check(t, appendTo(filepath.Join(control, "rcpthosts"), "late.example\nlater.example\n"),
-		appendTo(filepath.Join(control, "locals"), "late.example\n"), appendTo(filepath.Join(control, "virtualdomains"), "later.example:joe-vv\n"),
-		h.cmd.Process.Signal(syscall.SIGHUP))
+		appendTo(filepath.Join(control, "locals"), "late.example\n"), appendTo(filepath.Join(control, "virtualdomains"), "later.example:joe-vv\n"))
+	h.Signal(syscall.SIGHUP)
 	for to, want := range map[string]string{"jane@late.example": "maildir home/jane/Maildir", "x@later.example": "file home/joe/ran-vv"} {
 		h.eventually(t, func() string {
-			if err := h.send("you@far.example", to, letter("after-HUP-"+to+".")); err != nil {
+			if err := h.Send("you@far.example", to, letter("after-HUP-"+to+".")); err != nil {
 				return err.Error()
 			}
 			return ""
@@ -46,11 +46,11 @@ func TestVector2WithoutRcpthostsAnyRecipientIsTakenAndItIsTold(t *testing.T) {
 	h := newQmailHost(t, true, nil, nil)
 	check(t, os.Remove(filepath.Join(h.root, "var/qmail/control/rcpthosts")))
 	h.serve()
-	check(t, h.send("you@far.example", "anybody@elsewhere.example", letter("relayed.")))
+	check(t, h.Send("you@far.example", "anybody@elsewhere.example", letter("relayed.")))
 	h.eventually(t, func() string {
 		return cmp.Diff([]string{"sent anybody@elsewhere.example from you@far.example"}, h.found(t, "relayed."))
 	})
-	if status := h.must("status"); !strings.Contains(status, "OPEN RELAY") {
+	if status := h.Must("status"); !strings.Contains(status, "OPEN RELAY") {
 		t.Errorf("status does not tell of the open relay:\n%s", status)
 	}
 }
@@ -62,11 +62,11 @@ func TestProgramsOfTheOldNamesFollowTheSwitch(t *testing.T) {
 	h := newQmailHost(t, true, map[string]string{"var/qmail/bin/qmail-inject": "old\n", "var/qmail/bin/house-filter": "#!/bin/sh\necho the house\n", "usr/sbin/sendmail": "old\n"}, nil)
 	check(t, os.Chmod(filepath.Join(h.root, "var/qmail/bin/house-filter"), 0o755))
 	h.serve()
-	h.must("switch", "over", "--root", h.root, "--old-qmail", "/var/qmail", "--programs", tools(t), "--yes")
+	h.Must("switch", "over", "--root", h.root, "--old-qmail", "/var/qmail", "--programs", tools(t), "--yes")
 	for _, program := range []string{"var/qmail/bin/qmail-inject", "usr/sbin/sendmail"} {
 		subject := "by-" + filepath.Base(program) + "-of-the-old-name."
 		cmd := exec.Command(filepath.Join(h.root, program), "joe@example.test")
-		cmd.Env = append(os.Environ(), "POSTILION_DATA="+h.data)
+		cmd.Env = append(os.Environ(), "POSTILION_DATA="+h.Data)
 		cmd.Stdin = strings.NewReader("Subject: " + subject + "\n\nHello.\n")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", program, err, out)
@@ -77,7 +77,7 @@ func TestProgramsOfTheOldNamesFollowTheSwitch(t *testing.T) {
 	if err != nil || string(out) != "the house\n" {
 		t.Errorf("a program of the house's own says %q, %v", out, err)
 	}
-	h.must("switch", "back")
+	h.Must("switch", "back")
 	for _, program := range []string{"var/qmail/bin/qmail-inject", "usr/sbin/sendmail"} {
 		if content, err := os.ReadFile(filepath.Join(h.root, program)); err != nil || string(content) != "old\n" {
 			t.Errorf("%s is %q after the switch back (%v)", program, content, err)
@@ -90,14 +90,14 @@ func TestClientRulesOfAQmailHostCount(t *testing.T) {
 	t.Parallel()
 	h := newQmailHost(t, true, map[string]string{"etc/tcp.smtp": "127.:allow,RELAYCLIENT=\"\"\n:allow\n"}, nil)
 	h.serve()
-	check(t, h.send("joe@example.test", "far@elsewhere.example", letter("by-rule.")))
+	check(t, h.Send("joe@example.test", "far@elsewhere.example", letter("by-rule.")))
 	h.eventually(t, func() string {
 		return cmp.Diff([]string{"sent far@elsewhere.example from joe@example.test"}, h.found(t, "by-rule."))
 	})
 	rules := filepath.Join(h.root, "etc/tcp.smtp")
 	check(t, os.WriteFile(rules, []byte(":allow\n"), 0o644))
 	refused := func() string {
-		if err := h.send("joe@example.test", "far@elsewhere.example", letter("x")); code(err) != 553 {
+		if err := h.Send("joe@example.test", "far@elsewhere.example", letter("x")); code(err) != 553 {
 			return fmt.Sprintf("a client without RELAYCLIENT: %v", err)
 		}
 		return ""
@@ -107,7 +107,7 @@ func TestClientRulesOfAQmailHostCount(t *testing.T) {
 	_, err := h.feed(t, "127.:allow,RELAYCLIENT=\"\"\n", "tcprules", rules+".cdb", rules+".tmp")
 	check(t, err)
 	h.eventually(t, func() string {
-		if err := h.send("joe@example.test", "far@elsewhere.example", letter("by-cdb.")); err != nil {
+		if err := h.Send("joe@example.test", "far@elsewhere.example", letter("by-cdb.")); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -130,8 +130,8 @@ func TestALRMTriesWhatWaits(t *testing.T) {
 		b, _ := os.ReadFile(filepath.Join(h.root, "home/joe/tries"))
 		return len(b)
 	}
-	check(t, h.send("you@far.example", "joe-later@example.test", letter("later")))
-	until(t, "the first try", func() bool { return tries() == 1 })
-	check(t, h.cmd.Process.Signal(syscall.SIGALRM))
-	until(t, "another try", func() bool { return tries() == 2 })
+	check(t, h.Send("you@far.example", "joe-later@example.test", letter("later")))
+	eventually(t, "the first try", func() bool { return tries() == 1 })
+	h.Signal(syscall.SIGALRM)
+	eventually(t, "another try", func() bool { return tries() == 2 })
 }

@@ -47,25 +47,21 @@ func newQmailHost(t *testing.T, single bool, more map[string]string, keys map[st
 	_, port, err := net.SplitHostPort(h.sink.addr)
 	check(t, err)
 	h.layOut(t, strings.NewReplacer("ROOT", h.root, "PORT", port), more)
-	h.server = &server{t: t, bin: binary(t, ""), data: newFolder(t), addr: map[string]string{}}
+	h.server = bare(t, "", "")
+	h.Addr = map[string]string{}
 	all := map[string]string{
 		"qmail": strconv.Quote(h.root + "/var/qmail"), "qmail_root": strconv.Quote(h.root), "route.passwd": strconv.Quote(h.root + "/etc/passwd"),
 		"dns.server": strconv.Quote(freeAddr(t)), "dns.timeout": `"200ms"`, "floors.refuse_load": "-1", "process.queue_load": "-1",
 		"process.single": strconv.FormatBool(single), "log.to": `"file"`,
 	}
 	for _, name := range []string{"smtp", "metrics"} {
-		h.addr[name] = freeAddr(t)
-		all[name+".listen"] = fmt.Sprintf("[%q]", h.addr[name])
+		h.Addr[name] = freeAddr(t)
+		all[name+".listen"] = fmt.Sprintf("[%q]", h.Addr[name])
 	}
 	for k, v := range keys {
 		all[k] = v
 	}
-	check(t, os.WriteFile(filepath.Join(h.data, "postilion.toml"), tomlOf(all), 0o644))
-	t.Cleanup(func() {
-		if h.cmd != nil {
-			h.tidy()
-		}
-	})
+	check(t, os.WriteFile(filepath.Join(h.Data, "postilion.toml"), tomlOf(all), 0o644))
 	return h
 }
 
@@ -118,7 +114,7 @@ func (h *qmailHost) feed(t testing.TB, in, name string, args ...string) (string,
 	cmd.Stdin = strings.NewReader(in)
 	cmd.Env = append(os.Environ(), "POSTILION_QMAIL="+h.root+"/var/qmail")
 	if h.server != nil {
-		cmd.Env = append(cmd.Env, "POSTILION_DATA="+h.data)
+		cmd.Env = append(cmd.Env, "POSTILION_DATA="+h.Data)
 	}
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -126,22 +122,6 @@ func (h *qmailHost) feed(t testing.TB, in, name string, args ...string) (string,
 		return out.String(), fmt.Errorf("%s: %w: %s", name, err, errOut.String())
 	}
 	return out.String(), nil
-}
-
-// tools returns the small programs, built once.
-func tools(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(binaries.dir, "postilion-tools")
-	binaries.mu.Lock()
-	defer binaries.mu.Unlock()
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	out, err := exec.Command("go", "build", "-o", path, "../cmd/postilion-tools").CombinedOutput()
-	if err != nil {
-		t.Fatalf("building postilion-tools: %v\n%s", err, out)
-	}
-	return path
 }
 
 // qmailCase is a line of the table.
@@ -219,7 +199,7 @@ func (h *qmailHost) found(t *testing.T, subject string) (list []string) {
 // waiting lists the queue's messages as text.
 func (h *qmailHost) waiting(t *testing.T) string {
 	t.Helper()
-	out, err := h.run("queue", "list", "--json")
+	out, err := h.Run("queue", "list", "--json")
 	check(t, err)
 	return out
 }
@@ -252,7 +232,7 @@ func (h *qmailHost) checkTable(t *testing.T) {
 func (h *qmailHost) sendCase(t *testing.T, c *qmailCase) {
 	t.Helper()
 	content := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\n\r\nHello.\r\n", c.from, c.to, c.subject())
-	err := h.send(c.from, c.to, []byte(content))
+	err := h.Send(c.from, c.to, []byte(content))
 	want, refused := strings.CutPrefix(strings.Join(c.want, "; "), "refused ")
 	switch {
 	case refused && (err == nil || strconv.Itoa(code(err)) != want):
@@ -293,7 +273,7 @@ func TestProgramsOfAQmailHostSeeTheirDelivery(t *testing.T) {
 	t.Parallel()
 	h := newQmailHost(t, true, nil, nil)
 	h.serve()
-	check(t, h.send("you@far.example", "Info.X@virt.example", letter("env")))
+	check(t, h.Send("you@far.example", "Info.X@virt.example", letter("env")))
 	want := "you@far.example|joe-vv-Info.X@virt.example|joe-vv-Info.X|virt.example|vv-Info.X|Info.X|Info.X"
 	h.eventually(t, func() string {
 		have, _ := os.ReadFile(filepath.Join(h.root, "home/joe/ran-env"))
@@ -347,13 +327,13 @@ func TestAQmailHostsFilesAreReadAgainWhenTheyChange(t *testing.T) {
 	t.Parallel()
 	h := newQmailHost(t, true, nil, nil)
 	h.serve()
-	if err := h.send("you@far.example", "joe@new.example", letter("x")); code(err) != 553 {
+	if err := h.Send("you@far.example", "joe@new.example", letter("x")); code(err) != 553 {
 		t.Fatalf("before: %v", err)
 	}
 	control := filepath.Join(h.root, "var/qmail/control")
 	check(t, appendTo(filepath.Join(control, "rcpthosts"), "new.example\n"), appendTo(filepath.Join(control, "locals"), "new.example\n"))
 	h.eventually(t, func() string {
-		if err := h.send("you@far.example", "joe@new.example", letter("new-domain.")); err != nil {
+		if err := h.Send("you@far.example", "joe@new.example", letter("new-domain.")); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -367,7 +347,7 @@ func TestAQmailHostsFilesAreReadAgainWhenTheyChange(t *testing.T) {
 	// Of what is read by nobody but the configuration, the server notices the change by itself.
 	check(t, os.WriteFile(filepath.Join(control, "databytes"), []byte("100\n"), 0o644))
 	h.eventually(t, func() string {
-		if err := h.send("you@far.example", "joe@example.test", append(letter("large"), bytes.Repeat([]byte("x\r\n"), 100)...)); code(err) != 552 {
+		if err := h.Send("you@far.example", "joe@example.test", append(letter("large"), bytes.Repeat([]byte("x\r\n"), 100)...)); code(err) != 552 {
 			return fmt.Sprintf("databytes does not count: %v", err)
 		}
 		return ""
@@ -390,17 +370,17 @@ func appendTo(path, text string) error {
 func TestATrialTouchesNothingOfTheOldSystem(t *testing.T) {
 	t.Parallel()
 	h := newQmailHost(t, false, nil, map[string]string{"trial.enabled": "true", "trial.ports_offset": "1"})
-	host, port, _ := net.SplitHostPort(h.addr["smtp"])
+	host, port, _ := net.SplitHostPort(h.Addr["smtp"])
 	n, _ := strconv.Atoi(port)
-	h.addr["smtp"] = net.JoinHostPort(host, strconv.Itoa(n+1))
+	h.Addr["smtp"] = net.JoinHostPort(host, strconv.Itoa(n+1))
 	before := treeOf(t, h.root)
 	h.serve()
 	for _, to := range []string{"joe@example.test", "jane@example.test", "joe-mbox@example.test", "Info@virt.example", "joe-three@example.test"} {
-		check(t, h.send("you@far.example", to, letter("in-a-trial.")))
+		check(t, h.Send("you@far.example", to, letter("in-a-trial.")))
 	}
 	h.eventually(t, func() string {
 		for _, pattern := range []string{"trial/joe/home/Maildir/new/*", "trial/jane/home/Maildir/new/*", "trial/joe/home/Mailbox"} {
-			if found, _ := filepath.Glob(filepath.Join(h.data, pattern)); found == nil {
+			if found, _ := filepath.Glob(filepath.Join(h.Data, pattern)); found == nil {
 				return "nothing is in " + pattern
 			}
 		}
@@ -415,7 +395,7 @@ func TestATrialTouchesNothingOfTheOldSystem(t *testing.T) {
 	if got := h.sink.all(); len(got) != 0 {
 		t.Errorf("the next hop got %d messages", len(got))
 	}
-	if status := h.must("status"); !strings.Contains(status, "TRIAL: ") {
+	if status := h.Must("status"); !strings.Contains(status, "TRIAL: ") {
 		t.Errorf("status does not tell of the trial:\n%s", status)
 	}
 }
@@ -451,7 +431,7 @@ func TestALogInQmailsLinesAddsUp(t *testing.T) {
 	h := newQmailHost(t, true, nil, map[string]string{"log.to": `"file"`, "log.format": `"qmail"`})
 	h.serve()
 	for _, to := range []string{"joe@example.test", "jane@example.test", "joe-three@example.test", "joe-fwd@example.test", "joe-fail@example.test"} {
-		check(t, h.send("you@far.example", to, letter("counted.")))
+		check(t, h.Send("you@far.example", to, letter("counted.")))
 	}
 	// Sent on: jane, copy, friend, and the bounce of joe-fail: four messages more.
 	var log []byte
@@ -460,14 +440,14 @@ func TestALogInQmailsLinesAddsUp(t *testing.T) {
 			return fmt.Sprintf("the next hop has %d messages, want 4", n)
 		}
 		var err error
-		log, err = os.ReadFile(filepath.Join(h.data, "log/postilion.log"))
+		log, err = os.ReadFile(filepath.Join(h.Data, "log/postilion.log"))
 		check(t, err)
 		if n := bytes.Count(log, []byte(" end msg ")); n != 9 {
 			return fmt.Sprintf("the log tells of the end of %d messages, want 9", n)
 		}
 		return ""
 	})
-	h.stop()
+	h.Stop()
 	// matchup hands what is not complete yet on to its next run, on descriptor 5.
 	matchup := exec.Command("sh", "-c", `exec "$0" matchup 5>/dev/null`, tools(t))
 	matchup.Stdin = bytes.NewReader(log)

@@ -170,7 +170,7 @@ func newProgramsHost(t *testing.T, more map[string]string, keys map[string]strin
 	}
 	check(t, appendTo(filepath.Join(etc, "passwd"), string(passwd)), appendTo(filepath.Join(etc, "group"), string(group)),
 		os.MkdirAll(filepath.Join(etc, "postilion"), 0o755),
-		os.WriteFile(filepath.Join(etc, "postilion/inject"), []byte(filepath.Join(h.data, "run/inject.sock")+"\n"), 0o644))
+		os.WriteFile(filepath.Join(etc, "postilion/inject"), []byte(filepath.Join(h.Data, "run/inject.sock")+"\n"), 0o644))
 	for _, name := range []string{"procmailrc", "maildroprc"} {
 		check(t, os.RemoveAll(filepath.Join(etc, name)))
 		if text, given := more["etc/"+name]; given {
@@ -178,7 +178,7 @@ func newProgramsHost(t *testing.T, more map[string]string, keys map[string]strin
 		}
 	}
 	linkTools(t, sbin, "preline", "sendmail", "forward")
-	h.wrap = []string{"unshare", "--mount", "--propagation", "private", "sh", "-ec",
+	h.Wrap = []string{"unshare", "--mount", "--propagation", "private", "sh", "-ec",
 		// Other tests' disks are not held here.
 		`grep ^/dev/loop /proc/mounts | while read -r dev at rest; do umount -l "$at"; done
 		mount --bind "$1" /etc; mount --bind "$2" /usr/sbin; shift 2; exec "$@"`, "sh", etc, sbin}
@@ -219,7 +219,7 @@ func TestDefaultDeliveryByTheNameOfAProgram(t *testing.T) {
 			h.private(t, f)
 			h.serve()
 			for _, to := range []string{"joe@example.test", "joe-empty@example.test"} {
-				check(t, h.send("you@far.example", to, letter("by-"+f.name+"-for-"+to+".")))
+				check(t, h.Send("you@far.example", to, letter("by-"+f.name+"-for-"+to+".")))
 				h.eventually(t, func() string {
 					return cmp.Diff([]string{"maildir home/joe/Maildir"}, h.found(t, "by-"+f.name+"-for-"+to+"."))
 				})
@@ -276,7 +276,7 @@ func TestVacationAnswersOncePerSenderOnAQmailHost(t *testing.T) {
 	h.eventually(t, func() string { return cmp.Diff(want, answers("you@far.example")) })
 	// A second sender, a list, a bounce: one answer more, and joe's database knows both.
 	for _, m := range [][2]string{{"second@far.example", ""}, {"list@far.example", "Precedence: list\r\n"}, {"", ""}, {"second@far.example", ""}} {
-		check(t, h.send(m[0], "joe@example.test", append([]byte(m[1]), letter("once-more.")...)))
+		check(t, h.Send(m[0], "joe@example.test", append([]byte(m[1]), letter("once-more.")...)))
 	}
 	h.eventually(t, func() string {
 		n := 0

@@ -17,18 +17,18 @@ func TestABlockedClientIsRefusedEverywhere(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
-		s.must("block", "add", "127.0.0.1", "--reason", "guessing")
+		s.Must("block", "add", "127.0.0.1", "--reason", "guessing")
 		for name, want := range map[string]string{"smtp": "421 ", "submission": "421 ", "pop3": "-ERR "} {
-			within(t, patience, name+" refuses the client", func() bool {
-				w, err := dial(s.addr[name])
+			eventually(t, name+" refuses the client", func() bool {
+				w, err := dial(s.Addr[name])
 				check(t, err)
 				defer w.Close()
-				line, err := w.line()
+				line, err := w.Line()
 				return err == nil && strings.HasPrefix(line, want) && strings.Contains(line, "guessing") && !strings.Contains(line, "\x1b")
 			})
 		}
-		s.must("block", "remove", "127.0.0.1")
-		check(t, s.waitUp(patience))
+		s.Must("block", "remove", "127.0.0.1")
+		check(t, s.WaitUp(patience))
 	})
 }
 
@@ -37,11 +37,11 @@ func TestWhatTheOperatorChangesIsInForceAtOnce(t *testing.T) {
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
 		rcpt := func(user string) int {
-			c, err := dialSMTP(s.addr["smtp"])
+			c, err := dialSMTP(s.Addr["smtp"])
 			check(t, err)
-			defer c.quit()
-			check(t, c.cmd(250, "MAIL FROM:<sender@else.example>"))
-			return code(c.cmd(250, "RCPT TO:<%s@%s>", user, domain))
+			defer c.Quit()
+			check(t, c.Cmd(250, "MAIL FROM:<sender@else.example>"))
+			return code(c.Cmd(250, "RCPT TO:<%s@%s>", user, domain))
 		}
 		if got := rcpt("new0"); got != 550 { // which is remembered
 			t.Fatalf("an unknown recipient: %d", got)
@@ -49,28 +49,28 @@ func TestWhatTheOperatorChangesIsInForceAtOnce(t *testing.T) {
 		atOnce(t, "an account just added gets mail", func(i int) func() bool {
 			user := fmt.Sprint("new", i)
 			rcpt(user)
-			s.must("account", "add", user+"@"+domain)
+			s.Must("account", "add", user+"@"+domain)
 			return func() bool { return rcpt(user) == 250 }
 		})
 		login := func() error {
-			c, err := dialPOP(s.addr["pop3"], s.account, s.password)
+			c, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
 			if err == nil {
-				c.quit()
+				c.Quit()
 			}
 			return err
 		}
 		check(t, login())
 		atOnce(t, "an account just blocked cannot log in", func(int) func() bool {
-			s.run("block", "remove", s.account)
-			s.must("block", "add", s.account)
+			s.Run("block", "remove", s.Account)
+			s.Must("block", "add", s.Account)
 			return func() bool {
 				err := login()
 				return err != nil && strings.Contains(err.Error(), "blocked by the operator")
 			}
 		})
 		atOnce(t, "nor is it kept out any longer", func(int) func() bool {
-			s.run("block", "add", s.account)
-			s.must("block", "remove", s.account)
+			s.Run("block", "add", s.Account)
+			s.Must("block", "remove", s.Account)
 			return func() bool { return login() == nil }
 		})
 	})
@@ -84,7 +84,7 @@ func atOnce(t *testing.T, what string, change func(i int) (inForce func() bool))
 	for i := range 5 {
 		inForce := change(i)
 		began := time.Now()
-		within(t, patience, what, inForce)
+		eventually(t, what, inForce)
 		if best = min(best, time.Since(began)); best < time.Second {
 			return
 		}
@@ -96,16 +96,16 @@ func TestAFullMailboxIsRefusedAtRCPT(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
-		s.must("account", "set", s.account, "--quota", "20KiB")
+		s.Must("account", "set", s.Account, "--quota", "20KiB")
 		big := append(letter("big"), bytes.Repeat([]byte("x\r\n"), 4000)...)
-		within(t, patience, "the mailbox is full", func() bool {
-			c, err := dialSMTP(s.addr["smtp"])
+		eventually(t, "the mailbox is full", func() bool {
+			c, err := dialSMTP(s.Addr["smtp"])
 			check(t, err)
-			defer c.quit()
-			check(t, c.cmd(250, "MAIL FROM:<sender@else.example> SIZE=%d", len(big)))
-			switch err := c.cmd(250, "RCPT TO:<%s>", s.account); code(err) {
+			defer c.Quit()
+			check(t, c.Cmd(250, "MAIL FROM:<sender@else.example> SIZE=%d", len(big)))
+			switch err := c.Cmd(250, "RCPT TO:<%s>", s.Account); code(err) {
 			case 250:
-				check(t, c.cmd(354, "DATA"), c.dotted(big), c.expect(250))
+				check(t, c.Cmd(354, "DATA"), c.Dotted(big), c.Expect(250))
 				return false
 			case 452:
 				return true
@@ -120,45 +120,45 @@ func TestAFullMailboxIsRefusedAtRCPT(t *testing.T) {
 func TestAnAccountWritesUnderItsOwnNameOnly(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{})
-	check(t, s.submit(s.account, letter("own")))
+	check(t, s.submit(s.Account, letter("own")))
 	others := bytes.Replace(letter("others"), []byte("sender@"), []byte("boss@"), 1)
-	if err := s.submit(s.account, others); code(err) != 550 || !strings.Contains(err.Error(), "boss@else.example") {
+	if err := s.submit(s.Account, others); code(err) != 550 || !strings.Contains(err.Error(), "boss@else.example") {
 		t.Errorf("mail in another's name: %v", err)
 	}
-	if got := code(s.send("nobody@"+domain, s.account, letter("unknown"))); got != 550 {
+	if got := code(s.Send("nobody@"+domain, s.Account, letter("unknown"))); got != 550 {
 		t.Errorf("mail from outside of a sender here who does not exist: %d", got)
 	}
-	s.arrived(s.account, s.password, 1)
+	s.arrived(s.Account, s.Password, 1)
 }
 
 func TestAPauseHoldsOverARestart(t *testing.T) {
 	t.Parallel()
 	eachLayout(t, func(t *testing.T, o setup) {
 		s := newServer(t, o)
-		s.must("pause")
-		check(t, s.send("sender@else.example", s.account, letter("paused")))
-		s.stop()
+		s.Must("pause")
+		check(t, s.Send("sender@else.example", s.Account, letter("paused")))
+		s.Stop()
 		s.serve()
-		if st := s.status(); !st.Paused {
+		if st := s.Status(); !st.Paused {
 			t.Error("status does not say that the server is still paused")
 		}
-		if n := len(s.read(s.account, s.password)); n != 0 {
+		if n := len(s.read(s.Account, s.Password)); n != 0 {
 			t.Errorf("%d messages were delivered while paused", n)
 		}
-		s.must("queue", "pause", "--domain", domain)
-		s.must("continue")
-		s.stop()
-		s.must("queue", "pause", "--domain", "down.example") // while the server is down
+		s.Must("queue", "pause", "--domain", domain)
+		s.Must("continue")
+		s.Stop()
+		s.Must("queue", "pause", "--domain", "down.example") // while the server is down
 		s.serve()
 		var sum struct {
 			PausedDomains []string `json:"paused_domains"`
 		}
-		s.ask(&sum, "queue", "stats")
+		s.Ask(&sum, "queue", "stats")
 		if want := []string{"down.example", domain}; !slices.Equal(sum.PausedDomains, want) {
 			t.Errorf("paused domains %q, want %q", sum.PausedDomains, want)
 		}
-		s.must("queue", "continue", "--domain", domain)
-		s.arrived(s.account, s.password, 1)
+		s.Must("queue", "continue", "--domain", domain)
+		s.arrived(s.Account, s.Password, 1)
 	})
 }
 
@@ -172,8 +172,8 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 		var h struct {
 			Destinations []struct{ Name, Error, Until string }
 		}
-		within(t, patience, "the destination is listed", func() bool {
-			s.ask(&h, "queue", "hosts")
+		eventually(t, "the destination is listed", func() bool {
+			s.Ask(&h, "queue", "hosts")
 			return len(h.Destinations) == 1
 		})
 		if d := h.Destinations[0]; !strings.Contains(d.Name, "127.0.0.1") || d.Error == "" || d.Until == "" {
@@ -184,10 +184,10 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 		check(t, err)
 		k.addr = nobody
 		k.serve(t, l)
-		s.must("flush")
+		s.Must("flush")
 		k.arrived(t, 1)
-		within(t, patience, "the list is empty", func() bool {
-			s.ask(&h, "queue", "hosts")
+		eventually(t, "the list is empty", func() bool {
+			s.Ask(&h, "queue", "hosts")
 			return len(h.Destinations) == 0
 		})
 	})
@@ -200,12 +200,12 @@ func TestAServerWithABrokenRoleStopsAtOnce(t *testing.T) {
 			t.Parallel()
 			needRoot(t)
 			s := newServer(t, setup{config: map[string]string{"smtp.stop_timeout": `"40s"`, "pop3.stop_timeout": `"40s"`}})
-			s.stop()
-			file := filepath.Join(s.data, broken.file)
+			s.Stop()
+			file := filepath.Join(s.Data, broken.file)
 			check(t, os.RemoveAll(file), os.RemoveAll(file+"-wal"), os.RemoveAll(file+"-shm"), os.WriteFile(file, []byte("this is no database of any kind\n"), 0o644))
 			s.serve()
-			within(t, patience, broken.role+" flaps", func() bool {
-				for _, r := range s.status().Roles {
+			eventually(t, broken.role+" flaps", func() bool {
+				for _, r := range s.Status().Roles {
 					if r.Name == broken.role {
 						return r.State == "flapping"
 					}
@@ -213,21 +213,21 @@ func TestAServerWithABrokenRoleStopsAtOnce(t *testing.T) {
 				return false
 			})
 			// Clients that wait for the broken role must not hold the stop up.
-			pop, err := dial(s.addr["pop3"])
+			pop, err := dial(s.Addr["pop3"])
 			check(t, err)
 			defer pop.Close()
-			pop.line()
-			check(t, pop.send("USER %s", s.account), pop.send("PASS %s", s.password))
-			c, err := dialSMTP(s.addr["smtp"])
+			pop.Line()
+			check(t, pop.Send("USER %s", s.Account), pop.Send("PASS %s", s.Password))
+			c, err := dialSMTP(s.Addr["smtp"])
 			check(t, err)
 			defer c.Close()
-			check(t, c.send("MAIL FROM:<sender@else.example>"), c.send("RCPT TO:<%s>", s.account))
+			check(t, c.Send("MAIL FROM:<sender@else.example>"), c.Send("RCPT TO:<%s>", s.Account))
 			if broken.role == "queue" {
-				check(t, c.send("DATA"), c.send("Subject: x\r\n\r\n."))
+				check(t, c.Send("DATA"), c.Send("Subject: x\r\n\r\n."))
 			}
 			time.Sleep(200 * time.Millisecond)
 			began := time.Now()
-			s.stop()
+			s.Stop()
 			took := time.Since(began)
 			t.Log(broken.role, "stopped after", took)
 			if took > 20*time.Second {
@@ -244,17 +244,17 @@ func TestANewAccountOfAnOldNameBeginsEmpty(t *testing.T) {
 		joe := "joe@" + domain
 		password := s.addAccount(joe)
 		kept := func() int {
-			m, err := filepath.Glob(filepath.Join(s.data, "mail", domain, "joe", "Maildir.removed-*", "*", "*"))
+			m, err := filepath.Glob(filepath.Join(s.Data, "mail", domain, "joe", "Maildir.removed-*", "*", "*"))
 			check(t, err)
 			return len(m)
 		}
-		check(t, s.send("sender@else.example", joe, letter("old")))
+		check(t, s.Send("sender@else.example", joe, letter("old")))
 		s.arrived(joe, password, 1)
-		held, err := dialPOP(s.addr["pop3"], joe, password)
+		held, err := dialPOP(s.Addr["pop3"], joe, password)
 		check(t, err)
 		defer held.Close()
-		s.must("account", "remove", joe, "--yes")
-		if _, err := dialPOP(s.addr["pop3"], joe, password); err == nil {
+		s.Must("account", "remove", joe, "--yes")
+		if _, err := dialPOP(s.Addr["pop3"], joe, password); err == nil {
 			t.Error("the removed account's password still opens")
 		}
 		next := s.addAccount(joe)
@@ -265,10 +265,10 @@ func TestANewAccountOfAnOldNameBeginsEmpty(t *testing.T) {
 		if n := kept(); n != 1 {
 			t.Errorf("%d messages are kept, want 1", n)
 		}
-		check(t, s.send("sender@else.example", joe, letter("new")))
+		check(t, s.Send("sender@else.example", joe, letter("new")))
 		s.arrived(joe, next, 1)
-		s.stop()
-		s.must("account", "remove", joe, "--yes") // while the server is down
+		s.Stop()
+		s.Must("account", "remove", joe, "--yes") // while the server is down
 		if n := kept(); n != 2 {
 			t.Errorf("%d messages are kept, want 2", n)
 		}
@@ -283,11 +283,11 @@ func TestANewAccountOfAnOldNameBeginsEmpty(t *testing.T) {
 
 // opens waits until a new password does: roles remember for a moment that there was none.
 func (s *server) opens(user, password string) {
-	s.t.Helper()
-	within(s.t, patience, "the new account can log in", func() bool {
-		c, err := dialPOP(s.addr["pop3"], user, password)
+	s.T.Helper()
+	eventually(s.T, "the new account can log in", func() bool {
+		c, err := dialPOP(s.Addr["pop3"], user, password)
 		if err == nil {
-			c.quit()
+			c.Quit()
 		}
 		return err == nil
 	})

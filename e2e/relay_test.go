@@ -22,13 +22,13 @@ func TestMailForOthersGoesToTheNextHop(t *testing.T) {
 		s := newServer(t, o)
 		sent := generated()
 		for _, m := range sent {
-			check(t, s.send(s.account, "joe@else.example", m))
+			check(t, s.Send(s.Account, "joe@else.example", m))
 		}
 		seen := make([]bool, len(sent))
 		for _, m := range k.arrived(t, len(sent)) {
 			for i, want := range sent {
 				if bytes.HasSuffix(m.content, want) && len(m.content) < len(want)+2000 {
-					seen[i] = seen[i] || m.from == s.account && len(m.to) == 1 && m.to[0] == "joe@else.example"
+					seen[i] = seen[i] || m.from == s.Account && len(m.to) == 1 && m.to[0] == "joe@else.example"
 				}
 			}
 		}
@@ -37,7 +37,7 @@ func TestMailForOthersGoesToTheNextHop(t *testing.T) {
 				t.Errorf("message %d did not arrive whole: %.300q", i, sent[i])
 			}
 		}
-		s.drain(patience)
+		s.drain()
 	})
 }
 
@@ -51,8 +51,8 @@ func TestARefusedMessageComesBack(t *testing.T) {
 		return nil
 	}
 	s := newServer(t, setup{config: toSink(k)})
-	check(t, s.send(s.account, "nobody@else.example", letter("returned")))
-	bounce := string(s.arrived(s.account, s.password, 1)[0])
+	check(t, s.Send(s.Account, "nobody@else.example", letter("returned")))
+	bounce := string(s.arrived(s.Account, s.Password, 1)[0])
 	for _, want := range []string{
 		"Return-Path: <>\r\n", "\r\nAuto-Submitted: auto-replied\r\n", "multipart/report", "<nobody@else.example>",
 		"message/delivery-status", "Action: failed", "Status: 5.1.1", "no such person", "Subject: returned", "Hi. This is the",
@@ -64,7 +64,7 @@ func TestARefusedMessageComesBack(t *testing.T) {
 	if strings.Contains(bounce, "\x1b") {
 		t.Error("the bounce carries the other host's control characters")
 	}
-	s.drain(patience)
+	s.drain()
 }
 
 func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
@@ -76,16 +76,16 @@ func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
 	config := toSink(k)
 	config["dispatch.delay_notice"] = `"4h"`
 	s := newServer(t, setup{forTesting: true, config: config})
-	check(t, s.send(s.account, "joe@else.example", letter("waiting")))
-	within(t, patience, "the first attempt has failed", func() bool {
+	check(t, s.Send(s.Account, "joe@else.example", letter("waiting")))
+	eventually(t, "the first attempt has failed", func() bool {
 		q := s.queue()
 		return len(q) == 1 && q[0].Recipients[0].Attempts == 1 && strings.Contains(q[0].Recipients[0].Error, "come back later")
 	})
-	s.stop()
+	s.Stop()
 
 	s.offset = "5h"
 	s.serve()
-	notice := string(s.arrived(s.account, s.password, 1)[0])
+	notice := string(s.arrived(s.Account, s.Password, 1)[0])
 	for _, want := range []string{"Action: delayed", "Status: 4.7.1", "come back later", "Subject: waiting"} {
 		if !strings.Contains(notice, want) {
 			t.Errorf("the delay notice does not say %q:\n%s", want, notice)
@@ -95,42 +95,42 @@ func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
 		t.Errorf("%d messages wait, want 1", n)
 	}
 	s.verbsGoByTheServersClock()
-	s.stop()
+	s.Stop()
 
 	s.offset = "8d"
 	s.serve()
-	both := s.arrived(s.account, s.password, 2)
+	both := s.arrived(s.Account, s.Password, 2)
 	bounce := string(both[1])
 	for _, want := range []string{"Action: failed", "come back later", "Subject: waiting"} {
 		if !strings.Contains(bounce, want) {
 			t.Errorf("the bounce does not say %q:\n%s", want, bounce)
 		}
 	}
-	s.drain(patience)
+	s.drain()
 }
 
 // verbsGoByTheServersClock holds verbs of a server whose clock is 5 hours fast to that clock, with a message that has waited
 // since then.
 func (s *server) verbsGoByTheServersClock() {
-	s.t.Helper()
-	if list := s.must("queue", "list"); !strings.Contains(list, " 5h ") {
-		s.t.Errorf("the message is not 5 hours old:\n%s", list)
+	s.T.Helper()
+	if list := s.Must("queue", "list"); !strings.Contains(list, " 5h ") {
+		s.T.Errorf("the message is not 5 hours old:\n%s", list)
 	}
-	s.must("block", "add", "192.0.2.9", "--for", "1h")
+	s.Must("block", "add", "192.0.2.9", "--for", "1h")
 	var blocked struct {
 		Blocks []struct{ Expires time.Time }
 	}
-	s.ask(&blocked, "block", "list")
+	s.Ask(&blocked, "block", "list")
 	if len(blocked.Blocks) != 1 || blocked.Blocks[0].Expires.Before(time.Now().Add(5*time.Hour)) {
-		s.t.Errorf("for an hour from the server's now: %+v", blocked)
+		s.T.Errorf("for an hour from the server's now: %+v", blocked)
 	}
 }
 
 func TestTheClockIsMovedOnlyForTesting(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{})
-	s.stop()
-	if _, err := s.run("serve", "--clock-offset", "5d"); err == nil || !strings.Contains(err.Error(), "--for-testing") {
+	s.Stop()
+	if _, err := s.Run("serve", "--clock-offset", "5d"); err == nil || !strings.Contains(err.Error(), "--for-testing") {
 		t.Errorf("serve --clock-offset in a real folder: %v", err)
 	}
 }

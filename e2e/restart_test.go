@@ -24,16 +24,16 @@ func TestRestartsUnderLoadLoseAndRepeatNothing(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			pid, started := s.start(part)
 			if part == "" {
-				s.must("restart")
+				s.Must("restart")
 			} else {
-				s.must("restart", part)
+				s.Must("restart", part)
 			}
-			within(t, patience, "the start anew of "+part, func() bool {
+			eventually(t, "the start anew of "+part, func() bool {
 				newPID, newStart := s.start(part)
 				return newPID != 0 && (newPID != pid || newStart != started)
 			})
 			before := l.count()
-			within(t, patience, "mail is taken again after a restart of "+part, func() bool { return l.count() > before+20 })
+			eventually(t, "mail is taken again after a restart of "+part, func() bool { return l.count() > before+20 })
 		}
 		stop()
 		c, err := l.settle(patience)
@@ -50,9 +50,9 @@ func TestABackupServesElsewhereAndIsHeld(t *testing.T) {
 		s, _, _ := waiting(t, "one", "two")
 		joe := s.addAccount("joe@" + domain)
 		folder := filepath.Join(newFolder(t), "copy")
-		s.must("backup", folder)
-		s.must("queue", "delete", "--all", "--yes") // the copy is by itself
-		s.stop()
+		s.Must("backup", folder)
+		s.Must("queue", "delete", "--all", "--yes") // the copy is by itself
+		s.Stop()
 
 		k := newSink(t)
 		o.dir, o.config = folder, toSink(k)
@@ -60,22 +60,22 @@ func TestABackupServesElsewhereAndIsHeld(t *testing.T) {
 		if list := restored.queue("--state", "held"); len(list) != 2 {
 			t.Errorf("%d messages are held, want 2", len(list))
 		}
-		restored.must("flush")
-		check(t, restored.send("sender@else.example", "joe@"+domain, letter("new")))
+		restored.Must("flush")
+		check(t, restored.Send("sender@else.example", "joe@"+domain, letter("new")))
 		restored.arrived("joe@"+domain, joe, 1)
 		if n := len(k.all()); n > 0 {
 			t.Errorf("%d held messages were delivered", n)
 		}
-		restored.must("queue", "release", "--all", "--yes") // each at its own time
-		restored.must("flush")
+		restored.Must("queue", "release", "--all", "--yes") // each at its own time
+		restored.Must("flush")
 		k.arrived(t, 2)
-		restored.drain(patience)
+		restored.drain()
 	})
 }
 
 // start tells which process serves a part, or the whole with "", and when it began; 0 while none can be asked.
 func (s *server) start(part string) (pid int, since string) {
-	out, err := s.run("status", "--json")
+	out, err := s.Run("status", "--json")
 	var told struct {
 		PID     int
 		Started string

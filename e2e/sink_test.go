@@ -120,7 +120,7 @@ func (k *sink) take() []sunk {
 // arrived waits until n messages have come.
 func (k *sink) arrived(t testing.TB, n int) []sunk {
 	t.Helper()
-	within(t, patience, fmt.Sprintf("%d messages at the next hop", n), func() bool { return len(k.all()) >= n })
+	eventually(t, fmt.Sprintf("%d messages at the next hop", n), func() bool { return len(k.all()) >= n })
 	return k.all()
 }
 
@@ -178,7 +178,7 @@ func returned(m []byte) string {
 // of Maildirs sees it.
 func (s *server) maildirs() (map[delivery]int, error) {
 	found := map[delivery]int{}
-	err := filepath.WalkDir(filepath.Join(s.data, "mail"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(s.Data, "mail"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // The switch from an old mail system and back, on machines that run it for real: Postfix by the
@@ -135,14 +136,14 @@ func (h *oldHost) end() {
 func (h *oldHost) served(first, second string) {
 	h.t.Helper()
 	for addr, want := range map[string]string{"127.0.0.1:25": first, "127.0.0.2:25": second} {
-		var c *smtpClient
-		within(h.t, patience, want+" at "+addr, func() bool {
+		var c *e2etest.SMTP
+		eventually(h.t, want+" at "+addr, func() bool {
 			conn, err := h.dial(addr)
 			if err != nil {
 				return false
 			}
-			c = &smtpClient{wire: &wire{conn, bufio.NewReader(conn)}}
-			if err := c.expect(220); err != nil || !strings.Contains(c.last, want) {
+			c = &e2etest.SMTP{Wire: e2etest.NewWire(conn)}
+			if err := c.Expect(220); err != nil || !strings.Contains(c.Last, want) {
 				conn.Close()
 				return false
 			}
@@ -154,9 +155,9 @@ func (h *oldHost) served(first, second string) {
 		}
 		h.mails++
 		subject := fmt.Sprintf("mail-%d-to-%s.", h.mails, strings.ReplaceAll(want, " ", "-"))
-		check(h.t, c.cmd(250, "HELO client.example"), c.cmd(250, "MAIL FROM:<you@far.example>"), c.cmd(250, "RCPT TO:<joe@mx.example.test>"), c.cmd(354, "DATA"),
-			c.dotted([]byte("Subject: "+subject+"\r\n\r\nHello.\r\n")), c.expect(250))
-		c.quit()
+		check(h.t, c.Cmd(250, "HELO client.example"), c.Cmd(250, "MAIL FROM:<you@far.example>"), c.Cmd(250, "RCPT TO:<joe@mx.example.test>"), c.Cmd(354, "DATA"),
+			c.Dotted([]byte("Subject: "+subject+"\r\n\r\nHello.\r\n")), c.Expect(250))
+		c.Quit()
 		h.arrived(subject, want)
 	}
 	h.mails++
@@ -173,7 +174,7 @@ func (h *oldHost) served(first, second string) {
 func (h *oldHost) arrived(subject, by string) {
 	h.t.Helper()
 	var content string
-	within(h.t, patience, subject+" in the Maildir", func() bool {
+	eventually(h.t, subject+" in the Maildir", func() bool {
 		found, _ := filepath.Glob(h.path("/home/joe/Maildir/new/*"))
 		for _, path := range found {
 			text, _ := os.ReadFile(path)
@@ -192,7 +193,7 @@ func (h *oldHost) arrived(subject, by string) {
 func (h *oldHost) silent() {
 	h.t.Helper()
 	for _, addr := range []string{"127.0.0.1:25", "127.0.0.2:25"} {
-		within(h.t, patience, "nobody serves "+addr, func() bool {
+		eventually(h.t, "nobody serves "+addr, func() bool {
 			conn, err := h.dial(addr)
 			if err == nil {
 				conn.Close()

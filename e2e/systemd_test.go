@@ -31,14 +31,14 @@ func TestSystemdIsToldOfStartLifeAndStop(t *testing.T) {
 		}
 		s := newServer(t, o)
 		heard("READY=1")
-		if c, err := dialSMTP(s.addr["smtp"]); err != nil {
+		if c, err := dialSMTP(s.Addr["smtp"]); err != nil {
 			t.Errorf("ready was told before the server answered: %v", err)
 		} else {
-			c.quit()
+			c.Quit()
 		}
 		heard("WATCHDOG=1")
 		heard("WATCHDOG=1")
-		s.stop()
+		s.Stop()
 		heard("STOPPING=1")
 	})
 }

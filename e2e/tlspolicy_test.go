@@ -32,7 +32,7 @@ func TestPublishedTLSIsKept(t *testing.T) {
 	there := newServer(t, setup{single: true, config: map[string]string{"host": `"mx.dest.test"`}})
 	domains := []string{"dane.test", "dane-wrong.test", "sts.test", "sts-wrong.test", "sts-testing.test", "none.test"}
 	for _, d := range domains {
-		there.must("domain", "add", d)
+		there.Must("domain", "add", d)
 		there.addAccount("ann@" + d)
 	}
 	text, err := os.ReadFile(there.cert())
@@ -73,7 +73,7 @@ func TestPublishedTLSIsKept(t *testing.T) {
 		check(t, here.submit("ann@"+d, []byte("Subject: to "+d+"\r\n\r\nx\r\n")))
 	}
 	reasons := map[string]string{"ann@dane-wrong.test": "dane-failed", "ann@sts-wrong.test": "mta-sts-failed"}
-	within(t, patience, "all are sent but those with a wrong certificate", func() bool {
+	eventually(t, "all are sent but those with a wrong certificate", func() bool {
 		waiting := map[string]string{}
 		for _, m := range here.queue() {
 			for _, r := range m.Recipients {
@@ -83,8 +83,8 @@ func TestPublishedTLSIsKept(t *testing.T) {
 		return fmt.Sprint(waiting) == fmt.Sprint(reasons)
 	})
 	for to, how := range map[string]string{"ann@dane.test": " verified DANE", "ann@sts.test": " verified MTA-STS", "ann@sts-testing.test": " unverified", "ann@none.test": " unverified"} {
-		within(t, patience, "the log tells of "+to+how, func() bool {
-			for line := range strings.Lines(here.log.String()) {
+		eventually(t, "the log tells of "+to+how, func() bool {
+			for line := range strings.Lines(here.Log.String()) {
 				if strings.Contains(line, "msg=delivered") && strings.Contains(line, "to="+to+" ") && strings.Contains(line, how+`"`) {
 					return true
 				}
@@ -92,7 +92,7 @@ func TestPublishedTLSIsKept(t *testing.T) {
 			return false
 		})
 	}
-	kept, err := os.ReadDir(filepath.Join(here.data, "mta-sts"))
+	kept, err := os.ReadDir(filepath.Join(here.Data, "mta-sts"))
 	check(t, err)
 	if len(kept) != 3 {
 		t.Errorf("%d policies are kept, want 3: %v", len(kept), kept)

@@ -177,7 +177,7 @@ func (u *userLoad) tidy(t *testing.T, d *disk) {
 	check(t, os.Truncate(filepath.Join(u.home, "Mailbox"), 0), os.Truncate(filepath.Join(u.home, "ran"), 0))
 	d.Sync()
 	u.forget(time.Now().Add(-2 * time.Minute))
-	u.s.log.trim(64 << 20)
+	u.s.Log.Trim(64 << 20)
 }
 
 func (u *userLoad) forget(before time.Time) {
@@ -336,7 +336,7 @@ func (u *userLoad) verdict(t *testing.T, what string, took time.Duration) {
 		t.Errorf("of the acknowledged, %v are lost, such as %v", c.lost, c.examples[:min(5, len(c.examples))])
 		for _, d := range c.examples[:min(5, len(c.examples))] {
 			a := u.as[d.id]
-			t.Logf("%v was acknowledged with %q, %v after the last cut; the log says of it:\n%s", d, a.text, u.afterCut(a.at), u.s.log.about(a.text))
+			t.Logf("%v was acknowledged with %q, %v after the last cut; the log says of it:\n%s", d, a.text, u.afterCut(a.at), about(u.s.Log.String(), a.text))
 		}
 	}
 	if c.twice["Maildir"] > 0 {
@@ -374,7 +374,7 @@ func TestNoMailOfUsersIsLostToKills(t *testing.T) {
 		before := u.count()
 		u.cut()
 		u.s.kill(victim)
-		within(t, patience, "mail is taken again after "+victim+" was killed", func() bool { return u.count() > before+10 })
+		eventually(t, "mail is taken again after "+victim+" was killed", func() bool { return u.count() > before+10 })
 	}
 	stop()
 	u.verdict(t, "kill -9", time.Since(began))
@@ -392,7 +392,7 @@ func TestNoMailOfUsersIsLostToPowerCuts(t *testing.T) {
 		time.Sleep(between/2 + rand.N(between/2))
 		u.power(false)
 		d.Cut()
-		u.s.stopNow()
+		u.s.Kill()
 		d.Again()
 		if i%20 == 19 {
 			u.tidy(t, d)
@@ -400,7 +400,7 @@ func TestNoMailOfUsersIsLostToPowerCuts(t *testing.T) {
 		u.power(true)
 		before := u.count()
 		u.s.serve()
-		within(t, patience, "mail is taken again after the cut", func() bool { return u.count() > before+10 })
+		eventually(t, "mail is taken again after the cut", func() bool { return u.count() > before+10 })
 	}
 	stop()
 	u.verdict(t, "power cuts", time.Since(began))

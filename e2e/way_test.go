@@ -2,17 +2,11 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 )
-
-// login authenticates with PLAIN.
-func (c *smtpClient) login(user, password string) error {
-	return c.cmd(235, "AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)))
-}
 
 // generated makes messages that a careless path would change: dots, 8-bit bytes, empty
 // and long lines, no header, no body, and a large one that goes to a spool file.
@@ -56,18 +50,18 @@ func TestMailComesOutAsItWentIn(t *testing.T) {
 // carry sends messages to the server's account over one connection, reads them by
 // POP3 and compares them byte for byte. The envelope's sender says which one it is.
 func (s *server) carry(messages [][]byte) {
-	t := s.t
+	t := s.T
 	t.Helper()
-	c, err := dialSMTP(s.addr["smtp"])
+	c, err := dialSMTP(s.Addr["smtp"])
 	check(t, err)
 	for i, m := range messages {
-		if err := c.mail(fmt.Sprintf("sender-%d@else.example", i), []string{s.account}, m); err != nil {
+		if err := c.Mail(fmt.Sprintf("sender-%d@else.example", i), []string{s.Account}, m); err != nil {
 			t.Fatalf("message %d: %v: %.500q", i, err, m)
 		}
 	}
-	c.quit()
+	c.Quit()
 	seen := map[int]bool{}
-	for _, got := range s.arrived(s.account, s.password, len(messages)) {
+	for _, got := range s.arrived(s.Account, s.Password, len(messages)) {
 		var i int
 		if _, err := fmt.Sscanf(string(got), "Return-Path: <sender-%d@else.example>\r\n", &i); err != nil {
 			t.Fatalf("a message begins with %.200q: %v", got, err)

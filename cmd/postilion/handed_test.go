@@ -7,36 +7,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // inetd accepts one connection and starts a verb on it, as inetd does: the connection is its descriptor 0.
 func inetd(t *testing.T, s *server, verb ...string) (client *bufio.ReadWriter, ended chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer l.Close()
 	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(longest))
+	c.SetDeadline(time.Now().Add(e2etest.Patience))
 	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	file, err := accepted.(*net.TCPConn).File()
 	accepted.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("postilion", append(verb, "--data", s.data)...)
-	cmd.Stdin, cmd.Stderr = file, s.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	cmd := exec.Command("postilion", append(verb, "--data", s.Data)...)
+	cmd.Stdin, cmd.Stderr = file, &s.Log
+	check(t, cmd.Start())
 	file.Close()
 	ended = make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -78,13 +70,13 @@ func TestConnectionsOfInetdAreServed(t *testing.T) {
 		}
 	}
 	client, ended := inetd(t, s, "smtpd", "--service", "nothing")
-	if err := <-ended; err == nil || !strings.Contains(s.log.String(), `there is no service "nothing"`) {
+	if err := <-ended; err == nil || !strings.Contains(s.Log.String(), `there is no service "nothing"`) {
 		t.Errorf("have %v", err)
 	}
 	if _, err := client.ReadString('\n'); err == nil {
 		t.Error("somebody served it")
 	}
-	cmd := exec.Command("postilion", "smtpd", "--data", s.data)
+	cmd := exec.Command("postilion", "smtpd", "--data", s.Data)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "descriptor 0 is no connection") {
 		t.Errorf("have %v: %s", err, out)
 	}
@@ -96,32 +88,24 @@ func TestTcpserverStartsSessions(t *testing.T) {
 		t.Skip("tcpserver is missing: install the package ucspi-tcp")
 	}
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
-	cmd := exec.Command("tcpserver", "-1", "-v", "-R", "-H", "-l0", "127.0.0.1", "0", "postilion", "smtpd", "--data", s.data)
+	cmd := exec.Command("tcpserver", "-1", "-v", "-R", "-H", "-l0", "127.0.0.1", "0", "postilion", "smtpd", "--data", s.Data)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = s.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	cmd.Stderr = &s.Log
+	check(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	port, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	c, err := net.Dial("tcp", "127.0.0.1:"+strings.TrimSpace(port))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(longest))
+	c.SetDeadline(time.Now().Add(e2etest.Patience))
 	client := bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))
 	says(t, client, "220 ")
 	client.WriteString("QUIT\r\n")
 	client.Flush()
 	says(t, client, "221 ")
-	s.eventually("tcpserver counts it", func() bool {
-		return strings.Contains(s.log.String(), "status 0") && strings.Contains(s.log.String(), "status: 0/40")
+	eventually(t, "tcpserver counts it", func() bool {
+		return strings.Contains(s.Log.String(), "status 0") && strings.Contains(s.Log.String(), "status: 0/40")
 	})
 }

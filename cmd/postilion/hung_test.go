@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
+	"github.com/postilion/postilion/e2e/e2etest"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/service"
 )
@@ -17,34 +16,13 @@ import (
 // opened returns a running server's queue and stores.
 func opened(t *testing.T, s *server) (*service.QueueAdmin, *service.Stores) {
 	t.Helper()
-	q, err := service.OpenQueue(t.Context(), s.data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	q, err := service.OpenQueue(t.Context(), s.Data)
+	check(t, err)
 	t.Cleanup(func() { q.Close() })
-	stores, err := service.OpenStores(t.Context(), s.data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stores, err := service.OpenStores(t.Context(), s.Data)
+	check(t, err)
 	t.Cleanup(func() { stores.Close() })
 	return q, stores
-}
-
-// standStill stops a process until the test ends. Its threads go on until each has seen the signal.
-func (s *server) standStill(pid int) {
-	s.t.Helper()
-	syscall.Kill(pid, syscall.SIGSTOP)
-	s.t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
-	s.eventually(fmt.Sprintf("process %d stands still", pid), func() bool {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		for _, file := range threads {
-			line, err := os.ReadFile(file)
-			if _, state, _ := strings.Cut(string(line), ") "); err != nil || !strings.HasPrefix(state, "T") {
-				return false
-			}
-		}
-		return len(threads) > 0
-	})
 }
 
 // Whatever hangs, a verb answers and names the process, with what to do.
@@ -53,7 +31,7 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
 	pid := s.status().PID
 	q, stores := opened(t, s) // these are in the middle of their work already
-	s.standStill(pid)
+	e2etest.StandStill(t, pid)
 	want := fmt.Sprintf("postilion: the server does not answer: process %[1]d (%[2]s) was stopped by a signal; `kill -CONT %[1]d` lets it go on. Should it answer again, it does what it was asked for\n", pid, "NAME")
 	var wg sync.WaitGroup
 	for what, call := range map[string]func() error{
@@ -62,7 +40,7 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 		"account set":  func() error { return stores.Auth.SetPassword(t.Context(), 1, "new secret") },
 		"--as": func() error {
 			as := service.As{Address: "joe@example.test", Password: "a secret"}
-			s, err := service.OpenStoresAs(t.Context(), s.data, as)
+			s, err := service.OpenStoresAs(t.Context(), s.Data, as)
 			if err != nil {
 				return err
 			}
@@ -80,7 +58,7 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"pause", "queue"}, {"queue", "list"}} {
 		wg.Go(func() {
 			var out, errOut bytes.Buffer
-			code := run(append(args, "--data", s.data), strings.NewReader(""), &out, &errOut)
+			code := run(append(args, "--data", s.Data), strings.NewReader(""), &out, &errOut)
 			said := errOut.String()
 			if from, to := strings.IndexByte(said, '('), strings.IndexByte(said, ')'); from > 0 && to > from {
 				said = said[:from+1] + "NAME" + said[to:] // of the test's binary
@@ -106,7 +84,7 @@ func TestARoleThatStandsStillIsNamedInTheMiddleOfAVerb(t *testing.T) {
 	}
 	q, stores := opened(t, s)
 	for _, role := range []service.Role{service.Queue, service.Directory} {
-		s.standStill(pids[string(role)])
+		e2etest.StandStill(t, pids[string(role)])
 	}
 	var wg sync.WaitGroup
 	for role, call := range map[service.Role]func() error{
@@ -136,11 +114,11 @@ func TestASelftestNamesARoleThatStandsStill(t *testing.T) {
 	_, stores := opened(t, s)
 	for _, r := range s.status().Roles {
 		if r.Name == string(service.Local) {
-			s.standStill(r.PID)
+			e2etest.StandStill(t, r.PID)
 		}
 	}
 	var out, errOut bytes.Buffer
-	code := run([]string{"selftest", "--data", s.data}, strings.NewReader(""), &out, &errOut)
+	code := run([]string{"selftest", "--data", s.Data}, strings.NewReader(""), &out, &errOut)
 	if want := "postilion: role local does not answer: `postilion status` tells how it is, `postilion restart local` starts it anew\n"; code != exitTemporary || errOut.String() != want {
 		t.Errorf("exit %d: %q, want %q", code, errOut.String(), want)
 	}

@@ -33,12 +33,10 @@ func TestScripts(t *testing.T) {
 func TestQuickstartTakesMailKeepsItAndLetsItBeRead(t *testing.T) {
 	t.Parallel()
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
-	if s.info.Account != "hello@example.test" || len(s.info.Password) < 20 || s.info.Data != s.data {
-		t.Fatalf("have %+v", s.info)
+	if s.Account != "hello@example.test" || len(s.Password) < 20 {
+		t.Fatalf("have %s, %s", s.Account, s.Password)
 	}
-	if err := s.send("you@example.org", s.info.Account, "first"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.send("you@example.org", s.Account, "first"))
 	s.arrives("first")
 	if err := s.send("you@example.org", "nobody@example.test", "x"); err == nil || !strings.Contains(err.Error(), "550") {
 		t.Errorf("an unknown recipient: %v", err)
@@ -46,16 +44,15 @@ func TestQuickstartTakesMailKeepsItAndLetsItBeRead(t *testing.T) {
 	if err := s.send("you@example.org", "joe@elsewhere.example", "x"); err == nil {
 		t.Error("the server relays for strangers")
 	}
-	again := exec.Command("postilion", "quickstart", "example.test", "--data", s.data)
+	again := exec.Command("postilion", "quickstart", "example.test", "--data", s.Data)
 	if p, err := again.CombinedOutput(); err == nil || !strings.Contains(string(p), "running") {
 		t.Errorf("a second server on the folder: %v\n%s", err, p)
 	}
-	s.run("stop")
-	<-s.done
-	s.done <- nil
-	second := quickstart(t, s.data, "--set", "process.single=true")
-	if second.info.Password != s.info.Password {
-		t.Errorf("the password is %q at the second start", second.info.Password)
+	s.Must("stop")
+	<-s.Gone()
+	second := quickstart(t, s.Data, "--set", "process.single=true")
+	if second.Password != s.Password {
+		t.Errorf("the password is %q at the second start", second.Password)
 	}
 	second.arrives("first")
 }
@@ -65,13 +62,10 @@ func TestAServerThatStartsWaitsForAVerbOnItsFolder(t *testing.T) {
 	t.Parallel()
 	data := dataFolder(t)
 	s := quickstart(t, data, "--set", "process.single=true")
-	s.run("stop")
-	<-s.done
-	s.done <- nil
+	s.Must("stop")
+	<-s.Gone()
 	lock, err := control.Lock(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	time.AfterFunc(time.Second, func() { lock.Close() })
 	quickstart(t, data, "--set", "process.single=true").status()
 }
@@ -84,14 +78,10 @@ func TestWhatWasAcknowledgedOutlivesKill(t *testing.T) {
 		s := quickstart(t, data, "--set", "process.single=true")
 		for i := range 10 {
 			subject := fmt.Sprintf("%d-%d", round, i)
-			if err := s.send("you@example.org", s.info.Account, subject); err != nil {
-				t.Fatal(err)
-			}
+			check(t, s.send("you@example.org", s.Account, subject))
 			want = append(want, subject)
 		}
-		s.cmd.Process.Kill()
-		<-s.done
-		s.done <- nil
+		s.Kill()
 	}
 	s := quickstart(t, data, "--set", "process.single=true")
 	for _, subject := range want {
@@ -119,19 +109,15 @@ func TestRolesApart(t *testing.T) {
 			t.Errorf("role %s may gain rights by setuid files: %v, want %v; %v", r.Name, want, !want, err)
 		}
 	}
-	if err := s.send("you@example.org", s.info.Account, "apart"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.send("you@example.org", s.Account, "apart"))
 	s.arrives("apart")
-	if err := s.submit("joe@elsewhere.example"); err != nil {
-		t.Fatal(err)
-	}
-	s.eventually("the message goes to the next hop", func() bool { return k.count() == 1 })
+	check(t, s.submit("joe@elsewhere.example"))
+	eventually(t, "the message goes to the next hop", func() bool { return k.count() == 1 })
 
 	// Each role is killed once; the others go on and the dead one comes back.
 	for _, r := range st.Roles {
 		syscall.Kill(r.PID, syscall.SIGKILL)
-		s.eventually("role "+r.Name+" is up again", func() bool {
+		eventually(t, "role "+r.Name+" is up again", func() bool {
 			for _, now := range s.status().Roles {
 				if now.Name == r.Name {
 					return now.PID != r.PID && now.Restarts == 1
@@ -140,27 +126,25 @@ func TestRolesApart(t *testing.T) {
 			return false
 		})
 		subject := fmt.Sprintf("after the end of %s", r.Name)
-		s.eventually("mail is taken", func() bool { return s.send("you@example.org", s.info.Account, subject) == nil })
+		eventually(t, "mail is taken", func() bool { return s.send("you@example.org", s.Account, subject) == nil })
 		s.arrives(subject)
 	}
-	s.run("restart", "smtpd")
+	s.Must("restart", "smtpd")
 	s.status()
 
 	// A changed file comes into force in every role.
-	path := filepath.Join(s.data, "postilion.toml")
+	path := filepath.Join(s.Data, "postilion.toml")
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	fmt.Fprint(file, "\n[policy]\nbad_senders = [\"bad@example.org\"]\n")
 	file.Close()
-	if got := s.run("reload"); !strings.Contains(got, "policy.bad_senders is in force") {
+	if got := s.Must("reload"); !strings.Contains(got, "policy.bad_senders is in force") {
 		t.Errorf("reload: %s", got)
 	}
-	if err := s.send("bad@example.org", s.info.Account, "x"); err == nil {
+	if err := s.send("bad@example.org", s.Account, "x"); err == nil {
 		t.Error("the changed policy is not in force")
 	}
-	if got := s.run("selftest"); strings.Contains(got, "FAILED") {
+	if got := s.Must("selftest"); strings.Contains(got, "FAILED") {
 		t.Error(got)
 	}
 }
@@ -169,58 +153,54 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	t.Parallel()
 	k := &sink{refusing: true}
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true", "--set", "route.next_hop="+k.listen(t))
-	if err := s.submit("joe@elsewhere.example"); err != nil {
-		t.Fatal(err)
-	}
-	s.eventually("the message is deferred", func() bool { return strings.Contains(s.run("queue", "list"), "not now") })
-	if got := s.run("queue", "list", "--domain", "other.example", "--json"); strings.TrimSpace(got) != "[]" {
+	check(t, s.submit("joe@elsewhere.example"))
+	eventually(t, "the message is deferred", func() bool { return strings.Contains(s.Must("queue", "list"), "not now") })
+	if got := s.Must("queue", "list", "--domain", "other.example", "--json"); strings.TrimSpace(got) != "[]" {
 		t.Errorf("another domain's: %s", got)
 	}
 	file := filepath.Join(t.TempDir(), "q.tar")
 	// Without room nothing is left of it, which would be in the way of the next try.
-	p, err := exec.Command("/bin/sh", "-c", `ulimit -f 0 && exec postilion queue export "$0" --all --data "$1"`, file, s.data).CombinedOutput()
+	p, err := exec.Command("/bin/sh", "-c", `ulimit -f 0 && exec postilion queue export "$0" --all --data "$1"`, file, s.Data).CombinedOutput()
 	if _, left := os.Lstat(file); err == nil || !errors.Is(left, os.ErrNotExist) {
 		t.Errorf("an export without room: %v, the file: %v\n%s", err, left, p)
 	}
-	s.run("queue", "export", file, "--all")
-	s.run("queue", "hold", "--all", "--yes")
-	if got := s.run("queue", "list"); !strings.Contains(got, "held") {
+	s.Must("queue", "export", file, "--all")
+	s.Must("queue", "hold", "--all", "--yes")
+	if got := s.Must("queue", "list"); !strings.Contains(got, "held") {
 		t.Errorf("after hold:\n%s", got)
 	}
-	s.run("queue", "delete", "--to", "joe@elsewhere.example", "--yes")
-	if got := s.run("queue", "list"); !strings.Contains(got, "0 messages") {
+	s.Must("queue", "delete", "--to", "joe@elsewhere.example", "--yes")
+	if got := s.Must("queue", "list"); !strings.Contains(got, "0 messages") {
 		t.Errorf("after delete:\n%s", got)
 	}
-	s.run("pause")
-	s.run("queue", "import", file)
+	s.Must("pause")
+	s.Must("queue", "import", file)
 	k.mu.Lock()
 	k.refusing = false
 	k.mu.Unlock()
-	if got := s.run("queue", "list"); !strings.Contains(got, "1 messages") {
+	if got := s.Must("queue", "list"); !strings.Contains(got, "1 messages") {
 		t.Errorf("after import:\n%s", got)
 	}
-	s.run("continue")
-	s.run("flush")
-	s.eventually("the message leaves", func() bool { return k.count() == 1 })
+	s.Must("continue")
+	s.Must("flush")
+	eventually(t, "the message leaves", func() bool { return k.count() == 1 })
 
 	// A copy of the running server's stores starts with everything held.
 	copied := filepath.Join(t.TempDir(), "copy")
-	s.run("backup", copied)
+	s.Must("backup", copied)
 
 	// With the server down the same verbs work on the folder.
-	s.run("pause")
-	if err := s.submit("ann@elsewhere.example"); err != nil {
-		t.Fatal(err)
-	}
-	s.run("stop")
-	if got := s.run("queue", "list"); !strings.Contains(got, "ann@elsewhere.example") {
+	s.Must("pause")
+	check(t, s.submit("ann@elsewhere.example"))
+	s.Must("stop")
+	if got := s.Must("queue", "list"); !strings.Contains(got, "ann@elsewhere.example") {
 		t.Errorf("with the server down:\n%s", got)
 	}
 	p, err = exec.Command("postilion", "account", "list", "--data", copied).CombinedOutput()
-	if err != nil || !strings.Contains(string(p), s.info.Account) {
+	if err != nil || !strings.Contains(string(p), s.Account) {
 		t.Errorf("accounts of the copy: %v\n%s", err, p)
 	}
-	if got := s.run("account", "add", "ann@example.test", "--json"); !strings.Contains(got, `"password":"`) {
+	if got := s.Must("account", "add", "ann@example.test", "--json"); !strings.Contains(got, `"password":"`) {
 		t.Errorf("account add: %s", got)
 	}
 }
@@ -228,36 +208,28 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 func TestSystemdsSocketsAreTakenByName(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer l.Close()
 	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer f.Close()
 	data := dataFolder(t)
 	s := quickstart(t, data, "--set", "process.single=true")
-	s.run("stop")
+	s.Must("stop")
 	// LISTEN_PID must be that of the server: the shell becomes it.
 	c := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec postilion serve --data "$0" --set process.single=true --set pop3.listen=127.0.0.1:0 --set pop3s.listen= \
 		--set submission.listen= --set submissions.listen= --set metrics.listen= --set smtp.listen=127.0.0.1:9 --set process.queue_load=-1 --set floors.refuse_load=-1`, data)
 	c.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=smtp")
 	c.ExtraFiles = []*os.File{f}
-	c.Stderr = s.log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c.Stderr = &s.Log
+	check(t, c.Start())
 	defer func() { c.Process.Signal(syscall.SIGTERM); c.Wait() }()
-	s.info.Listeners["smtp"] = l.Addr().String()
-	if err := s.send("you@example.org", s.info.Account, "activated"); err != nil {
-		t.Fatal(err)
-	}
-	s.eventually("its listeners are known", func() bool {
+	s.Addr["smtp"] = l.Addr().String()
+	check(t, s.send("you@example.org", s.Account, "activated"))
+	eventually(t, "its listeners are known", func() bool {
 		for _, x := range s.status().Listeners {
 			if x.Name == "pop3" {
-				s.info.Listeners["pop3"] = x.Addr
+				s.Addr["pop3"] = x.Addr
 			}
 		}
 		return true
@@ -266,19 +238,17 @@ func TestSystemdsSocketsAreTakenByName(t *testing.T) {
 
 	// After a restart too: systemd passes them once.
 	started := s.status().Started
-	s.run("restart")
-	s.eventually("it serves again", func() bool {
+	s.Must("restart")
+	eventually(t, "it serves again", func() bool {
 		now := s.status()
 		for _, x := range now.Listeners {
 			if x.Name == "pop3" {
-				s.info.Listeners["pop3"] = x.Addr
+				s.Addr["pop3"] = x.Addr
 			}
 		}
 		return now.Started.After(started)
 	})
-	if err := s.send("you@example.org", s.info.Account, "activated again"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.send("you@example.org", s.Account, "activated again"))
 	s.arrives("activated again")
 }
 
@@ -286,7 +256,7 @@ func TestSelftestTellsEachCase(t *testing.T) {
 	t.Parallel()
 	data := dataFolder(t)
 	s := quickstart(t, data, "--set", "process.single=true")
-	got := s.run("selftest")
+	got := s.Must("selftest")
 	for _, want := range []string{"local-local", "local-error", "double bounce", "SMTP to an unknown mailbox", "SMTP to another host"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("case %s is missing:\n%s", want, got)
@@ -295,17 +265,17 @@ func TestSelftestTellsEachCase(t *testing.T) {
 	if strings.Contains(got, "FAILED") {
 		t.Error(got)
 	}
-	if accounts := s.run("account", "list"); strings.Contains(accounts, "selftest") {
+	if accounts := s.Must("account", "list"); strings.Contains(accounts, "selftest") {
 		t.Errorf("an account is left over:\n%s", accounts)
 	}
 	// A host without a postmaster is found out, and nothing is left in the queue for him.
-	s.run("alias", "remove", "postmaster@example.test")
+	s.Must("alias", "remove", "postmaster@example.test")
 	p, err := exec.Command("postilion", "selftest", "--data", data).CombinedOutput()
 	if err == nil || !strings.Contains(string(p), "nobody takes this host's postmaster mail") {
 		t.Errorf("without a postmaster: %v\n%s", err, p)
 	}
 	s.emptied()
-	s.run("pause")
+	s.Must("pause")
 	if why, want := (&app{err: io.Discard, data: data}).heldBack(t.Context()), "; deliveries are paused: `postilion continue` lets them start"; !strings.HasPrefix(why, want) {
 		t.Errorf("what fails while deliveries are paused is explained by %q", why)
 	}
@@ -326,7 +296,7 @@ func TestTheClockMovesOnlyInFoldersForTesting(t *testing.T) {
 	t.Parallel()
 	data := dataFolder(t)
 	s := quickstart(t, data, "--set", "process.single=true")
-	s.run("stop")
+	s.Must("stop")
 	p, err := exec.Command("postilion", "serve", "--data", data, "--clock-offset", "5d").CombinedOutput()
 	if err == nil || !strings.Contains(string(p), "--for-testing") {
 		t.Errorf("have %v\n%s", err, p)

@@ -1,259 +1,91 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/smtp"
-	"net/textproto"
-	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
-	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // server is a running postilion.
-type server struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	data string
-	info struct {
-		Listeners               map[string]string
-		Account, Password, Data string
-	}
-	log  *lockedBuffer
-	done chan error
-}
+type server struct{ e2etest.Server }
 
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// dataFolder returns an empty folder that other uids can pass through.
-func dataFolder(t *testing.T) string {
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(dir, "data")
-}
+// dataFolder returns a folder that other uids can pass through, which is not made yet.
+func dataFolder(t *testing.T) string { return filepath.Join(e2etest.Folder(t, ""), "data") }
 
 // quickstart starts a server on free ports and waits until it listens.
 func quickstart(t *testing.T, data string, more ...string) *server {
 	t.Helper()
-	args := []string{"quickstart", "example.test", "--json", "--data", data}
+	var args []string
 	for _, l := range []string{"smtp", "submission", "submissions", "pop3", "pop3s", "metrics"} {
 		args = append(args, "--set", l+".listen=127.0.0.1:0")
 	}
 	// Whatever else the machine does, mail is taken and delivered.
 	args = append(args, "--set", "process.queue_load=-1", "--set", "floors.refuse_load=-1")
-	s := &server{t: t, data: data, log: new(lockedBuffer), done: make(chan error, 1)}
-	s.cmd = exec.Command("postilion", append(args, more...)...)
-	s.cmd.Stderr = s.log
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	s := &server{e2etest.Server{T: t, Bin: "postilion", Data: data}}
+	if told := s.Quickstart("example.test", append(args, more...)...); told["data"] != data {
+		t.Fatalf("it told %v", told)
 	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.NewDecoder(out).Decode(&s.info); err != nil {
-		s.cmd.Process.Kill()
-		t.Fatalf("no JSON came: %v\n%s", err, s.log)
-	}
-	go func() { s.done <- s.cmd.Wait() }()
-	t.Cleanup(func() {
-		s.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-s.done:
-		case <-time.After(longest):
-			s.cmd.Process.Kill()
-			t.Error("the server did not stop")
-		}
-		if t.Failed() {
-			t.Logf("log:\n%s", s.log)
-		}
-	})
 	return s
 }
 
-// run runs a verb on the server's folder and returns what it printed.
-func (s *server) run(args ...string) string {
-	s.t.Helper()
-	p, err := exec.Command("postilion", append(args, "--data", s.data)...).CombinedOutput()
-	if err != nil {
-		s.t.Errorf("postilion %q: %v\n%s", args, err, p)
-	}
-	return string(p)
-}
-
 // status waits until every role is up and returns it.
-func (s *server) status() control.Status {
-	s.t.Helper()
-	var st control.Status
-	s.eventually("all roles are up", func() bool {
-		st = control.Status{}
-		p, err := exec.Command("postilion", "status", "--json", "--data", s.data).Output()
-		if err != nil || json.Unmarshal(p, &st) != nil {
+func (s *server) status() (st e2etest.Status) {
+	s.T.Helper()
+	eventually(s.T, "all roles are up", func() bool {
+		out, err := s.Run("status", "--json")
+		st = e2etest.Status{}
+		if err != nil || json.Unmarshal([]byte(out), &st) != nil {
 			return false
 		}
-		for _, r := range st.Roles {
-			if r.State != "up" && r.State != "flapping" || r.PID == 0 {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(st.Roles, func(r e2etest.Role) bool { return r.State != "up" && r.State != "flapping" || r.PID == 0 })
 	})
 	return st
 }
 
-// longest bounds what hangs, no more: it is far beyond what a machine with much else to do takes.
-const longest = time.Minute
-
-// eventually polls what another process brings about.
-func (s *server) eventually(what string, ok func() bool) {
-	s.t.Helper()
-	for end := time.Now().Add(longest); time.Now().Before(end); {
-		if ok() {
-			return
-		}
-		<-time.After(20 * time.Millisecond)
-	}
-	s.t.Fatalf("it did not come about that %s\n%s", what, s.log)
-}
+var (
+	check      = e2etest.Check
+	eventually = e2etest.Eventually
+)
 
 // emptied waits until the queue holds nothing.
 func (s *server) emptied() {
-	s.t.Helper()
-	s.eventually("the queue is empty", func() bool { return strings.Contains(s.run("queue", "list"), "0 messages") })
+	s.T.Helper()
+	eventually(s.T, "the queue is empty", func() bool { return strings.Contains(s.Must("queue", "list"), "0 messages") })
 }
 
-// send hands a message to a service in plain text, logged in where auth is given.
-func (s *server) sendBy(service string, auth smtp.Auth, from, to, subject string) error {
-	conn, err := net.DialTimeout("tcp", s.info.Listeners[service], longest)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(longest))
-	c, err := smtp.NewClient(conn, "127.0.0.1")
-	if err != nil {
-		return err
-	}
-	if auth != nil {
-		if err := c.Auth(auth); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(c.Mail(from), c.Rcpt(to)); err != nil {
-		return err
-	}
-	w, err := c.Data()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\n\r\nIt works.\r\n", from, to, subject)
-	return errors.Join(w.Close(), c.Quit())
+// letter is a small message.
+func letter(from, to, subject string) []byte {
+	return fmt.Appendf(nil, "From: <%s>\r\nTo: <%s>\r\nSubject: %s\r\n\r\nIt works.\r\n", from, to, subject)
 }
 
 func (s *server) send(from, to, subject string) error {
-	return s.sendBy("smtp", nil, from, to, subject)
+	return s.Send(from, to, letter(from, to, subject))
 }
 
 // submit sends through the submission service as the account.
-func (s *server) submit(to string) error {
-	auth := smtp.PlainAuth("", s.info.Account, s.info.Password, "127.0.0.1")
-	return s.sendBy("submission", auth, s.info.Account, to, "out")
-}
+func (s *server) submit(to string) error { return s.Submit(to, letter(s.Account, to, "out")) }
 
-// subjects logs in over POP3 and returns the subjects of all messages.
-func (s *server) subjects() (list []string, err error) {
-	c, err := net.DialTimeout("tcp", s.info.Listeners["pop3"], longest)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(longest))
-	r := textproto.NewReader(bufio.NewReader(c))
-	ok := func(command string) (string, error) {
-		if command != "" {
-			fmt.Fprintf(c, "%s\r\n", command)
-		}
-		line, err := r.ReadLine()
-		if err == nil && !strings.HasPrefix(line, "+OK") {
-			err = errors.New(line)
-		}
-		return line, err
-	}
-	var line string
-	for _, command := range []string{"", "USER " + s.info.Account, "PASS " + s.info.Password, "STAT"} {
-		if line, err = ok(command); err != nil {
-			return nil, err
-		}
-	}
-	var n, size int
-	fmt.Sscanf(line, "+OK %d %d", &n, &size)
-	for i := range n {
-		if _, err := ok(fmt.Sprintf("RETR %d", i+1)); err != nil {
-			return nil, err
-		}
-		lines, err := r.ReadDotLines()
-		if err != nil {
-			return nil, err
-		}
-		for _, l := range lines {
-			if subject, found := strings.CutPrefix(l, "Subject: "); found {
-				list = append(list, subject)
-			}
-		}
-	}
-	_, err = ok("QUIT")
-	return list, err
-}
-
-// arrives waits for a message with the subject.
+// arrives waits for a message with the subject in the account's mailbox.
 func (s *server) arrives(subject string) {
-	s.t.Helper()
+	s.T.Helper()
 	var last error
-	s.eventually("the message "+subject+" arrives", func() bool {
-		list, err := s.subjects()
-		last = err
-		for _, x := range list {
-			if x == subject {
-				return true
-			}
-		}
-		return false
+	eventually(s.T, "the message "+subject+" arrives", func() bool {
+		var messages [][]byte
+		messages, last = s.Read(s.Account, s.Password)
+		return slices.ContainsFunc(messages, func(m []byte) bool { return bytes.Contains(m, []byte("\r\nSubject: "+subject+"\r\n")) })
 	})
-	if last != nil {
-		s.t.Errorf("reading: %v", last)
-	}
+	check(s.T, last)
 }
 
 // sink is a foreign SMTP server that counts what it takes.
@@ -301,9 +133,7 @@ func (k *sink) count() int {
 // listen starts the sink and returns its address.
 func (k *sink) listen(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	foreign := gosmtp.NewServer(k)
 	foreign.Domain = "sink.example"
 	go foreign.Serve(l)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // sample is what must not grow while mail passes.
@@ -15,14 +17,14 @@ type sample struct {
 }
 
 func (s *server) sample() (x sample) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, pid := range s.pids() {
 		x.resident += memory(pid, "VmRSS")
-		x.files += descriptors(pid)
+		x.files += e2etest.Descriptors(pid)
 		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 		x.threads += len(tasks)
 	}
-	x.queue = size(filepath.Join(s.dir, "queue"))
+	x.queue = size(filepath.Join(s.Data, "queue"))
 	return x
 }
 
@@ -52,7 +54,7 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		}()
 		s := newServer(t, single, "policy.relay_networks=127.0.0.0/8", "route.next_hop="+k.addr)
 		if deferred > 0 {
-			s.start().ready().stop()
+			s.start().ready().Stop()
 			s.deferred(deferred)
 		}
 		s.start().ready()
@@ -66,11 +68,11 @@ func TestChurnLeavesNothingBehind(t *testing.T) {
 		round := func(d time.Duration) {
 			stop := make(chan struct{})
 			time.AfterFunc(d, func() { close(stop) })
-			sent, _ := load(t, s.addr["smtp"], 10, 0, 8192, stop, func(i int) string {
+			sent, _ := load(t, s.Addr["smtp"], 10, 0, 8192, stop, func(i int) string {
 				if i%2 == 0 {
 					return "user@far.example"
 				}
-				return s.account
+				return s.Account
 			})
 			total += sent
 			s.emptyMailbox()

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 func TestIdleConnectionsAreCheap(t *testing.T) {
@@ -26,13 +28,13 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 				s := newServer(t, single, "smtp.max_per_client=20000", "submissions.max_per_client=20000", c.listener+".max_connections=20000", c.listener+".idle_timeout=30m").start().ready()
 				pid := s.pid("smtpd")
 				before := memory(pid, "VmRSS")
-				list := openMany(t, n, func() (net.Conn, error) { return c.open(s.addr[c.listener]) })
+				list := openMany(t, n, func() (net.Conn, error) { return c.open(s.Addr[c.listener]) })
 				after := memory(pid, "VmRSS")
 				// The fixed cost of the first connections weighs more in a small run.
 				bound(t, "memory of the idle connections", after-before, c.most*int64(n)/10_000+full[int64](0, 16*mib))
 				// Others are served as ever.
 				began := time.Now()
-				sent, slowest := load(t, s.addr["smtp"], 4, 40, 4096, nil, func(int) string { return s.account })
+				sent, slowest := load(t, s.Addr["smtp"], 4, 40, 4096, nil, func(int) string { return s.Account })
 				t.Logf("%d connections idle: %d messages taken beside them in %v", n, sent, time.Since(began).Round(time.Millisecond))
 				soon(t, "the slowest of them", slowest, time.Second)
 				// Each of the idle is still served.
@@ -103,7 +105,7 @@ func openStartTLS(addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.cmd(220, "STARTTLS"); err != nil {
+	if err := c.Cmd(220, "STARTTLS"); err != nil {
 		return nil, err
 	}
 	nc := tls.Client(c.Conn, clientTLS)
@@ -116,7 +118,7 @@ func openTLS(addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := greeted(nc)
+	c, err := e2etest.NewWire(nc).Hello()
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // sink is a next hop that keeps of each message only hashes: of all from firstLine on, and of
@@ -82,7 +84,7 @@ func hashes(r *bufio.Reader) (sunk, error) {
 	}()
 	begun, inBody := false, false
 	w := bufio.NewWriterSize(encoded, 64<<10)
-	err := eachLine(r, func(line []byte) {
+	err := e2etest.EachLine(r, func(line []byte) {
 		if begun = begun || bytes.HasPrefix(line, []byte(firstLine)); begun {
 			sum.Write(line)
 		}
@@ -118,14 +120,14 @@ const mostResident = 120 * mib
 
 // watched fails the test when a process has ever had more than that.
 func (s *server) watched() {
-	s.t.Helper()
+	s.T.Helper()
 	most, by := int64(0), ""
 	for name, pid := range s.pids() {
 		if m := memory(pid, "VmHWM"); m > most {
 			most, by = m, name
 		}
 	}
-	bound(s.t, "most memory that a process has had ("+by+")", most, mostResident)
+	bound(s.T, "most memory that a process has had ("+by+")", most, mostResident)
 }
 
 func TestALargeMessagePassesThroughASmallHeap(t *testing.T) {
@@ -141,10 +143,10 @@ func TestALargeMessagePassesThroughASmallHeap(t *testing.T) {
 				s := newServer(t, single, "process.memory_limit="+heapLimit, // the roles'
 					"policy.max_size=256MiB", "policy.max_send_size=256MiB",
 					"policy.relay_networks=127.0.0.0/8", "route.next_hop="+k.addr)
-				s.env = []string{"GOMEMLIMIT=" + heapLimit}
+				s.Env = []string{"GOMEMLIMIT=" + heapLimit}
 				s.start().ready()
 				l := newLetter(large)
-				to := s.account
+				to := s.Account
 				if c.relay {
 					to = "far@else.example"
 				}
@@ -171,30 +173,30 @@ func TestALargeMessagePassesThroughASmallHeap(t *testing.T) {
 
 func sendLetter(t testing.TB, s *server, to string, l *letter) {
 	t.Helper()
-	c, err := dialSMTP(s.addr["smtp"])
+	c, err := dialSMTP(s.Addr["smtp"])
 	check(t, err)
-	defer c.quit()
-	check(t, c.mail(to, l))
+	defer c.Quit()
+	check(t, c.Stream(sender, to, l))
 }
 
 // readBack reads the only message over POP3 and compares it.
 func (s *server) readBack(l *letter) {
-	s.t.Helper()
+	s.T.Helper()
 	var sum []byte
-	within(s.t, patience, "the message is in the mailbox", func() bool {
-		p, _, err := s.login(s.account, s.password)
-		check(s.t, err)
+	within(s.T, patience, "the message is in the mailbox", func() bool {
+		p, _, err := s.login(s.Account, s.Password)
+		check(s.T, err)
 		defer p.Close()
-		if list, err := p.cmd("STAT"); err != nil || strings.HasPrefix(list, "+OK 0 ") {
-			p.cmd("QUIT")
+		if list, err := p.Cmd("STAT"); err != nil || strings.HasPrefix(list, "0 ") {
+			p.Cmd("QUIT")
 			return false
 		}
-		sum, err = p.retrieve(1)
-		check(s.t, err)
-		p.cmd("QUIT")
+		sum, err = retrieve(p, 1)
+		check(s.T, err)
+		p.Cmd("QUIT")
 		return true
 	})
-	same(s.t, "the message read back", sum, l.sum)
+	same(s.T, "the message read back", sum, l.sum)
 }
 
 func same(t testing.TB, what string, got []byte, want hash.Hash) {
@@ -207,15 +209,15 @@ func same(t testing.TB, what string, got []byte, want hash.Hash) {
 func TestSizeLimitsAreKeys(t *testing.T) {
 	beside(t)
 	s := newServer(t, true, "policy.max_size=1MiB").start().ready()
-	c, err := dialSMTP(s.addr["smtp"])
+	c, err := dialSMTP(s.Addr["smtp"])
 	check(t, err)
-	defer c.quit()
-	if err := c.cmd(250, "MAIL FROM:<a@load.example> SIZE=%d", 2*mib); err == nil || !strings.Contains(err.Error(), "5.3.4") {
+	defer c.Quit()
+	if err := c.Cmd(250, "MAIL FROM:<a@load.example> SIZE=%d", 2*mib); err == nil || !strings.Contains(err.Error(), "5.3.4") {
 		t.Errorf("a size declared above the limit is answered %v, want 552 5.3.4", err)
 	}
-	check(t, c.cmd(250, "RSET"))
-	if err := c.mail(s.account, newLetter(2*mib)); err == nil || !strings.Contains(err.Error(), "5.3.4") {
+	check(t, c.Cmd(250, "RSET"))
+	if err := c.Stream(sender, s.Account, newLetter(2*mib)); err == nil || !strings.Contains(err.Error(), "5.3.4") {
 		t.Errorf("a size above the limit is answered %v, want 552 5.3.4", err)
 	}
-	check(t, c.mail(s.account, newLetter(mib/2)))
+	check(t, c.Stream(sender, s.Account, newLetter(mib/2)))
 }

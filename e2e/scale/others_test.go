@@ -1,53 +1,30 @@
 package scale
 
 import (
-	"encoding/base64"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-)
 
-// tarpit is a next hop that accepts connections and says nothing.
-func tarpit(t testing.TB) (addr string, held func() int) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	var n atomic.Int64
-	done := make(chan struct{})
-	t.Cleanup(func() { close(done); l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n.Add(1)
-			go func() {
-				<-done
-				c.Close()
-			}()
-		}
-	}()
-	return l.Addr().String(), func() int { return int(n.Load()) }
-}
+	"github.com/postilion/postilion/e2e/e2etest"
+)
 
 func TestASlowDestinationDelaysNobodyElse(t *testing.T) {
 	many := full(5000, 500)
 	eachLayout(t, func(t *testing.T, single bool) {
-		slow, held := tarpit(t)
+		slow, held := e2etest.Silent(t)
 		k := newSink(t, true)
 		s := newServer(t, single, "policy.relay_networks=127.0.0.0/8", "dispatch.stop_wait=1s", "route.routes=slow.example:"+slow+",quick.example:"+k.addr).start().ready()
-		load(t, s.addr["smtp"], 10, many, 1000, nil, func(i int) string { return fmt.Sprintf("user%d@slow.example", i) })
+		load(t, s.Addr["smtp"], 10, many, 1000, nil, func(i int) string { return fmt.Sprintf("user%d@slow.example", i) })
 		within(t, patience, "the slow destination is tried", func() bool { return held() > 0 })
 		var slowest time.Duration
 		for range 20 {
 			began := time.Now()
-			c, err := dialSMTP(s.addr["smtp"])
-			check(t, err, c.mail("user@quick.example", newLetter(1000)))
-			c.quit()
+			c, err := dialSMTP(s.Addr["smtp"])
+			check(t, err, c.Stream(sender, "user@quick.example", newLetter(1000)))
+			c.Quit()
 			k.next(t)
 			slowest = max(slowest, time.Since(began))
 		}
@@ -56,12 +33,12 @@ func TestASlowDestinationDelaysNobodyElse(t *testing.T) {
 		began := time.Now()
 		check(t, sendOne(s, "Subject: here\r\n\r\nhere\r\n"))
 		within(t, patience, "the message is in the mailbox", func() bool {
-			p, _, err := s.login(s.account, s.password)
+			p, _, err := s.login(s.Account, s.Password)
 			check(t, err)
 			defer p.Close()
-			answer, err := p.cmd("STAT")
-			p.cmd("QUIT")
-			return err == nil && !strings.HasPrefix(answer, "+OK 0 ")
+			answer, err := p.Cmd("STAT")
+			p.Cmd("QUIT")
+			return err == nil && !strings.HasPrefix(answer, "0 ")
 		})
 		soon(t, "a message to a mailbox here, until it is read", time.Since(began), 2*time.Second)
 	})
@@ -107,39 +84,34 @@ func TestALoginStormLeavesTheMachineToOthers(t *testing.T) {
 // guess tries passwords until stop is closed, over new connections when the server closes one.
 func guess(s *server, i int, stop <-chan struct{}, guesses *atomic.Int64) {
 	for n := 0; ; n++ {
-		nc, err := net.DialTimeout("tcp", s.addr["submission"], patience)
+		w, err := e2etest.Dial(s.Addr["submission"])
 		if err != nil {
 			return
 		}
-		c, err := greeted(nc)
+		c, err := w.Hello()
 		for err == nil {
 			select {
 			case <-stop:
-				nc.Close()
+				w.Close()
 				return
 			default:
 			}
-			login := fmt.Sprintf("\x00%s\x00guess-%d-%d", s.account, i, n)
 			// A server that slows the guesser down is not waited for beyond the storm.
 			answered := make(chan error, 1)
-			go func() {
-				_, _, err := c.r.ReadResponse(235)
-				answered <- err
-			}()
-			fmt.Fprintf(c, "AUTH PLAIN %s\r\n", base64.StdEncoding.EncodeToString([]byte(login)))
+			go func() { answered <- c.Login(s.Account, fmt.Sprintf("guess-%d-%d", i, n)) }()
 			select {
 			case <-stop:
-				nc.Close()
+				w.Close()
 				<-answered
 				return
 			case err = <-answered:
 				guesses.Add(1)
 			}
-			if err != nil && strings.HasPrefix(err.Error(), "535 ") {
+			if e2etest.Code(err) == 535 {
 				err = nil
 			}
 		}
-		nc.Close()
+		w.Close()
 		select {
 		case <-stop:
 			return

@@ -32,22 +32,22 @@ const deferredFor = 8 * time.Hour
 // deferred fills a stopped server's queue with messages that have been tried and wait for
 // hours, to 1,000 destinations, one recipient each; or with as many that an earlier run kept.
 func (s *server) deferred(n int) {
-	s.t.Helper()
-	dir := filepath.Join(s.dir, "queue")
+	s.T.Helper()
+	dir := filepath.Join(s.Data, "queue")
 	var owner syscall.Stat_t
-	check(s.t, syscall.Stat(dir, &owner))
+	check(s.T, syscall.Stat(dir, &owner))
 	store := filepath.Join(*kept, strconv.Itoa(n))
 	if _, err := os.Stat(store); *kept != "" && err == nil {
-		check(s.t, os.RemoveAll(dir), exec.Command("cp", "-a", store, dir).Run())
+		check(s.T, os.RemoveAll(dir), exec.Command("cp", "-a", store, dir).Run())
 	} else {
 		began := time.Now()
 		s.fill(dir, n)
-		s.t.Logf("%d deferred messages written in %v", n, time.Since(began).Round(time.Second))
+		s.T.Logf("%d deferred messages written in %v", n, time.Since(began).Round(time.Second))
 		if *kept != "" {
-			check(s.t, os.MkdirAll(*kept, 0o755), exec.Command("cp", "-a", dir, store).Run())
+			check(s.T, os.MkdirAll(*kept, 0o755), exec.Command("cp", "-a", dir, store).Run())
 		}
 	}
-	check(s.t, filepath.Walk(dir, func(name string, _ os.FileInfo, err error) error {
+	check(s.T, filepath.Walk(dir, func(name string, _ os.FileInfo, err error) error {
 		if err != nil {
 			return err
 		}
@@ -57,9 +57,9 @@ func (s *server) deferred(n int) {
 
 func (s *server) fill(dir string, n int) {
 	folder, err := osfs.New(dir)
-	check(s.t, err)
-	store, err := pebblestore.Open(s.t.Context(), pebblestore.Options{FS: folder, VFS: pebblex.System(), Path: dir})
-	check(s.t, err)
+	check(s.T, err)
+	store, err := pebblestore.Open(s.T.Context(), pebblestore.Options{FS: folder, VFS: pebblex.System(), Path: dir})
+	check(s.T, err)
 	ids := id.Source{}
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -71,7 +71,7 @@ func (s *server) fill(dir string, n int) {
 				if i > n {
 					return
 				}
-				if err := deferOne(s.t.Context(), store, ids.New(), i); err != nil {
+				if err := deferOne(s.T.Context(), store, ids.New(), i); err != nil {
 					select {
 					case errs <- err:
 					default:
@@ -84,10 +84,10 @@ func (s *server) fill(dir string, n int) {
 	wg.Wait()
 	select {
 	case err := <-errs:
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	default:
 	}
-	check(s.t, store.Close())
+	check(s.T, store.Close())
 	runtime.GC()
 }
 
@@ -122,7 +122,7 @@ func TestAQueueFullOfDeferredMailIsNoBurden(t *testing.T) {
 	eachLayout(t, func(t *testing.T, single bool) {
 		s := newServer(t, single)
 		s.start().ready()
-		s.stop()
+		s.Stop()
 		s.deferred(n)
 
 		e := newServer(t, single).start().ready() // the empty one
@@ -132,10 +132,10 @@ func TestAQueueFullOfDeferredMailIsNoBurden(t *testing.T) {
 
 		began := time.Now()
 		s.start().ready()
-		c, err := dialSMTP(s.addr["smtp"])
-		check(t, err, c.mail(s.account, strings.NewReader("Subject: first\r\n\r\nfirst\r\n")))
+		c, err := dialSMTP(s.Addr["smtp"])
+		check(t, err, c.Stream(sender, s.Account, strings.NewReader("Subject: first\r\n\r\nfirst\r\n")))
 		soon(t, "from the start to the first message taken", time.Since(began), 2*time.Second)
-		c.quit()
+		c.Quit()
 		within(t, 5*patience, "all is scheduled", s.loaded)
 		soon(t, "from the start until all is scheduled", time.Since(began), 15*time.Second)
 		time.Sleep(time.Second)
@@ -157,7 +157,7 @@ func pairs(t *testing.T, empty, filled *server) {
 		for i, s := range []*server{empty, filled} {
 			pids, had := s.pids(), s.delivered()
 			before, began := cpu(pids), time.Now()
-			load(t, s.addr["smtp"], 20, n, 4096, nil, func(int) string { return s.account })
+			load(t, s.Addr["smtp"], 20, n, 4096, nil, func(int) string { return s.Account })
 			within(t, patience, "everything is delivered", func() bool { return s.delivered() == had+n })
 			took, used := time.Since(began), cpu(pids)-before
 			rate[i] = append(rate[i], float64(n)/took.Seconds())
@@ -197,7 +197,7 @@ func queueVerbs(t *testing.T, s *server) {
 		{[]string{"status"}, time.Second},
 	} {
 		began := time.Now()
-		s.must(c.args...)
+		s.Must(c.args...)
 		soon(t, "postilion "+strings.Join(c.args, " "), time.Since(began), c.most)
 	}
 	before := memory(s.pid("queue"), "VmRSS")
@@ -212,7 +212,7 @@ func queueVerbs(t *testing.T, s *server) {
 		{[]string{"release", "--all"}, 20 * time.Second},
 	} {
 		began := time.Now()
-		out := s.must(slices.Concat([]string{"queue"}, c.args, []string{"--yes"})...)
+		out := s.Must(slices.Concat([]string{"queue"}, c.args, []string{"--yes"})...)
 		soon(t, "postilion queue "+strings.Join(c.args, " "), time.Since(began), c.most)
 		t.Log(strings.TrimSpace(out))
 	}

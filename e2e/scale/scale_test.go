@@ -12,21 +12,16 @@
 package scale
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 var (
@@ -42,63 +37,37 @@ const domain = "scale.example"
 
 const mib = 1 << 20
 
-// build makes the program once.
-var build = sync.OnceValues(func() (string, error) {
-	if given := os.Getenv("POSTILION_E2E_BINARY"); given != "" {
-		return given, nil
-	}
-	dir, err := os.MkdirTemp("", "postilion-scale-bin-")
-	if err != nil {
-		return "", err
-	}
-	binFolder = dir
-	path := filepath.Join(dir, "postilion")
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/postilion")
-	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, os.Chmod(dir, 0o755)
-})
+// patience bounds what the whole server does: with full sizes that takes longer than a step of it.
+const patience = 2 * e2etest.Patience
 
-var binFolder string
+var (
+	check    = e2etest.Check
+	within   = e2etest.Within
+	dialSMTP = e2etest.DialSMTP
+	memory   = e2etest.Memory
+)
+
+var binaries e2etest.Binaries
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	code := m.Run()
-	if binFolder != "" {
-		os.RemoveAll(binFolder)
-	}
+	binaries.Remove()
 	os.Exit(code)
 }
 
 // server is one running program.
 type server struct {
-	t                 testing.TB
-	bin, dir          string
-	single            bool
-	set               []string // keys
-	env               []string
-	addr              map[string]string // of listeners, by name
-	account, password string
-	cmd               *exec.Cmd
-	log               *os.File
-	inbox             string // the folder of the account's new messages, once known
+	e2etest.Server
+	single bool
+	set    []string // keys
+	inbox  string   // the folder of the account's new messages, once known
 }
 
 // eachLayout runs test with roles apart and in one process.
 func eachLayout(t *testing.T, test func(t *testing.T, single bool)) {
-	t.Run("apart", func(t *testing.T) {
+	e2etest.EachLayout(t, func(t *testing.T, single bool) {
 		beside(t)
-		if os.Getuid() != 0 {
-			t.Skip("skipped: roles apart need root")
-		}
-		test(t, false)
-	})
-	t.Run("single", func(t *testing.T) {
-		beside(t)
-		test(t, true)
+		test(t, single)
 	})
 }
 
@@ -112,12 +81,9 @@ func beside(t *testing.T) {
 // newServer makes a data folder for a server that is not yet started.
 func newServer(t testing.TB, single bool, set ...string) *server {
 	t.Helper()
-	bin, err := build()
-	check(t, err)
-	dir, err := os.MkdirTemp(*onDisk, "postilion-scale-")
-	check(t, err, os.Chmod(dir, 0o755))
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &server{t: t, bin: bin, dir: filepath.Join(dir, "data"), single: single}
+	s := &server{single: single, Server: e2etest.Server{
+		T: t, Bin: binaries.Path(t, "postilion", ""), Data: filepath.Join(e2etest.Folder(t, *onDisk), "data"),
+	}}
 	for _, name := range []string{"smtp", "submission", "submissions", "pop3", "pop3s", "metrics"} {
 		s.set = append(s.set, name+".listen=127.0.0.1:0")
 	}
@@ -129,97 +95,27 @@ func newServer(t testing.TB, single bool, set ...string) *server {
 
 // start runs the program and returns once it has said where it listens.
 func (s *server) start() *server {
-	s.t.Helper()
-	args := []string{"quickstart", domain, "--json", "--data", s.dir}
+	s.T.Helper()
+	var args []string
 	for _, kv := range s.set {
 		args = append(args, "--set", kv)
 	}
-	var err error
-	s.log, err = os.OpenFile(s.dir+".log", os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
-	check(s.t, err)
-	s.cmd = exec.Command(s.bin, args...)
-	s.cmd.Stderr = s.log
-	s.cmd.Env = append(os.Environ(), s.env...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	out, err := s.cmd.StdoutPipe()
-	check(s.t, err, s.cmd.Start())
-	s.t.Cleanup(s.stop)
-	var told struct {
-		Listeners         map[string]string
-		Account, Password string
-	}
-	if err := json.NewDecoder(out).Decode(&told); err != nil {
-		s.t.Fatalf("the server said nothing of its listeners (%v); its log:\n%s", err, s.logTail())
-	}
-	s.addr, s.account, s.password = told.Listeners, told.Account, told.Password
+	s.Addr = nil
+	s.Quickstart(domain, args...)
 	return s
 }
 
 // ready waits for the greeting.
 func (s *server) ready() *server {
-	s.t.Helper()
-	within(s.t, 30*time.Second, "a greeting", func() bool {
-		c, err := dialSMTP(s.addr["smtp"])
-		if err == nil {
-			c.quit()
-		}
-		return err == nil
-	})
+	s.T.Helper()
+	check(s.T, s.WaitUp(e2etest.Patience))
 	return s
 }
 
-func (s *server) stop() {
-	if s.cmd == nil {
-		return
-	}
-	s.cmd.Process.Signal(syscall.SIGTERM)
-	s.cmd.Wait() // how it ended is in the log
-	s.cmd = nil
-	if s.t.Failed() {
-		s.t.Logf("the server's log ends:\n%s", s.logTail())
-	}
-	s.log.Close()
-}
-
-func (s *server) logTail() string {
-	text, _ := os.ReadFile(s.dir + ".log")
-	return string(text[max(0, len(text)-4000):])
-}
-
-// verb calls one of the program's verbs on the server's folder.
-func (s *server) verb(args ...string) (string, error) {
-	cmd := exec.Command(s.bin, append(args, "--data", s.dir)...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("postilion %s: %w: %s", strings.Join(args, " "), err, errOut.String())
-	}
-	return out.String(), nil
-}
-
-func (s *server) must(args ...string) string {
-	s.t.Helper()
-	out, err := s.verb(args...)
-	check(s.t, err)
-	return out
-}
-
-// role is what `status` tells of a role.
-type role struct {
-	Name  string
-	PID   int
-	Facts map[string]any
-}
-
 // roles asks for the roles by name.
-func (s *server) roles() map[string]role {
-	s.t.Helper()
-	var st struct {
-		PID   int
-		Roles []role
-	}
-	check(s.t, json.Unmarshal([]byte(s.must("status", "--json")), &st))
-	all := map[string]role{}
+func (s *server) roles() map[string]e2etest.Role {
+	s.T.Helper()
+	st, all := s.Status(), map[string]e2etest.Role{}
 	for _, r := range st.Roles {
 		if r.PID == 0 {
 			r.PID = st.PID
@@ -232,9 +128,9 @@ func (s *server) roles() map[string]role {
 // pids returns the server's processes by role; all are "server" in one process.
 func (s *server) pids() map[string]int {
 	if s.single {
-		return map[string]int{"server": s.cmd.Process.Pid}
+		return map[string]int{"server": s.PID()}
 	}
-	pids := map[string]int{"supervisor": s.cmd.Process.Pid}
+	pids := map[string]int{"supervisor": s.PID()}
 	for name, r := range s.roles() {
 		pids[name] = r.PID
 	}
@@ -243,37 +139,15 @@ func (s *server) pids() map[string]int {
 
 // pid is the process of one role.
 func (s *server) pid(name string) int {
-	s.t.Helper()
+	s.T.Helper()
 	if s.single {
-		return s.cmd.Process.Pid
+		return s.PID()
 	}
 	pid := s.pids()[name]
 	if pid == 0 {
-		s.t.Fatalf("role %s does not run", name)
+		s.T.Fatalf("role %s does not run", name)
 	}
 	return pid
-}
-
-// memory reads a field of proc(5)'s status, such as VmRSS or VmHWM, in bytes.
-func memory(pid int, field string) int64 {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), field+":"); ok {
-			n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return n << 10
-		}
-	}
-	return 0
-}
-
-// descriptors counts a process's open files.
-func descriptors(pid int) int {
-	list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	return len(list)
 }
 
 // cpu is the user and system time of processes so far (proc(5): ticks of 10 ms).
@@ -294,7 +168,7 @@ func cpu(pids map[string]int) (total time.Duration) {
 
 // inboxes are the files of the first account's new messages.
 func (s *server) inboxes() (files []string) {
-	filepath.Walk(filepath.Join(s.dir, "mail"), func(name string, info os.FileInfo, err error) error {
+	filepath.Walk(filepath.Join(s.Data, "mail"), func(name string, info os.FileInfo, err error) error {
 		if err == nil && info.Mode().IsRegular() && filepath.Base(filepath.Dir(name)) == "new" {
 			files = append(files, name)
 		}
@@ -330,26 +204,6 @@ func size(dir string) (total int64) {
 		return nil
 	})
 	return total
-}
-
-// within waits until cond holds, and fails the test after d. It returns how long it took.
-func within(t testing.TB, d time.Duration, what string, cond func() bool) time.Duration {
-	t.Helper()
-	began := time.Now()
-	for !cond() {
-		if time.Since(began) > d {
-			t.Fatalf("not within %v: %s", d, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return time.Since(began)
-}
-
-func check(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // full returns the promised size, or the normal run's.
