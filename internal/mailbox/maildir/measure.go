@@ -21,8 +21,12 @@ const (
 	sizesVersion = "1"
 )
 
+// measureLimit is how many bytes one Measure reads: a user's file may be of any size without a disk for it.
+const measureLimit = 2 << 30
+
 // Measure fills the wire sizes that neither names nor lists tell, reading each such message once
-// and for all. Messages that are gone meanwhile are left out of the returned list, and so are those that may not be read, of which
+// and for all. Where there is more to read than measureLimit, the size on disk stands for the wire size, as qmail-pop3d has
+// it for all, until a later call finds the time. Messages that are gone meanwhile are left out of the returned list, and so are those that may not be read, of which
 // unreadable tells: one file with wrong rights holds up nobody's other mail. The error is ctx's, or of the system.
 func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept []Entry, unreadable []error, err error) {
 	var unknown []*Entry
@@ -38,13 +42,19 @@ func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept
 		return nil, nil, err
 	}
 	var counted, without bool
+	left := int64(measureLimit)
+	estimated := map[*Entry]bool{}
 	for _, e := range unknown {
 		if e.Wire >= 0 {
 			continue
 		}
-		switch err := s.count(ctx, mailbox, e); {
-		case err == nil:
+		exact, err := s.count(ctx, mailbox, e, left)
+		switch {
+		case err == nil && exact:
 			counted = true
+			left -= e.Size
+		case err == nil:
+			estimated[e] = true
 		case errors.Is(err, fs.ErrNotExist):
 			without = true
 		case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EISDIR):
@@ -55,7 +65,7 @@ func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept
 		}
 	}
 	if counted {
-		s.writeSizes(mailbox, unknown) // a cache: without room for it the sizes are counted again
+		s.writeSizes(mailbox, unknown, estimated) // a cache: without room for it the sizes are counted again
 	}
 	if without {
 		kept = list[:0]
@@ -69,20 +79,28 @@ func (s *Store) Measure(ctx context.Context, mailbox string, list []Entry) (kept
 	return list, nil, nil
 }
 
-// count reads a message for its sizes, until ctx ends: a file's size may be any, whatever the disk holds.
-func (s *Store) count(ctx context.Context, mailbox string, e *Entry) error {
+// count reads a message of at most so many bytes for its sizes. A larger one's are not exact.
+func (s *Store) count(ctx context.Context, mailbox string, e *Entry, most int64) (exact bool, err error) {
 	f, err := s.Open(mailbox, e)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if info.Size() > most {
+		e.Size, e.Wire = info.Size(), info.Size()
+		return false, nil
+	}
 	pooled := buffers.Get().(*[]byte)
 	defer buffers.Put(pooled)
 	buf := *pooled
 	size, lines, lastCR := int64(0), int64(0), false
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return false, err
 		}
 		n, err := f.Read(buf)
 		if n > 0 {
@@ -90,12 +108,12 @@ func (s *Store) count(ctx context.Context, mailbox string, e *Entry) error {
 			lines += bareLF(buf[:n], lastCR)
 			lastCR = buf[n-1] == '\r'
 		}
-		if err == io.EOF {
+		if err == io.EOF || size > most { // it grew meanwhile
 			e.Size, e.Wire = size, size+lines
-			return nil
+			return err == io.EOF, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 }
@@ -130,11 +148,12 @@ func (s *Store) readSizes(mailbox string, unknown []*Entry) error {
 	})
 }
 
-func (s *Store) writeSizes(mailbox string, known []*Entry) error {
+// writeSizes keeps what is known, but what was estimated.
+func (s *Store) writeSizes(mailbox string, known []*Entry, estimated map[*Entry]bool) error {
 	var b bytes.Buffer
 	b.WriteString(sizesVersion + "\n")
 	for _, e := range known {
-		if e.Wire >= 0 && e.Size >= 0 && !strings.Contains(e.Unique, "\n") {
+		if e.Wire >= 0 && e.Size >= 0 && !estimated[e] && !strings.Contains(e.Unique, "\n") {
 			fmt.Fprintf(&b, "%d %d %s\n", e.Size, e.Wire, e.Unique)
 		}
 	}
