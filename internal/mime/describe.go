@@ -158,10 +158,8 @@ func (q *Part) describe(number string, message []byte, charset string) PartText 
 	return t
 }
 
-// Filename returns the name that the part's writer gave its file, decoded; "" without. It
+// filename returns the name that the part's writer gave its file, decoded; "" without. It
 // is a peer's word: never a path to open.
-func (q *Part) Filename() string { return filename(q.DispParams, q.Params) }
-
 func filename(disposition, params []Param) string {
 	return cmp.Or(Decoded(disposition, "filename"), Decoded(params, "name"))
 }

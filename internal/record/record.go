@@ -203,7 +203,6 @@ type Tap struct {
 	writing []*rule
 	pending []byte // until a rule matches
 	cut     bool   // pending is full
-	secret  bool   // what comes in is not written
 	begun   []byte // a line whose end has not yet come
 	from    byte   // its direction
 
@@ -276,20 +275,10 @@ func (t *Tap) To(a string) {
 	}
 }
 
-// Secret hides what comes in from now on, until it is called with false.
-func (t *Tap) Secret(on bool) {
-	if t != nil {
-		t.secret = on
-	}
-}
-
 // In writes what the other side sent, Out what was sent to it.
 func (t *Tap) In(p []byte) {
 	if t == nil {
 		return
-	}
-	if t.secret {
-		p = []byte("[not recorded]\n")
 	}
 	t.pieces('<', p)
 }
@@ -300,6 +289,15 @@ func (t *Tap) Out(p []byte) {
 		t.pieces('>', p)
 	}
 }
+
+// notRecorded stands for what is secret.
+const notRecorded = "[not recorded]"
+
+// InSecret notes a line that the other side sent, OutSecret one that was sent to it, without what it said.
+func (t *Tap) InSecret() { t.In([]byte(notRecorded + "\n")) }
+
+// OutSecret is InSecret for the other direction.
+func (t *Tap) OutSecret() { t.Out([]byte(notRecorded + "\n")) }
 
 // InCommand writes a command that the other side sent, without the secrets that it may hold.
 func (t *Tap) InCommand(line []byte) {
@@ -326,7 +324,7 @@ func Masked(line []byte) []byte {
 	if keep == 0 || end == len(line) {
 		return bytes.Clone(line)
 	}
-	return append(bytes.Clone(line[:end]), " [not recorded]"...)
+	return append(bytes.Clone(line[:end]), " "+notRecorded...)
 }
 
 // word returns the word at or after a place of a line, and where it ends.

@@ -69,9 +69,7 @@ func TestADialogueIsWrittenAsRecordioDoes(t *testing.T) {
 	x.In([]byte("MAIL FR"))
 	x.In([]byte("OM:<\x1b[31m\xff>\r\n"))
 	x.InCommand([]byte("AUTH PLAIN AGpvZQBzZWNyZXQ="))
-	x.Secret(true)
-	x.In([]byte("c2VjcmV0\r\n"))
-	x.Secret(false)
+	x.InSecret()
 	x.In([]byte("QUIT\r\n"))
 	x.End()
 	want := "* smtp 192.0.2.7 \n> 220 mx.example.test ESMTP \n< EHLO x \n< RCPT+\n> 250 ok \n< MAIL FROM:<?[31m?> \n< AUTH PLAIN [not recorded] \n< [not recorded] \n< QUIT \n* [EOF] \n"

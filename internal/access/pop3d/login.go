@@ -147,7 +147,7 @@ func (s *state) challenge(c []byte) (response []byte, ok bool) {
 	s.put("+ " + base64.StdEncoding.EncodeToString(c))
 	line, err := s.wire.line(maxResponse, s.patience())
 	if err == nil {
-		s.wire.tap.In([]byte("[not recorded]\n"))
+		s.wire.tap.InSecret()
 	}
 	switch {
 	case errors.Is(err, errLineTooLong):

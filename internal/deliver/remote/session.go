@@ -121,7 +121,7 @@ func (s *session) flush() error {
 	}
 	_, err := s.conn.Write(s.out)
 	if s.secret {
-		s.rec.Out([]byte("[not recorded]\n"))
+		s.rec.OutSecret()
 	} else {
 		s.rec.Out(s.out)
 	}

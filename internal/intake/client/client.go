@@ -101,14 +101,6 @@ type Known struct {
 // Refused reports whether the client is turned away.
 func (k Known) Refused() bool { return k.Away() }
 
-// Why is the error that a client is told who is turned away after the greeting.
-func (k Known) Why() *reason.Error {
-	if k.Refusal != nil {
-		return k.Refusal
-	}
-	return reason.ClientRefused.With("Access denied")
-}
-
 // Check is one client's. A nil Check knows nothing. It is used by one goroutine.
 type Check struct {
 	k      *Checker

@@ -149,7 +149,7 @@ func (s *session) ask(challenge []byte) ([]byte, error) {
 	s.said(append(b, '\r', '\n'))
 	line, err := s.readLine(maxAuthLine, s.srv.o.IdleTimeout)
 	if err == nil {
-		s.tap.In([]byte("[not recorded]\n"))
+		s.tap.InSecret()
 	}
 	switch {
 	case err == errTooLong:

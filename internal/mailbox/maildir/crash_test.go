@@ -69,7 +69,7 @@ func crashScenario(seed uint64, cuts int, link bool, each int) crashfs.Scenario[
 	return crashfs.Scenario[fact]{
 		Seed: seed, Cuts: cuts, Twice: true, Wrap: func(files fs.FS) fs.FS { return yielding{files} },
 		Prepare: func(files fs.FS) error {
-			return errors.Join(crashStore(files, link, each).CreateDurable("example.test/shared", "Lists"), files.SyncAll())
+			return errors.Join(crashStore(files, link, each).Create("example.test/shared", "Lists"), files.SyncAll())
 		},
 		Run: func(files fs.FS, ack func(fact)) error {
 			s := crashStore(files, link, each)
@@ -263,7 +263,7 @@ func TestADiskThatFailsOnceLosesAndDuplicatesNothing(t *testing.T) {
 	for at := 0; ; at++ {
 		files := crashfs.New(uint64(at))
 		s := crashStore(files, false, 1)
-		if err := s.CreateDurable("example.test/shared", "Lists"); err != nil {
+		if err := errors.Join(s.Create("example.test/shared", "Lists"), files.SyncAll()); err != nil {
 			t.Fatal(err)
 		}
 		began := files.Ops()

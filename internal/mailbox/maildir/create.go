@@ -1,12 +1,9 @@
 package maildir
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"sync"
-
-	"github.com/postilion/postilion/internal/fs"
 )
 
 // Create makes a mailbox, or a folder of one, with what is missing of it. The caller syncs
@@ -38,32 +35,6 @@ func (s *Store) createDirs(dir string) error {
 		}
 	}
 	return nil
-}
-
-// CreateDurable is Create that returns when the folder survives a power cut. Errors are Create's and the sync's.
-func (s *Store) CreateDurable(mailbox, folder string) error {
-	if err := s.Create(mailbox, folder); err != nil {
-		return err
-	}
-	dir := mailbox
-	if sub, _ := FolderPath(folder); sub != "" {
-		dir += "/" + sub
-	}
-	return s.barrier.Dirs(ancestors(dir)...)
-}
-
-// Exists reports whether there is such a mailbox, or such a folder of one. A name that no folder can have is false;
-// the error is of the system.
-func (s *Store) Exists(mailbox, folder string) (bool, error) {
-	sub, err := FolderPath(folder)
-	if err != nil {
-		return false, nil
-	}
-	_, err = s.fs.Stat(mailbox + "/" + sub + "/new")
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // ancestors lists the folders whose names lead to dir/new: the root, each folder

@@ -166,7 +166,7 @@ func TestARepeatedDeliveryFindsItsOwnFile(t *testing.T) {
 func TestASubAddressGoesToItsFolderOnlyWhereThereIsOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, maildir.Options{})
-	if err := w.CreateDurable("m", "Lists.Grüße"); err != nil {
+	if err := w.Create("m", "Lists.Grüße"); err != nil {
 		t.Fatal(err)
 	}
 	for i, c := range []struct{ folder, want string }{
@@ -275,7 +275,7 @@ func TestVector49WhenMaildirsizeIsCountedAnew(t *testing.T) {
 		if err := errors.Join(os.WriteFile(path, []byte(c.file), 0o600), os.Chtimes(path, at, at)); err != nil {
 			t.Fatal(err)
 		}
-		err := w.CheckQuota("m", q, 1)
+		_, err := w.Room("m", q, 1)
 		if over := err != nil; over != c.over {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -318,7 +318,7 @@ func TestQuotaIsKeptAsMaildirsizeSays(t *testing.T) {
 	if err := os.WriteFile(w.root+"/m/maildirsize", []byte(wrong), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.CheckQuota("m", maildir.Quota{Bytes: 100, Messages: 3}, 1); reason.As(err).Reason != reason.QuotaExceeded.Reason {
+	if _, err := w.Room("m", maildir.Quota{Bytes: 100, Messages: 3}, 1); reason.As(err).Reason != reason.QuotaExceeded.Reason {
 		t.Errorf("three messages of three: %v", err)
 	}
 	got := w.files(t)["m/maildirsize"]

@@ -91,16 +91,10 @@ func (q Quota) refuses(u Usage, size int64) error {
 	return nil
 }
 
-// CheckQuota returns nil when a message of size bytes fits, and otherwise
+// Room returns what the mailbox holds. The error is nil when a message of size bytes fits, and otherwise
 // reason.QuotaExceeded or reason.QuotaTooSmall (both temporary; who prefers permanent
 // ones changes the class), or an error of the file system. Deliveries at the same
 // time may together pass the limit by what they bring.
-func (s *Store) CheckQuota(mailbox string, q Quota, size int64) error {
-	_, err := s.Room(mailbox, q, size)
-	return err
-}
-
-// Room is CheckQuota, and tells what the mailbox holds.
 func (s *Store) Room(mailbox string, q Quota, size int64) (Usage, error) {
 	if q.None() {
 		return Usage{}, nil

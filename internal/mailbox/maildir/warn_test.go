@@ -83,7 +83,7 @@ func TestAPowerCutLeadsToNoSecondWarning(t *testing.T) {
 		return crashfs.Scenario[bool]{
 			Seed: seed, Cuts: 200,
 			Prepare: func(files fs.FS) error {
-				return errors.Join(crashStore(files, false, 1).CreateDurable("example.test/joe", ""), files.SyncAll())
+				return errors.Join(crashStore(files, false, 1).Create("example.test/joe", ""), files.SyncAll())
 			},
 			Run: func(files fs.FS, ack func(bool)) error {
 				due, err := crashStore(files, false, 1).WarnDue("example.test/joe", 24*time.Hour)

@@ -32,20 +32,6 @@ func (t *Table) Lookup(name string) (Alias, bool) {
 	return t.aliases[i], true
 }
 
-// Owner returns the envelope sender of mail through the alias name: the single address of
-// owner-name, or owner-name itself where that has several targets. Found is false where
-// there is no such alias; the sender then stays.
-func (t *Table) Owner(name string) (sender string, by Alias, found bool) {
-	a, ok := t.Lookup("owner-" + name)
-	if !ok || a.Fault != nil {
-		return "", a, false
-	}
-	if len(a.Targets) == 1 && (a.Targets[0].Kind == Address || a.Targets[0].Kind == Exact) {
-		return a.Targets[0].Text, a, true
-	}
-	return a.Name, a, true
-}
-
 // All returns the aliases in the order of the file. The slice is not to be changed.
 func (t *Table) All() []Alias {
 	if t == nil {
