@@ -126,3 +126,20 @@ func TestASelftestNamesARoleThatStandsStill(t *testing.T) {
 		t.Errorf("it left its account: %d accounts, %v", len(accounts), err)
 	}
 }
+
+// Nor does it wait for one that an operator has stopped.
+func TestASelftestNamesRolesThatAreStopped(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: roles get processes of their own")
+	}
+	s := quickstart(t, dataFolder(t))
+	s.Must("stop", "remote")
+	s.Must("pause", "console")
+	var out, errOut bytes.Buffer
+	code := run([]string{"selftest", "--data", s.Data}, strings.NewReader(""), &out, &errOut)
+	if want := "postilion: role remote is stopped: `postilion continue remote` sets it to work again\n" +
+		"role console is paused: `postilion continue console` sets it to work again\n"; code == 0 || errOut.String() != want {
+		t.Errorf("exit %d: %q, want %q", code, errOut.String(), want)
+	}
+}

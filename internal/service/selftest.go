@@ -49,8 +49,8 @@ type selftest struct {
 
 // Selftest sends messages through the running server as qmail's TEST.deliver and
 // TEST.receive ask: into a mailbox here, to nobody here, with a sender that does not exist
-// either, and over SMTP. It makes an account for this, and removes it and its mail again. A role that does not answer
-// ends it: the error names that role.
+// either, and over SMTP. It makes an account for this, and removes it and its mail again. A role that is not up, or does not
+// answer any more, ends it: the error names that role.
 func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 	running, err := Running(ctx, c.Data)
 	if err != nil {
@@ -58,6 +58,9 @@ func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 	}
 	if !running {
 		return nil, fmt.Errorf("%w: %s", control.ErrNotRunning, c.Data)
+	}
+	if err := allUp(ctx, c.Data); err != nil {
+		return nil, err
 	}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	var watches sync.WaitGroup
@@ -73,6 +76,33 @@ func Selftest(ctx context.Context, c *config.Config) ([]Result, error) {
 		err = context.Cause(ctx)
 	}
 	return t.results, err
+}
+
+// allUp tells of the roles that are not at work: a case would wait for what nobody does.
+func allUp(ctx context.Context, data string) error {
+	s, err := status(ctx, data)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range s.Roles {
+		switch r.State {
+		case "stopped", "paused":
+			errs = append(errs, fmt.Errorf("role %[1]s is %[2]s: `postilion continue %[1]s` sets it to work again", r.Name, r.State))
+		case "down", "flapping":
+			errs = append(errs, fmt.Errorf("role %[1]s is %[2]s: `postilion status` tells how it ended last, the log why", r.Name, r.State))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// status asks the running server how it is.
+func status(ctx context.Context, data string) (control.Status, error) {
+	cl := control.Client(data, control.Supervisor)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return rpc.Do[none, control.Status](ctx, cl, control.MethodStatus, none{})
 }
 
 // keepAsking asks a role whether it answers until ctx ends, and gives up with its name when it does not any more.
@@ -245,11 +275,7 @@ func (t *selftest) receive(ctx context.Context) {
 
 // smtpAddr is where the running server takes mail from other hosts.
 func (t *selftest) smtpAddr(ctx context.Context) (string, error) {
-	cl := control.Client(t.cfg.Data, control.Supervisor)
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	s, err := rpc.Do[none, control.Status](ctx, cl, control.MethodStatus, none{})
+	s, err := status(ctx, t.cfg.Data)
 	if err != nil {
 		return "", err
 	}
