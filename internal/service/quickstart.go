@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,7 +150,8 @@ func (r *QuickstartResult) makeConfig(o QuickstartOptions) error {
 	taken := map[int]bool{}
 	for _, l := range listeners {
 		port := freePort(l.port, taken)
-		if port != l.port {
+		given := slices.ContainsFunc(o.Flags, func(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), l.group+".listen=") })
+		if port != l.port && !given { // what was given is where it is
 			note := fmt.Sprintf("port %d is taken: %s is on %d", l.port, l.group, port)
 			if pid, name := portHolder("127.0.0.1:" + strconv.Itoa(l.port)); pid != "" {
 				note += fmt.Sprintf(" (process %s, %s, holds it)", pid, name)

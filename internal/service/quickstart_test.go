@@ -1,6 +1,7 @@
 package service
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,25 @@ func TestTheFirstPasswordIsForgottenWithItsAccountsOnly(t *testing.T) {
 	}
 	if _, err := os.Stat(note); err == nil {
 		t.Error("the note of a password that was changed is still there")
+	}
+}
+
+// A port that is taken is of no concern where another was given.
+func TestATakenPortIsToldOfListenersThatAreOnAnother(t *testing.T) {
+	t.Parallel()
+	for _, port := range []string{"2110", "2995"} { // by us, or by whoever has it already
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			defer l.Close()
+		}
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	r, err := Quickstart(t.Context(), QuickstartOptions{Domain: "example.test", Data: data, Config: filepath.Join(data, "postilion.toml"), Flags: []string{"pop3.listen=127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(r.Notes, "\n")
+	if strings.Contains(notes, "2110") || !strings.Contains(notes, "port 2995 is taken: pop3s is on ") {
+		t.Errorf("have %q", notes)
 	}
 }
 
