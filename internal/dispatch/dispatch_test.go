@@ -64,7 +64,7 @@ func TestRetriesComeAtTheTimesOfTheReference(t *testing.T) {
 				if len(ages) < c.want || !slices.Equal(ages[:c.want], want) {
 					t.Errorf("attempts at %v, want %v", ages, want)
 				}
-				if got := h.events.of(trace.Failed); got != 1 {
+				if got := len(h.events.Of(trace.Failed)); got != 1 {
 					t.Errorf("%d failures, want 1", got)
 				}
 				var last *reason.Error
@@ -94,7 +94,7 @@ func TestNewMailIsDeliveredAtOnceWithoutReadingTheDisk(t *testing.T) {
 			t.Errorf("%d reads", h.store.loads)
 		}
 		for k, want := range map[trace.Kind]int{trace.Accepted: 1, trace.Routed: 3, trace.Attempt: 3, trace.Delivered: 3, trace.Finished: 1} {
-			if got := h.events.of(k); got != want {
+			if got := len(h.events.Of(k)); got != want {
 				t.Errorf("%d events %s, want %d", got, k, want)
 			}
 		}
@@ -254,8 +254,8 @@ func TestRecipientsRefusedAtAcceptanceFailWithoutAttempt(t *testing.T) {
 		h.send(t, env)
 		synctest.Wait()
 		stop()
-		if h.events.of(trace.Attempt) != 1 || len(h.mailed) != 1 { // the bounce's own
-			t.Errorf("%d attempts, %d bounces", h.events.of(trace.Attempt), len(h.mailed))
+		if len(h.events.Of(trace.Attempt)) != 1 || len(h.mailed) != 1 { // the bounce's own
+			t.Errorf("%d attempts, %d bounces", len(h.events.Of(trace.Attempt)), len(h.mailed))
 		}
 		if s := h.store.state(env.ID, 0); s.Attempts != 0 || s.State != queue.Done {
 			t.Errorf("state %+v", s)

@@ -22,7 +22,7 @@ import (
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
-	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 // fakeStore is a queue in memory that can be told to fail.
@@ -337,34 +337,11 @@ func (f target) Deliver(ctx context.Context, job *deliver.Job) []deliver.Verdict
 
 func delivered(*deliver.Job, deliver.Recipient) deliver.Verdict { return deliver.Verdict{} }
 
-// events keeps what was recorded.
-type events struct {
-	mu   sync.Mutex
-	list []trace.Event
-}
-
-func (e *events) Record(x trace.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, x)
-}
-
-func (e *events) of(k trace.Kind) (n int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i := range e.list {
-		if e.list[i].Kind == k {
-			n++
-		}
-	}
-	return n
-}
-
 // house is a dispatcher with fakes around it.
 type house struct {
 	*Dispatcher
 	store  *fakeStore
-	events *events
+	events *tracetest.Events
 	mailed []*fakeMessage // what the mailbox got
 	forgot atomic.Int64   // calls of ForgetHosts
 	mu     sync.Mutex
@@ -382,7 +359,7 @@ type plan struct {
 
 func build(t testing.TB, p plan) *house {
 	t.Helper()
-	h := &house{store: p.store, events: &events{}}
+	h := &house{store: p.store, events: new(tracetest.Events)}
 	if h.store == nil {
 		h.store = newStore()
 	}

@@ -379,7 +379,7 @@ func TestFailuresRecordedBeforeACrashAreBouncedAfterIt(t *testing.T) {
 		stop := h.start()
 		synctest.Wait()
 		stop()
-		if len(h.mailed) != 1 || s.left() != 0 || h.events.of(trace.Bounced) != 1 {
+		if len(h.mailed) != 1 || s.left() != 0 || len(h.events.Of(trace.Bounced)) != 1 {
 			t.Errorf("%d bounces, %d left", len(h.mailed), s.left())
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/queue/memstore"
 	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 // TestOnAStoreThatKeepsTheContract runs what the fake store is too kind for: a delivery, a
@@ -20,7 +21,7 @@ func TestOnAStoreThatKeepsTheContract(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New(memstore.Options{})
 		defer store.Close()
-		seen := &events{}
+		seen := new(tracetest.Events)
 		begin := time.Now()
 		remoteTarget := target(func(_ *deliver.Job, r deliver.Recipient) deliver.Verdict {
 			switch {
@@ -59,7 +60,7 @@ func TestOnAStoreThatKeepsTheContract(t *testing.T) {
 		synctest.Wait()
 		stop()
 		for k, want := range map[trace.Kind]int{trace.Finished: 5, trace.Delivered: 7, trace.Failed: 1, trace.Bounced: 1, trace.Deferred: 3} {
-			if got := seen.of(k); got != want {
+			if got := len(seen.Of(k)); got != want {
 				t.Errorf("%d events %s, want %d", got, k, want)
 			}
 		}

@@ -52,7 +52,7 @@ func TestWhatAUserSendsOnIsCommittedOnceWithTheSuccess(t *testing.T) {
 		if len(got) != 1 || got[0] != "Delivered-To: sys-Ext@here.test\n"+sample {
 			t.Errorf("sent on %q", got)
 		}
-		for _, e := range h.events.list {
+		for _, e := range h.events.All() {
 			if e.Kind == trace.Delivered && e.Message == env.ID && !strings.HasPrefix(e.Text, "did 0+1+0\nqp ") {
 				t.Errorf("told %q", e.Text)
 			}

@@ -238,7 +238,7 @@ func TestFilesThatCannotBeReadHoldUpNoOtherMail(t *testing.T) {
 	c.want("DELE 2", "+OK")
 	c.want("QUIT", "+OK")
 	<-c.done
-	if e := w.events.of(trace.Service); len(e) != 1 || !strings.HasPrefix(e[0].Text, "2 messages are left out: they may not be read: open ") {
+	if e := w.events.Of(trace.Service); len(e) != 1 || !strings.HasPrefix(e[0].Text, "2 messages are left out: they may not be read: open ") {
 		t.Errorf("the operator is told %+v", e)
 	}
 	if list, err := os.ReadDir(w.root + "/joe/new"); err != nil || len(list) != 4 {

@@ -73,7 +73,7 @@ func TestADroppedConnectionFreesTheMailboxAndDeletesNothing(t *testing.T) {
 	second.want("USER joe@example.test", "+OK")
 	second.want("PASS open sesame", "+OK")
 	second.want("STAT", "+OK 1 3")
-	if n := len(w.events.of(trace.Expunged)); n > 0 {
+	if n := len(w.events.Of(trace.Expunged)); n > 0 {
 		t.Errorf("%d messages expunged", n)
 	}
 }
@@ -262,15 +262,15 @@ func TestWhatHappenedIsRecorded(t *testing.T) {
 	c.want("DELE 1", "+OK")
 	c.want("QUIT", "+OK")
 	<-c.done
-	if e := w.events.of(trace.Login); len(e) != 0 {
+	if e := w.events.Of(trace.Login); len(e) != 0 {
 		t.Errorf("logins are recorded by auth, once: %+v", e)
 	}
 	for _, kind := range []trace.Kind{trace.Retrieved, trace.Expunged} {
-		if e := w.events.of(kind); len(e) != 1 || e[0].Message != m || e[0].Size != 14 || e[0].Account != joe.Address {
+		if e := w.events.Of(kind); len(e) != 1 || e[0].Message != m || e[0].Size != 14 || e[0].Account != joe.Address {
 			t.Errorf("%s: %+v", kind, e)
 		}
 	}
-	if e := w.events.of(trace.SessionEnd); len(e) != 1 || !strings.HasPrefix(e[0].Text, "quit: ") || e[0].Count != 1 {
+	if e := w.events.Of(trace.SessionEnd); len(e) != 1 || !strings.HasPrefix(e[0].Text, "quit: ") || e[0].Count != 1 {
 		t.Errorf("session: %+v", e)
 	}
 }

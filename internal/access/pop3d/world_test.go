@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ import (
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
 	"github.com/postilion/postilion/internal/serve"
-	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,43 +105,18 @@ func (users) Account(_ context.Context, n uint64) (*directory.Account, error) {
 	return &directory.Account{ID: 1, Mailbox: "joe", Tenant: 7}, nil
 }
 
-// events is a trace.Recorder that remembers.
-type events struct {
-	mu   sync.Mutex
-	list []trace.Event
-}
-
-func (e *events) Record(v trace.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, v)
-}
-
-// of returns the events of a kind.
-func (e *events) of(kind trace.Kind) []trace.Event {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var list []trace.Event
-	for _, v := range e.list {
-		if v.Kind == kind {
-			list = append(list, v)
-		}
-	}
-	return list
-}
-
 // world is a Handler over a mail folder of its own.
 type world struct {
 	*Handler
 	root   string
-	events *events
+	events *tracetest.Events
 	clock  *clock.Fake
 	ids    id.Source
 }
 
 func newWorld(t testing.TB, o Options) *world {
 	t.Helper()
-	w := &world{root: t.TempDir(), events: &events{}, clock: clock.NewFake(noon)}
+	w := &world{root: t.TempDir(), events: new(tracetest.Events), clock: clock.NewFake(noon)}
 	w.ids = id.Source{Clock: w.clock}
 	files, err := osfs.New(w.root)
 	if err != nil {

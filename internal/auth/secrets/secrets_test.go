@@ -21,7 +21,7 @@ import (
 	"github.com/postilion/postilion/internal/directory/memdir"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,25 +33,13 @@ const (
 	correct  = "correct horse"
 )
 
-// events keeps what is recorded.
-type events struct {
-	mu  sync.Mutex
-	all []trace.Event
-}
-
-func (e *events) Record(ev trace.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, ev)
-}
-
 type fixture struct {
 	*Service
 	t      testing.TB
 	path   string
 	dir    *memdir.DB
 	clock  *clock.Fake
-	events *events
+	events *tracetest.Events
 	o      Options
 }
 
@@ -67,7 +55,7 @@ func setUp(t testing.TB, o Options) *fixture {
 		o.HashMemory, o.HashPasses = 64<<10, 1
 	}
 	o.FailureDelay = time.Nanosecond
-	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "secrets.db"), dir: dir, clock: clock.NewFake(start), events: new(events), o: o}
+	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "secrets.db"), dir: dir, clock: clock.NewFake(start), events: new(tracetest.Events), o: o}
 	dir.Clock = f.clock
 	f.open()
 	t.Cleanup(func() { f.Service.Close() })
@@ -169,7 +157,7 @@ func TestHostileNamesAndPasswordsFail(t *testing.T) {
 	for _, password := range []string{"", "\x00", correct + "\x00", big, strings.Repeat("x", maxPassword+1), "\xff"} {
 		f.want("failed", "192.0.2.1", "joe@a.test", password)
 	}
-	for _, e := range f.events.all {
+	for _, e := range f.events.All() {
 		if len(e.Account) > maxUser {
 			t.Errorf("an event of %d bytes was recorded", len(e.Account))
 		}
@@ -418,7 +406,7 @@ func TestEveryLoginIsRecordedOnce(t *testing.T) {
 	f.want("failed", "192.0.2.2", "who\xff", "wrong")
 	f.want("blocked", "192.0.2.2", "joe@a.test", "wrong")
 	var got []string
-	for _, e := range f.events.all {
+	for _, e := range f.events.All() {
 		got = append(got, fmt.Sprintf("%s %s %s %s %q %d %s %s", e.Kind, e.Role, e.Client, e.TLS, e.Account, e.Code, e.Reason, e.Text))
 	}
 	if d := cmp.Diff([]string{

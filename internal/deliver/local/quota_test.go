@@ -22,6 +22,7 @@ import (
 	"github.com/postilion/postilion/internal/mime"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 // single is a directory of one account, whose mailbox is box/1.
@@ -32,22 +33,11 @@ func (single) Find(context.Context, string, []string) (directory.Found, error) {
 }
 func (s single) Account(context.Context, uint64) (*directory.Account, error) { return &s.a, nil }
 
-type events struct {
-	mu   sync.Mutex
-	list []trace.Event
-}
-
-func (e *events) Record(v trace.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, v)
-}
-
 type quotaWorld struct {
 	*world
 	clock  *clock.Fake
 	owner  *single
-	events *events
+	events *tracetest.Events
 }
 
 func newQuotaWorld(t *testing.T, o local.Options, a directory.Account) *quotaWorld {
@@ -62,7 +52,7 @@ func newQuotaWorld(t *testing.T, o local.Options, a directory.Account) *quotaWor
 		t.Fatal(err)
 	}
 	o.Maildir.Host = "mx.example.test"
-	w := &quotaWorld{clock: clock.NewFake(noon), owner: &single{a}, events: new(events)}
+	w := &quotaWorld{clock: clock.NewFake(noon), owner: &single{a}, events: new(tracetest.Events)}
 	w.world = &world{root: root, Target: local.New(o, local.Deps{FS: files, Barrier: &ourfs.Barrier{FS: files}, Directory: w.owner, Clock: w.clock, Recorder: w.events})}
 	return w
 }
@@ -118,13 +108,13 @@ func TestVector48OwnersAreWarnedAtNinetyPercentAndAtMostDaily(t *testing.T) {
 		}
 	}
 	warned := 0
-	for _, e := range w.events.list {
+	for _, e := range w.events.All() {
 		if e.Kind == trace.Warned && e.Account == "joe@example.test" && strings.Contains(e.Text, " % full: box/1/new/") && !e.Message.IsZero() {
 			warned++
 		}
 	}
 	if warned != 2 {
-		t.Errorf("%d events of %+v", warned, w.events.list)
+		t.Errorf("%d events of %+v", warned, w.events.All())
 	}
 	// What was remembered is so by every process, and the sum counts the warnings.
 	info, err := os.Stat(w.root + "/box/1/quotawarn")

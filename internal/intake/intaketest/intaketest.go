@@ -21,7 +21,6 @@ import (
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/serve"
 	"github.com/postilion/postilion/internal/submit"
-	"github.com/postilion/postilion/internal/trace"
 )
 
 // Epoch is what the clocks show.
@@ -140,28 +139,6 @@ func (Router) Route(_ context.Context, to mail.Address) (route.Route, error) {
 		r.Err = reason.MailboxUnknown.With(to.String())
 	}
 	return r, nil
-}
-
-// Events keeps what was recorded.
-type Events struct {
-	mu   sync.Mutex
-	list []trace.Event
-}
-
-// Record implements trace.Recorder.
-func (e *Events) Record(ev trace.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, ev)
-}
-
-// Take returns the events and forgets them.
-func (e *Events) Take() []trace.Event {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	l := e.list
-	e.list = nil
-	return l
 }
 
 // Submitter makes one on q.

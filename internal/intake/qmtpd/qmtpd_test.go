@@ -21,6 +21,7 @@ import (
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/reason"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,12 +29,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	*Server
 	queue  *intaketest.Queue
-	events *intaketest.Events
+	events *tracetest.Events
 }
 
 func newWorld(t testing.TB, p policy.Options, o Options, change func(*Deps)) *world {
 	t.Helper()
-	w := &world{queue: new(intaketest.Queue), events: new(intaketest.Events)}
+	w := &world{queue: new(intaketest.Queue), events: new(tracetest.Events)}
 	d := Deps{Submit: intaketest.Submitter(t, w.queue, p), Events: w.events, Clock: clock.NewFake(intaketest.Epoch)}
 	if change != nil {
 		change(&d)

@@ -30,6 +30,7 @@ import (
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/submit"
+	"github.com/postilion/postilion/internal/trace/tracetest"
 )
 
 // fakeRouter knows example.test with its alias domain alias.test, and small.test.
@@ -145,7 +146,7 @@ func (f *fakeConversation) Close() error { return nil }
 // world is a server with fakes around it.
 type world struct {
 	queue   *intaketest.Queue
-	events  *intaketest.Events
+	events  *tracetest.Events
 	options Options
 	policy  policy.Options
 	submit  submit.Options
@@ -195,7 +196,7 @@ func (f fakeDNS) TXT(context.Context, string) (r netx.Result[string], err error)
 
 func newWorld() *world {
 	return &world{
-		queue: new(intaketest.Queue), events: new(intaketest.Events), client: netip.MustParseAddr("192.0.2.7"),
+		queue: new(intaketest.Queue), events: new(tracetest.Events), client: netip.MustParseAddr("192.0.2.7"),
 		quota:   reason.QuotaExceeded,
 		options: Options{Host: "mx.example.test"}, submit: submit.Options{Host: "mx.example.test"},
 	}
