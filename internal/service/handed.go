@@ -15,6 +15,7 @@ import (
 
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/serve"
 )
 
 // A connection that another program has accepted, tcpserver, inetd or a systemd unit with Accept=yes, is
@@ -79,27 +80,13 @@ func (c *handedConn) Close() error {
 func (p *process) takeHanded(part *part) {
 	for _, l := range p.sockets.named(handedSocket(part.role)) {
 		part.run = append(part.run, func(ctx context.Context) error {
-			defer context.AfterFunc(ctx, func() { l.Close() })()
-			for {
-				c, err := l.Accept()
-				if ctx.Err() != nil {
-					return nil
+			return serve.Each(ctx, l, func(c net.Conn) {
+				defer c.Close()
+				if err := p.hand(ctx, c); err != nil {
+					p.log.Warn("a connection was not taken over", "part", part.role, "error", err)
+					fmt.Fprintln(c, err)
 				}
-				if err != nil {
-					if errors.Is(err, net.ErrClosed) {
-						return err
-					}
-					time.Sleep(10 * time.Millisecond) // out of descriptors: others will be closed
-					continue
-				}
-				go func() {
-					defer c.Close()
-					if err := p.hand(ctx, c); err != nil {
-						p.log.Warn("a connection was not taken over", "part", part.role, "error", err)
-						fmt.Fprintln(c, err)
-					}
-				}()
-			}
+			})
 		})
 	}
 }
@@ -121,6 +108,7 @@ func (p *process) hand(ctx context.Context, c net.Conn) error {
 		return errors.New("not a Unix socket")
 	}
 	u.SetReadDeadline(time.Now().Add(10 * time.Second))
+	defer context.AfterFunc(ctx, func() { u.SetReadDeadline(time.Unix(1, 0)) })()
 	name, file, err := receiveHanded(u)
 	if err != nil {
 		return err
