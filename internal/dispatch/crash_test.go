@@ -25,6 +25,7 @@ import (
 	"github.com/postilion/postilion/internal/mail/archive"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
+	"github.com/postilion/postilion/internal/queue/queuetest"
 	"github.com/postilion/postilion/internal/trace"
 )
 
@@ -267,15 +268,8 @@ func leftInQueue(files fs.FS) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	store.Claim(ctx, func(c queue.Claimed) {
-		if c.Message == nil {
-			cancel()
-		} else {
-			n++
-		}
-	})
-	return n, store.Close()
+	err = queuetest.Visit(store, func(queue.Claimed) { n++ })
+	return n, errors.Join(err, store.Close())
 }
 
 func crashQueue(dir fs.FS) pebblestore.Options {

@@ -12,11 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/qmail/control"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/queue/memstore"
+	"github.com/postilion/postilion/internal/queue/queuetest"
 )
 
 var born = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
@@ -53,20 +53,6 @@ func take(t *testing.T, s migrate.QueueSource, store queue.Store) (told string, 
 	return b.String(), imported
 }
 
-func claimed(t *testing.T, store queue.Store) (ids []id.ID) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	_ = store.Claim(ctx, func(c queue.Claimed) {
-		if c.Message == nil {
-			cancel()
-			return
-		}
-		ids = append(ids, c.Message.Envelope.ID)
-	})
-	return ids
-}
-
 func TestAQmailQueueIsTakenOverWithItsAge(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Options{})
@@ -82,7 +68,7 @@ func TestAQmailQueueIsTakenOverWithItsAge(t *testing.T) {
 	if d := cmp.Diff(want, told); d != "" || n != 2 {
 		t.Error(n, d)
 	}
-	for _, v := range claimed(t, store) {
+	for _, v := range queuetest.Pending(t, store) {
 		m, err := store.Load(context.Background(), v)
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +103,7 @@ func TestHeldAndDryRun(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(memstore.Options{})
 	take(t, migrate.QueueSource{Root: waiting(), Held: true}, store)
-	for _, v := range claimed(t, store) {
+	for _, v := range queuetest.Pending(t, store) {
 		if m, err := store.Load(context.Background(), v); err != nil || !m.Held {
 			t.Errorf("%+v, %v", m, err)
 		}

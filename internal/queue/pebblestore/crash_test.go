@@ -226,15 +226,9 @@ func checkStore(s *pebblestore.Store, facts []fact) error {
 
 // checkPending returns the messages that are pending, each of which must be whole.
 func checkPending(s *pebblestore.Store) (map[id.ID]bool, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	pending := map[id.ID]bool{}
 	var errs []error
-	err := s.Claim(ctx, func(c queue.Claimed) {
-		if c.Message == nil {
-			cancel()
-			return
-		}
+	err := queuetest.Visit(s, func(c queue.Claimed) {
 		v := c.Lease.Message
 		pending[v] = true
 		var seed, size int
@@ -249,10 +243,7 @@ func checkPending(s *pebblestore.Store) (map[id.ID]bool, error) {
 			errs = append(errs, fmt.Errorf("message %s came back, and its first recipient, who had it, waits again", v))
 		}
 	})
-	if !errors.Is(err, context.Canceled) {
-		errs = append(errs, err)
-	}
-	return pending, errors.Join(errs...)
+	return pending, errors.Join(append(errs, err)...)
 }
 
 func sameBody(s *pebblestore.Store, v id.ID, want []byte) error {

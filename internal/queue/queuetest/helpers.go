@@ -98,6 +98,23 @@ func ReadBody(t testing.TB, s queue.Store, v id.ID) []byte {
 	return data
 }
 
+// Visit hands over the unfinished messages of a store from which nobody else claims, in Claim's order. The error is Claim's.
+func Visit(s queue.Store, visit func(queue.Claimed)) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	err := s.Claim(ctx, func(c queue.Claimed) {
+		if c.Message == nil { // all that there was has been handed over
+			cancel()
+			return
+		}
+		visit(c)
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
 // Taker runs Claim and gathers what it hands over.
 type Taker struct {
 	Err chan error // what Claim returned
@@ -180,12 +197,10 @@ func (k *Taker) Lease(t testing.TB, v id.ID) queue.Lease {
 // Pending returns the ids of the unfinished messages, in Claim's order.
 func Pending(t testing.TB, s queue.Store) []id.ID {
 	t.Helper()
-	k := Take(t, s)
 	var ids []id.ID
-	for _, c := range k.Started(t) {
-		ids = append(ids, c.Lease.Message)
+	if err := Visit(s, func(c queue.Claimed) { ids = append(ids, c.Lease.Message) }); err != nil {
+		t.Error(err)
 	}
-	k.Stop()
 	return ids
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/queue/pebblestore"
+	"github.com/postilion/postilion/internal/queue/queuetest"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/serve"
@@ -396,16 +397,8 @@ func left(files fs.FS) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	store.Claim(ctx, func(c queue.Claimed) {
-		if c.Message == nil {
-			cancel()
-		} else {
-			n++
-		}
-	})
-	cancel()
-	return n, store.Close()
+	err = queuetest.Visit(store, func(queue.Claimed) { n++ })
+	return n, errors.Join(err, store.Close())
 }
 
 // facts collects what was seen.
