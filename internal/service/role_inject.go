@@ -48,7 +48,7 @@ func newFilters(c *config.Config) *submit.Filters {
 	return &submit.Filters{Env: []string{
 		"PATH=/var/qmail/bin:/usr/local/bin:/usr/bin:/bin",
 		injectVariable(c),
-	}}
+	}, Spool: c.InData("events/" + string(SMTPD))}
 }
 
 // injectVariable tells programs that the server runs where the local socket is: the path that every

@@ -11,10 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/inject"
@@ -28,22 +31,27 @@ import (
 // This file gives a message to a program in place of the queue (QMAILQUEUE; qmail reference 5.4):
 // content on its descriptor 0, envelope on 1, a text for refusals on 6. What the program wants
 // to go on it hands to qmail-queue, which finds back here through the ticket in its environment; then its
-// exit code 0 is as good as a commit. A program has its time and a bound on what it says.
+// exit code 0 is as good as a commit. A program has its time and a bound on what it says. It is started when the whole message is here:
+// no client keeps one waiting.
 
 // Filters runs filters. Its fields are set before the first message; it is safe for concurrent use.
 type Filters struct {
 	Env        []string // of every filter: PATH, and where the local socket is
 	Dir        string   // what relative names are relative to; "" is /var/qmail
 	MaxRunning int      // at the same time; 0 means 100
+	Spool      string   // folder for what is larger than 64 KiB, until all of it is here; "" is the system's for such files
 
-	mu      sync.Mutex
-	running int
-	open    map[string]*Source // by ticket
+	once   sync.Once
+	places chan struct{} // has one for each that runs
+
+	mu   sync.Mutex
+	open map[string]*Source // by ticket
 }
 
 const (
-	filterStderr = 1000            // bytes kept of what a filter says
-	filterLinger = 2 * time.Second // for its descriptors to close once it has ended
+	filterWait   = 30 * time.Second // for one of the places
+	filterStderr = 1000             // bytes kept of what a filter says
+	filterLinger = 2 * time.Second  // for its descriptors to close once it has ended
 )
 
 // filter returns the filter that a message is to pass; "" for none.
@@ -57,15 +65,20 @@ func (t *Transaction) filter() string {
 	return t.s.o.Filter
 }
 
-// Filtering returns how long a filter may take for the message; 0 where none is asked.
+// Filtering returns how long a filter may take for the message, with the wait for its place; 0 where none is asked.
 func (t *Transaction) Filtering() time.Duration {
 	if t.filter() == "" {
 		return 0
 	}
+	return filterWait + t.filterTime()
+}
+
+// filterTime is how long a filter may run.
+func (t *Transaction) filterTime() time.Duration {
 	return cmp.Or(max(t.s.o.FilterTime, 0), 5*time.Minute)
 }
 
-// beginDraft starts the queue's draft, or a filter.
+// beginDraft starts the queue's draft, or one for a filter.
 func (t *Transaction) beginDraft(ctx context.Context) (queue.Draft, error) {
 	command := t.filter()
 	if command == "" {
@@ -75,18 +88,30 @@ func (t *Transaction) beginDraft(ctx context.Context) (queue.Draft, error) {
 	if f == nil {
 		return nil, reason.FilterFailed.With("filters cannot be run here")
 	}
-	return f.start(command, t.Filtering(), t.src, &t.env)
+	return f.begin(command, t.filterTime(), t.src, &t.env)
 }
 
+// enter waits for a place.
+func (f *Filters) enter(ctx context.Context) error {
+	f.once.Do(func() { f.places = make(chan struct{}, cmp.Or(f.MaxRunning, 100)) })
+	timer := time.NewTimer(filterWait)
+	defer timer.Stop()
+	select {
+	case f.places <- struct{}{}:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return reason.FilterFailed.With("too many filters are running")
+}
+
+// leave gives a place back.
+func (f *Filters) leave() { <-f.places }
+
 // issue makes the ticket of a message.
-func (f *Filters) issue(src *Source, message id.ID) (ticket string, err error) {
-	most := cmp.Or(f.MaxRunning, 100)
+func (f *Filters) issue(src *Source, message id.ID) (ticket string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.running >= most {
-		return "", reason.FilterFailed.With("too many filters are running")
-	}
-	f.running++
 	own := *src
 	own.ID = message
 	ticket = rand.Text()
@@ -94,17 +119,14 @@ func (f *Filters) issue(src *Source, message id.ID) (ticket string, err error) {
 		f.open = map[string]*Source{}
 	}
 	f.open[ticket] = &own
-	return ticket, nil
+	return ticket
 }
 
 // end makes a ticket worthless.
 func (f *Filters) end(ticket string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.open[ticket] != nil {
-		f.running--
-		delete(f.open, ticket)
-	}
+	delete(f.open, ticket)
 }
 
 // Ticket returns who handed in the message that a filter was given, for what it hands on: not to be
@@ -131,22 +153,29 @@ func (s *Submitter) Ticket(ticket string) (*Source, bool) {
 
 // filtering is a message on its way through a filter: a queue.Draft.
 type filtering struct {
-	f        *Filters
-	env      *mail.Envelope
-	ticket   string
+	f     *Filters
+	src   *Source
+	env   *mail.Envelope
+	args  []string
+	limit time.Duration
+	body  spool
+	ended bool
+}
+
+// filterRun is a filter at work.
+type filterRun struct {
 	limit    time.Duration
 	cmd      *exec.Cmd
 	content  *os.File // the program's descriptor 0
 	envelope *os.File // its descriptor 1
 	custom   chan string
 	said     *head
-	ended    bool
 }
 
 var _ queue.Draft = (*filtering)(nil)
 
-// start runs a filter.
-func (f *Filters) start(command string, limit time.Duration, src *Source, env *mail.Envelope) (d *filtering, err error) {
+// begin takes a message for a filter.
+func (f *Filters) begin(command string, limit time.Duration, src *Source, env *mail.Envelope) (queue.Draft, error) {
 	args := strings.Fields(command)
 	if len(args) == 0 {
 		return nil, reason.FilterFailed.With("the filter has no name")
@@ -155,16 +184,14 @@ func (f *Filters) start(command string, limit time.Duration, src *Source, env *m
 		dir := cmp.Or(f.Dir, "/var/qmail")
 		args[0] = filepath.Join(dir, args[0])
 	}
-	ticket, err := f.issue(src, env.ID)
-	if err != nil {
-		return nil, err
+	if err := unix.Access(args[0], unix.X_OK); err != nil { // told before the message is sent in vain
+		return nil, noProgram(&os.PathError{Op: "run", Path: args[0], Err: err})
 	}
-	d = &filtering{f: f, env: env, ticket: ticket, limit: limit, custom: make(chan string, 1), said: new(head)}
-	if err := d.run(args, append(clientEnv(src), append(f.Env, inject.TicketVariable+"="+ticket)...)); err != nil {
-		f.end(ticket)
-		return nil, reason.FilterFailed.With(trimCode(qq.Text(qq.NoProgram, ""))).Because(err)
-	}
-	return d, nil
+	return &filtering{f: f, src: src, env: env, args: args, limit: limit, body: spool{dir: f.Spool}}, nil
+}
+
+func noProgram(err error) error {
+	return reason.FilterFailed.With(trimCode(qq.Text(qq.NoProgram, ""))).Because(err)
 }
 
 // clientEnv is what a filter is told of the client, as tcpserver does (qmail reference 4.1).
@@ -181,8 +208,8 @@ func clientEnv(src *Source) []string {
 	return env
 }
 
-// run starts the program with its pipes.
-func (d *filtering) run(args, env []string) error {
+// start starts the program with its pipes.
+func (d *filterRun) start(args, env []string) error {
 	var all []*os.File
 	pipe := func() (r, w *os.File, err error) {
 		if r, w, err = os.Pipe(); err == nil {
@@ -221,31 +248,62 @@ func (d *filtering) run(args, env []string) error {
 	return nil
 }
 
-// Write implements queue.Draft. A filter that does not read on has decided already.
+// Write implements queue.Draft.
 func (d *filtering) Write(p []byte) (int, error) {
-	d.content.SetWriteDeadline(time.Now().Add(d.limit))
-	switch _, err := d.content.Write(p); {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.Abort()
-		return 0, reason.FilterFailed.With(trimCode(qq.Text(qq.Timeout, "")))
+	n, err := d.body.Write(p)
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return n, reason.DiskFull.Because(err)
+	case err != nil:
+		return n, reason.LocalError.Because(err)
 	}
-	return len(p), nil
+	return n, nil
+}
+
+// Abort implements queue.Draft.
+func (d *filtering) Abort() {
+	d.ended = true
+	d.body.close()
 }
 
 // Commit implements queue.Draft: the filter has answered for the message.
-func (d *filtering) Commit(context.Context) error {
+func (d *filtering) Commit(ctx context.Context) error {
 	if d.ended {
 		return reason.FilterFailed.With("the filter was ended")
 	}
 	defer d.Abort()
+	if err := d.f.enter(ctx); err != nil {
+		return err
+	}
+	defer d.f.leave()
+	ticket := d.f.issue(d.src, d.env.ID)
+	defer d.f.end(ticket)
+	r := &filterRun{limit: d.limit, custom: make(chan string, 1), said: new(head)}
+	if err := r.start(d.args, slices.Concat(clientEnv(d.src), d.f.Env, []string{inject.TicketVariable + "=" + ticket})); err != nil {
+		return noProgram(err)
+	}
+	defer r.abort()
+	return r.pass(&d.body, d.env)
+}
+
+// pass gives the program content and envelope, and returns its verdict.
+func (d *filterRun) pass(content io.WriterTo, env *mail.Envelope) error {
+	end := time.Now().Add(d.limit)
+	d.content.SetWriteDeadline(end)
+	switch _, err := content.WriteTo(d.content); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return reason.FilterFailed.With(trimCode(qq.Text(qq.Timeout, "")))
+	case err != nil && !errors.Is(err, syscall.EPIPE): // one that does not read on has decided already
+		return reason.LocalError.Because(err)
+	}
 	d.content.Close()
-	list := qq.AppendEnvelope(nil, d.env.From.String())
-	for i := range d.env.Recipients {
-		if d.env.Recipients[i].Refused == nil {
-			list = qq.AppendRecipient(list, d.env.Recipients[i].To.String())
+	list := qq.AppendEnvelope(nil, env.From.String())
+	for i := range env.Recipients {
+		if env.Recipients[i].Refused == nil {
+			list = qq.AppendRecipient(list, env.Recipients[i].To.String())
 		}
 	}
-	d.envelope.SetWriteDeadline(time.Now().Add(d.limit))
+	d.envelope.SetWriteDeadline(end)
 	_, err := d.envelope.Write(append(list, 0))
 	d.envelope.Close()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -255,7 +313,7 @@ func (d *filtering) Commit(context.Context) error {
 }
 
 // wait returns the exit code, -1 for a death by signal, qq.Timeout when the time has passed.
-func (d *filtering) wait() int {
+func (d *filterRun) wait() int {
 	timedOut := make(chan struct{})
 	timer := time.AfterFunc(d.limit, func() {
 		close(timedOut)
@@ -276,7 +334,7 @@ func (d *filtering) wait() int {
 }
 
 // verdict maps an exit code (qmail reference 5.3).
-func (d *filtering) verdict(exit int) error {
+func (d *filterRun) verdict(exit int) error {
 	if exit == qq.OK {
 		return nil
 	}
@@ -314,15 +372,10 @@ func trimCode(s string) string {
 	return text
 }
 
-func (d *filtering) kill() { _ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) }
+func (d *filterRun) kill() { _ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) }
 
-// Abort implements queue.Draft: the envelope ends without its NUL, and so does the program.
-func (d *filtering) Abort() {
-	if d.ended {
-		return
-	}
-	d.ended = true
-	d.f.end(d.ticket)
+// abort ends a program that has not ended: its envelope has no NUL.
+func (d *filterRun) abort() {
 	d.content.Close()
 	d.envelope.Close()
 	if d.cmd.ProcessState == nil {

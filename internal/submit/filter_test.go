@@ -1,13 +1,18 @@
 package submit
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/fs/fstest"
@@ -133,10 +138,7 @@ func TestWhatAFilterHandsOnIsNotFilteredAgainAndKeepsItsClient(t *testing.T) {
 	s, q := filterSubmitter(t, "/nonexistent", time.Second)
 	src := outside
 	m := id.Source{}.New()
-	ticket, err := s.d.Filters.issue(&src, m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ticket := s.d.Filters.issue(&src, m)
 	own, ok := s.Ticket(ticket)
 	if !ok {
 		t.Fatal("the ticket is not known")
@@ -225,5 +227,114 @@ func TestALateSourceHasItsOwnBoundOfRecipients(t *testing.T) {
 			t.Errorf("%+v: %d recipients, then %v", c.src, tx.Recipients(), err)
 		}
 		tx.Abort()
+	}
+}
+
+// opened is a message to joe whose content may come.
+func opened(t *testing.T, s *Submitter) *Transaction {
+	t.Helper()
+	src := outside
+	tx, err := s.Begin(t.Context(), &src, smtp.Mail{Size: -1})
+	if err == nil {
+		err = tx.Rcpt(t.Context(), smtp.Rcpt{To: mail.Address{Local: "joe", Domain: "example.test"}})
+	}
+	if err == nil {
+		err = tx.Open(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+// Clients that send their messages slowly keep no filter from those of others.
+func TestAFilterIsStartedWhenTheWholeMessageIsHere(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	s, _ := filterSubmitter(t, script(t, "wc -c >>"+log), time.Minute)
+	const size = 3 * spoolMemory
+	var slow []*Transaction
+	for range 4 * s.d.Filters.MaxRunning {
+		tx := opened(t, s)
+		tx.Write([]byte(strings.Repeat("line of\n", size/8)))
+		slow = append(slow, tx)
+	}
+	quick := opened(t, s)
+	quick.Write([]byte("Subject: x\n\n"))
+	if _, err := quick.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tx := range slow[1:] {
+		tx.Abort()
+	}
+	if _, err := slow[0].Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	told, err := os.ReadFile(log)
+	if f := strings.Fields(string(told)); err != nil || len(f) != 2 || f[0] != strconv.FormatInt(quick.Size(), 10) || f[1] != strconv.FormatInt(slow[0].Size(), 10) || slow[0].Size() < size {
+		t.Errorf("the filter got %q, %v; want %d and %d", f, err, quick.Size(), slow[0].Size())
+	}
+}
+
+func TestAMessageWaitsForItsFilter(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := filterSubmitter(t, script(t, "cat >/dev/null; echo >"+dir+"/$$; while [ ! -e "+dir+"/go ]; do sleep 0.01; done"), time.Minute)
+	s.d.Filters.MaxRunning = 1
+	done := make(chan error, 2)
+	first, second := opened(t, s), opened(t, s)
+	commit := func(tx *Transaction) {
+		_, err := tx.Commit(t.Context())
+		done <- err
+	}
+	go commit(first)
+	for list, _ := os.ReadDir(dir); len(list) == 0; list, _ = os.ReadDir(dir) {
+		runtime.Gosched()
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := opened(t, s).Commit(impatient)
+	if e := reason.As(err); e == nil || e.Text(reason.English) != "too many filters are running" {
+		t.Errorf("%v", e)
+	}
+	go commit(second)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestASpoolGivesBackWhatItTook(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := spool{}
+		defer s.close()
+		var want, got bytes.Buffer
+		for range rapid.IntRange(0, 5).Draw(t, "writes") {
+			p := bytes.Repeat([]byte{byte(want.Len())}, rapid.IntRange(0, spoolMemory).Draw(t, "size"))
+			want.Write(p)
+			if n, err := s.Write(p); n != len(p) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if n, err := s.WriteTo(&got); n != int64(want.Len()) || err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+			t.Fatalf("%d of %d bytes, %v", n, want.Len(), err)
+		}
+	})
+}
+
+func TestASpoolThatCannotBeWrittenDefersWhatAFilterWouldGet(t *testing.T) {
+	t.Parallel()
+	s, _ := filterSubmitter(t, script(t, "cat >/dev/null"), time.Minute)
+	s.d.Filters.Spool = filepath.Join(t.TempDir(), "gone")
+	tx := opened(t, s)
+	tx.Write([]byte(strings.Repeat("line of\n", spoolMemory/8)))
+	_, err := tx.Commit(t.Context())
+	if e := reason.As(err); e == nil || e.Class != reason.Temporary {
+		t.Errorf("%v", e)
 	}
 }
