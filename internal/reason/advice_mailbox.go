@@ -89,6 +89,9 @@ var mailboxAdvice = map[ID]advice{
 	"mailbox-file-locked": {
 		[3]string{"something else holds the mbox's lock", "다른 프로그램이 mbox의 잠금을 잡고 있습니다", "別のプログラムが mbox のロックを持っています"},
 		[3]string{"end the reader that holds it, or remove a lock file that was left behind; a Maildir needs none", "잡고 있는 프로그램을 끝내거나 남은 잠금 파일을 지우십시오. Maildir에는 잠금이 필요 없습니다", "ロックしているプログラムを終了するか、残ったロックファイルを削除してください。Maildir にはロックが要りません"}},
+	"mailbox-file-busy": {
+		[3]string{"something else has held the mbox's lock for three seconds, and a fifth of the places for local deliveries is taken by such waiting", "다른 프로그램이 3초 동안 mbox의 잠금을 잡고 있고, 로컬 배달 자리의 5분의 1이 이미 그런 대기에 쓰이고 있습니다", "別のプログラムが mbox のロックを 3 秒間持っており、ローカル配送の枠の 5 分の 1 がすでにそのような待機に使われています"},
+		[3]string{"end the reader that holds it; it is tried again; a Maildir needs no lock", "잡고 있는 프로그램을 끝내십시오. 다시 시도합니다. Maildir에는 잠금이 필요 없습니다", "ロックしているプログラムを終了してください。再試行されます。Maildir にはロックが要りません"}},
 	"mailbox-file-unwritten": {
 		[3]string{"the mbox cannot be written: full, over quota or read-only; what was written is taken back", "mbox에 쓸 수 없습니다. 디스크가 가득 찼거나 할당량을 넘었거나 읽기 전용입니다. 쓴 부분은 되돌렸습니다", "mbox に書き込めません。ディスクが一杯か、容量超過か、読み取り専用です。書いた分は元に戻しました"},
 		[3]string{"make room; the mail waits", "공간을 확보하십시오. 메일은 큐에서 기다립니다", "空きを作ってください。メールはキューで待機しています"}},

@@ -44,6 +44,7 @@ var (
 	MessageUnreadable = &Error{Temporary, 451, "4.3.0", "message-unreadable", nil, "", nil}
 	MailboxUnopened   = &Error{Temporary, 451, "4.2.1", "mailbox-file-unopened", nil, "", nil} // file, error
 	MailboxLocked     = &Error{Temporary, 451, "4.3.0", "mailbox-file-locked", nil, "", nil}
+	MailboxBusy       = &Error{Temporary, 451, "4.3.0", "mailbox-file-busy", nil, "", nil}
 	MailboxUnwritten  = &Error{Temporary, 451, "4.3.0", "mailbox-file-unwritten", nil, "", nil} // file, error
 )
 
@@ -91,5 +92,6 @@ var localTexts = map[ID][3]string{
 	MessageUnreadable.Reason: {"Unable to read message.", "메일을 읽을 수 없습니다.", "メッセージを読めません。"},
 	MailboxUnopened.Reason:   {"Unable to open %[1]s: %[2]s.", "%[1]s 파일을 열 수 없습니다: %[2]s.", "%[1]s を開けません: %[2]s。"},
 	MailboxLocked.Reason:     {"File has been locked for 30 seconds straight.", "파일이 30초 동안 계속 잠겨 있습니다.", "ファイルが 30 秒間ロックされたままです。"},
+	MailboxBusy.Reason:       {"File has been locked for some seconds, and enough deliveries wait for locks.", "파일이 몇 초째 잠겨 있고, 잠금을 기다리는 배달이 이미 충분합니다.", "ファイルが数秒間ロックされており、ロックを待つ配送がすでに十分あります。"},
 	MailboxUnwritten.Reason:  {"Unable to write %[1]s: %[2]s.", "%[1]s 파일에 쓸 수 없습니다: %[2]s.", "%[1]s に書き込めません: %[2]s。"},
 }

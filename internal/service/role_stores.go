@@ -111,6 +111,7 @@ func (p *process) startLocal(_ context.Context, part *part) error {
 	}
 	o := p.cfg.Local
 	o.Environ = []string{injectVariable(p.cfg)}
+	o.Places, _ = p.limits()
 	target := local.New(o, local.Deps{
 		FS: mail, Barrier: &fs.Barrier{FS: mail}, Directory: p.reader(), Clock: p.clock, Recorder: part.recorder, Runas: users,
 	})

@@ -61,8 +61,8 @@ func (r Role) number() int {
 // everyGroup and the keys outside of groups.
 var roleGroups = map[Role][]string{
 	Auth:    {"auth", "runas"},
-	Local:   {"local", "runas", "inject"},
-	Remote:  {"remote", "dns", "smtp"}, // smtp: where mail would come back
+	Local:   {"local", "runas", "inject", "dispatch"}, // dispatch: how many deliveries there are at once
+	Remote:  {"remote", "dns", "smtp"},                // smtp: where mail would come back
 	Queue:   {"queue", "dispatch", "archive", "bounce", "route"},
 	SMTPD:   {"inject", "smtp", "submission", "submissions", "lmtp", "policy", "floors", "submit", "content_rules", "archive", "route", "tls", "qmtp", "qmqp", "dns", "dns_lists", "turn"},
 	Access:  {"pop3", "pop3s", "local", "tls", "dns", "runas"},

@@ -42,6 +42,8 @@ type Options struct {
 	MailSpool       string `toml:"mail_spool" default:"/var/mail" doc:"the folder of the mailboxes of default_delivery = spool, one file for each user, who must be allowed to write it" example:"\"/var/spool/mail\""`
 	ProgramPath     string `toml:"program_path" default:"/var/qmail/bin:/usr/local/bin:/usr/bin:/bin" doc:"the variable PATH of programs in .qmail files" example:"\"/usr/lib/postilion/bin:/usr/bin:/bin\""`
 
+	// Places is how many deliveries dispatch makes at once; 0 means 100.
+	Places int `toml:"-"`
 	// Environ is further variables of programs, as NAME=value: where the local socket is.
 	Environ []string `toml:"-"`
 	// Settle is how long a .qmail file and its home must not have been changed before what it says may stand
@@ -93,6 +95,7 @@ func New(o Options, d Deps) *Target {
 	if o.MaxJobs <= 0 {
 		o.MaxJobs = 1000
 	}
+	o.Places = cmp.Or(o.Places, 100)
 	if d.Recorder == nil {
 		d.Recorder = trace.Discard
 	}

@@ -55,7 +55,7 @@ func newUsers(o Options, d Deps, ages *clock.Steady) *users {
 	u.trees = homes{d.Runas}
 	files, barrier := u.trees, &fs.Barrier{FS: u.trees}
 	u.boxes = maildir.New(o.Maildir, maildir.Deps{FS: files, Barrier: barrier, Clock: d.Clock, Files: ages})
-	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: ages, Self: mbox.ThisProcess()}
+	u.mboxes = &mbox.Store{FS: files, Barrier: barrier, Clock: ages, Self: mbox.ThisProcess(), Patient: max(o.Places/5, 1)}
 	return u
 }
 
@@ -236,6 +236,9 @@ func (d *delivery) mbox(ctx context.Context, i *Instruction) *reason.Error {
 	case "open":
 		return reason.MailboxUnopened.With(i.Text, errnoText(err)).Because(err)
 	case "lock":
+		if errors.Is(err, mbox.ErrBusy) {
+			return reason.MailboxBusy.Because(err)
+		}
 		return reason.MailboxLocked.Because(err)
 	case "read":
 		return reason.MessageUnreadable.Because(err)

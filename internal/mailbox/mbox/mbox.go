@@ -33,6 +33,9 @@ type Store struct {
 	Clock   clock.Clock // tells the age of NAME.lock; nil is the system's
 	// LockWait is how long a locked mailbox is waited for; 0 is 30 s (qmail reference 10.3).
 	LockWait time.Duration
+	// Patient is how many deliveries may wait so long; others give up after three seconds of another program's lock, with
+	// ErrBusy. 0 is 10.
+	Patient int
 	// StaleLock is the age at which NAME.lock is taken for left behind; 0 is 5 minutes.
 	StaleLock time.Duration
 	// Self is who makes locks, see ThisProcess: a NAME.lock of a process of this program that has ended is left
@@ -45,6 +48,8 @@ type Store struct {
 	seen  map[string]sighting // locks of others, by name
 	named map[string]fileID   // mailboxes whose names are durable
 	turns map[string]*turn    // of mailboxes that somebody is at
+
+	patient int // who may wait for LockWait
 }
 
 // Error is why a message was not appended. Op is "open", "lock", "read" (of the message) or "write".
@@ -62,17 +67,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // body with LF line ends. With a nil error it is durable there. Other errors than the context's
 // are *Error.
 func (s *Store) Append(ctx context.Context, name string, head []byte, body io.Reader) error {
-	patience := s.LockWait
-	if patience <= 0 {
-		patience = 30 * time.Second
-	}
-	wait, cancel := context.WithTimeoutCause(ctx, patience, fs.ErrLocked)
-	defer cancel()
-	if err := s.enter(wait, name); err != nil {
+	wait, got, err := s.enter(ctx, name)
+	if err != nil {
 		return waited(ctx, err)
 	}
 	defer s.leave(name)
 	b, err := s.open(wait, name)
+	got(!isLock(err))
 	if err == nil && ctx.Err() != nil { // the caller is gone: who comes after it would append the message again
 		err = errors.Join(ctx.Err(), b.close())
 	}
@@ -103,6 +104,9 @@ type box struct {
 	without  bool // there can be no NAME.lock
 }
 
+// isLock reports whether an error is that of a lock that was not got.
+func isLock(err error) bool { return errors.Is(err, fs.ErrLocked) || errors.Is(err, ErrBusy) }
+
 // waited words the error of a wait for locks: an *Error, but for the end of the caller's context.
 func waited(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -112,51 +116,6 @@ func waited(ctx context.Context, err error) error {
 		return e
 	}
 	return &Error{"lock", err}
-}
-
-// turn is whose turn it is at one mailbox, of this Store's deliveries.
-type turn struct {
-	slot  chan struct{}
-	users int // who is in or waits
-}
-
-// enter waits for the caller's turn. Deliveries of one process go one after the other, first come, first served: looking
-// for the locks of files again and again would cost more than most deliveries.
-func (s *Store) enter(ctx context.Context, name string) error {
-	s.mu.Lock()
-	t := s.turns[name]
-	if t == nil {
-		if s.turns == nil {
-			s.turns = map[string]*turn{}
-		}
-		t = &turn{slot: make(chan struct{}, 1)}
-		s.turns[name] = t
-	}
-	t.users++
-	s.mu.Unlock()
-	select {
-	case t.slot <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		s.drop(name, t)
-		return context.Cause(ctx)
-	}
-}
-
-func (s *Store) leave(name string) {
-	s.mu.Lock()
-	t := s.turns[name]
-	s.mu.Unlock()
-	<-t.slot
-	s.drop(name, t)
-}
-
-func (s *Store) drop(name string, t *turn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.users--; t.users == 0 {
-		delete(s.turns, name)
-	}
 }
 
 // open opens and locks the mailbox. A mailbox that a program puts another file in place of
