@@ -5,15 +5,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/queue/memstore"
 	"github.com/postilion/postilion/internal/queue/queuetest"
@@ -283,6 +286,40 @@ func TestWhyAnArchiveIsNotTakenIsTold(t *testing.T) {
 		refused("imported", err, fmt.Sprintf("after %d whole messages, %[1]d of which are new in the queue; the rest is not", tt.new))
 		if n != tt.new {
 			t.Errorf("%s: %d were imported, want %d", tt.name, n, tt.new)
+		}
+	}
+}
+
+// What an archive says to be in a message sizes no memory. The test runs alone, since it measures that.
+func TestAnArchiveOfTooManyRecipientsIsRefused(t *testing.T) {
+	archive := func(envelope []byte, e *mail.Envelope) []byte {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		err := w.WriteHeader(&tar.Header{Name: e.ID.String() + "/envelope", Mode: 0o600, Size: int64(len(envelope)), Format: tar.FormatPAX})
+		if _, werr := w.Write(envelope); errors.Join(err, werr) != nil {
+			t.Fatal(err, werr)
+		}
+		return out.Bytes()
+	}
+	e := queuetest.Envelope()
+	e.Recipients = make([]mail.Recipient, 1_000_001)
+	many := archive(queue.AppendEnvelope(nil, e), e)
+	e.Recipients = nil
+	claim := binary.AppendUvarint(bytes.TrimSuffix(queue.AppendEnvelope(nil, e), []byte{0}), 60<<20)
+	claimed := archive(append(claim, make([]byte, 61<<20)...), e) // more than they could be in these bytes
+	for want, in := range map[string][]byte{
+		"1000001 recipients, want at most 1000000":      many,
+		"a list of 62914560 elements in 63963136 bytes": claimed,
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := queue.CheckArchive(bg, bytes.NewReader(in))
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, queue.ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("have %v, want %s", err, want)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 512<<20 {
+			t.Errorf("%s: it took %d MiB", want, took>>20)
 		}
 	}
 }

@@ -62,8 +62,14 @@ func AppendEnvelope(b []byte, e *mail.Envelope) []byte {
 	return b
 }
 
+// leastRecipient is what a recipient takes in an envelope, in bytes.
+const leastRecipient = 5
+
 // DecodeEnvelope reads what AppendEnvelope wrote. The error wraps ErrFormat.
-func DecodeEnvelope(data []byte) (*mail.Envelope, error) {
+func DecodeEnvelope(data []byte) (*mail.Envelope, error) { return decodeEnvelope(data, math.MaxInt) }
+
+// decodeEnvelope reads an envelope of at most so many recipients.
+func decodeEnvelope(data []byte, most int) (*mail.Envelope, error) {
 	d := newDecoder(data)
 	e := &mail.Envelope{
 		ID: d.id(), Session: d.id(), Parent: d.id(), Accepted: d.time(), From: d.address(), Body: mail.BodyType(d.byte()),
@@ -76,7 +82,11 @@ func DecodeEnvelope(data []byte) (*mail.Envelope, error) {
 		d.fail("a client address of %d bytes", len(s))
 	}
 	e.HELO, e.Protocol, e.Size, e.CRLFSize = d.string(), d.string(), d.varint(), d.varint()
-	if n := d.count(); n > 0 {
+	n := d.count(leastRecipient)
+	if n > most {
+		d.fail("%d recipients, want at most %d", n, most)
+	}
+	if n > 0 && d.err == nil {
 		e.Recipients = make([]mail.Recipient, n)
 		for i := range e.Recipients {
 			r := &e.Recipients[i]
@@ -242,10 +252,10 @@ func (d *decoder) int() int {
 	return int(v)
 }
 
-// count reads the length of a list, each of whose elements takes at least a byte.
-func (d *decoder) count() int {
+// count reads how many elements follow, each of at least so many bytes.
+func (d *decoder) count(least int) int {
 	n := d.uvarint()
-	if n > uint64(len(d.rest)) {
+	if n > uint64(len(d.rest)/least) {
 		d.fail("a list of %d elements in %d bytes", n, len(d.rest))
 		return 0
 	}
@@ -273,7 +283,7 @@ func (d *decoder) error() *reason.Error {
 		return nil
 	}
 	e := &reason.Error{Class: reason.Class(d.byte()), Code: d.int(), Enhanced: d.string(), Reason: reason.ID(d.string())}
-	if n := d.count(); n > 0 {
+	if n := d.count(1); n > 0 {
 		e.Args = make([]string, n)
 		for i := range e.Args {
 			e.Args[i] = d.string()

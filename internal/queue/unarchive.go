@@ -146,6 +146,9 @@ var errArchiveEnd = queueError("the archive is at its end")
 // The bounds of entries that are read into memory, in bytes.
 const (
 	envelopeMax = 64 << 20 // the envelope, or the states, of one message
+	// archiveRecipients are those of one message: ten times what programs may hand in unless they are allowed more, and some 200 bytes
+	// each once they are read.
+	archiveRecipients = 1_000_000
 	sumsMax     = 1 << 10
 )
 
@@ -210,9 +213,9 @@ func (a *archiveReader) next() (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := DecodeEnvelope(data)
+	e, err := decodeEnvelope(data, archiveRecipients)
 	if err != nil {
-		return nil, err
+		return nil, damageError{strings.TrimPrefix(err.Error(), "envelope: "+ErrFormat.Error()+": ")}
 	}
 	if e.ID.String()+envelopeEntry != h.Name {
 		return nil, damageError{"it is the envelope of " + e.ID.String()}
