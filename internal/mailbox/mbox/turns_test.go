@@ -44,23 +44,23 @@ func newOutcomes() *outcomes {
 	return &outcomes{began: time.Now(), count: map[string]int{}, last: map[string]time.Duration{}}
 }
 
-// Five users whose mailboxes are locked, with twenty messages each, leave room for others.
+// Four users whose mailboxes are locked, with twenty-five messages each, leave room for others.
 func TestFewWaitLongForMailboxesThatAreLocked(t *testing.T) {
 	t.Parallel()
 	files, dir := newTree(t)
-	for i := range 5 {
+	for i := range 4 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("box%d.lock", i)), []byte("1\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s := &Store{FS: files, Patient: 12, StaleLock: 10000 * time.Hour}
+		s := &Store{FS: files, Patient: 16, StaleLock: 10000 * time.Hour}
 		o := newOutcomes()
 		var all sync.WaitGroup
 		send := func(n int) {
 			for i := range n {
 				all.Go(func() {
-					o.add(s.Append(context.Background(), fmt.Sprintf("box%d", i%5), []byte("From a\n"), strings.NewReader("x\n")))
+					o.add(s.Append(context.Background(), fmt.Sprintf("box%d", i%4), []byte("From a\n"), strings.NewReader("x\n")))
 				})
 			}
 		}
@@ -70,8 +70,8 @@ func TestFewWaitLongForMailboxesThatAreLocked(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		all.Go(func() { o.add(appendTo(s)) }) // into another mailbox
 		all.Wait()
-		if o.count["locked"] != 12 || o.count["busy"] != 108 || o.count["delivered"] != 1 {
-			t.Errorf("have %v, want 12 locked, 108 busy, 1 delivered", o.count)
+		if o.count["locked"] != 16 || o.count["busy"] != 104 || o.count["delivered"] != 1 {
+			t.Errorf("have %v, want 16 locked, 104 busy, 1 delivered", o.count)
 		}
 		if o.last["busy"] > 10100*time.Millisecond || o.last["locked"] < 29*time.Second || o.last["locked"] > 31*time.Second {
 			t.Errorf("the last of them after %v", o.last)
