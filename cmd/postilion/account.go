@@ -250,6 +250,9 @@ func (a *app) accountRemove() *cobra.Command {
 				if err := a.confirm(yes, "account %s will be removed", x.Address); err != nil {
 					return err
 				}
+				if err := s.CanRemove(c.Context()); err != nil {
+					return err
+				}
 				if err := s.Directory.RemoveAccount(c.Context(), x.Address); err != nil {
 					return err
 				}

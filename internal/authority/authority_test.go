@@ -76,6 +76,11 @@ func TestWhatAnAdministratorDoesAndIsRefused(t *testing.T) {
 		// The catch-all of another domain is in the way: which, is not told.
 		{errors.Join(d.SetCatchAll(ctx, "own.test", "")), "", "operator: adam@own.test uid 1000: domain set --catch-all own.test"},
 		{d.RemoveAccount(ctx, mail.ParseAddress("joe@own.test")), `account "joe@own.test": want one that is not the catch-all of a domain`, ""},
+		{func() error {
+			hung := d
+			hung.Removing = func(context.Context) error { return errors.New("role local does not answer") }
+			return hung.RemoveAccount(ctx, mail.ParseAddress("new@own.test"))
+		}(), "role local does not answer", ""},
 		{d.RemoveAccount(ctx, mail.ParseAddress("new@own.test")), "", "operator: adam@own.test uid 1000: account remove new@own.test"},
 		{d.RemoveAccount(ctx, mail.ParseAddress("new@own.test")), `account "new@own.test": not found`, ""},
 	} {

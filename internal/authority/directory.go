@@ -48,6 +48,8 @@ type Directory struct {
 	Inner   directory.Admin
 	Actor   Actor
 	Journal Journal
+	// Removing, where set, is asked before an account is removed; its error keeps it.
+	Removing func(ctx context.Context) error
 	// Removed, where set, is called after an account was removed by an actor who cannot see to what is left of it.
 	Removed func(ctx context.Context, a directory.Account) error
 }
@@ -326,6 +328,11 @@ func (d Directory) RemoveAccount(ctx context.Context, address mail.Address) erro
 		}
 		return s.MayAccount(ctx, RemoveAccount, have)
 	}, func(*Scope) error {
+		if d.Removing != nil {
+			if err := d.Removing(ctx); err != nil {
+				return err
+			}
+		}
 		err := d.Inner.RemoveAccount(ctx, address)
 		if err == nil && d.Removed != nil {
 			err = d.Removed(ctx, *have)

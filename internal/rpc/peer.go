@@ -46,6 +46,26 @@ func peerCred(c net.Conn) (*unix.Ucred, error) {
 	return cred, cerr
 }
 
+// Gone reports whether who made the call that is being served has closed the connection: what asked gave up waiting, such as
+// for a role that was stopped with the call in its socket, and has told so.
+func (c *Conn) Gone() bool {
+	sc, ok := c.c.(syscall.Conn)
+	if !ok || c.r.Buffered() > 0 {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		gone = err == nil && n == 0 || err != nil && err != unix.EAGAIN
+	})
+	return gone || err != nil
+}
+
 // stale reports whether the other side has closed an idle connection.
 func stale(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)

@@ -33,6 +33,35 @@ func asideHandlers(set func(mailbox string, account uint64) (string, error)) map
 // forgotten is when no role remembers a removed account any more; see directory.CacheOptions.
 const forgotten = 2500 * time.Millisecond
 
+// removers keep what has to go with an account.
+var removers = []Role{Auth, Access, Local}
+
+// CanRemove is asked before accounts are removed. The error is of a role that does not answer: what it keeps would stay
+// where the next account of that name finds it, its mail among that.
+func (s *Stores) CanRemove(ctx context.Context) error {
+	if s.as != nil || !s.Running {
+		return nil
+	}
+	for _, r := range removers {
+		socket := adminSocket(r)
+		if s.socket != nil {
+			socket = s.socket(r)
+		}
+		var failed error
+		hung := answers(ctx, r, func(ctx context.Context) error {
+			failed = alive(ctx, s.Data, socket)
+			return failed
+		})
+		if hung != nil {
+			return hung
+		}
+		if failed != nil {
+			return about(r, failed)
+		}
+	}
+	return nil
+}
+
 // Removed forgets what else is kept of accounts that the directory has just lost: the passwords
 // go, sessions end, the mail is set aside. It returns where that is, below mail/.
 func (s *Stores) Removed(ctx context.Context, accounts ...directory.Account) (paths []string, err error) {

@@ -35,8 +35,28 @@ const (
 
 type none struct{}
 
-// addCommon adds what every role answers.
+// errGone is for nobody: who asked is not there any more.
+var errGone = errors.New("nobody waits for the answer")
+
+// whileAsked drops calls whose caller has given up and said so: what an operator was told to have failed must not be done when
+// the role comes to it, minutes later.
+func whileAsked(handlers map[string]rpc.Handler) {
+	for method, serve := range handlers {
+		handlers[method] = func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
+			if c != nil && c.Gone() {
+				return nil, errGone
+			}
+			return serve(ctx, c, request)
+		}
+	}
+}
+
+// addCommon adds what every role answers, and has verbs' calls served while they wait for the answer.
 func (p *process) addCommon(part *part) {
+	defer func() {
+		whileAsked(part.admin)
+		whileAsked(part.office)
+	}()
 	counters := rpc.Handle(func(context.Context, none) (any, error) { return part.counters.Snapshot(), nil })
 	part.seam[MethodCounters] = counters
 	part.admin[MethodCounters] = counters

@@ -94,7 +94,7 @@ func (a *actor) scope(ctx context.Context) (*authority.Scope, error) {
 
 // handlers are what the actor can call: the methods of the admin sockets, under the same names.
 func (a *actor) handlers() map[string]rpc.Handler {
-	d := authority.Directory{Inner: a.stores.Directory, Actor: a.Actor, Journal: a.journal,
+	d := authority.Directory{Inner: a.stores.Directory, Actor: a.Actor, Journal: a.journal, Removing: a.stores.CanRemove,
 		Removed: func(ctx context.Context, x directory.Account) error {
 			_, err := a.stores.Removed(ctx, x)
 			return err
