@@ -222,10 +222,17 @@ func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, 
 	if err != nil {
 		return err
 	}
+	with := ""
 	if f.all {
-		if err := a.confirm(f.yes, "%d accounts of %s will be removed", len(accounts), name); err != nil {
+		if with, err = goesWith(ctx, s, name, len(accounts)); err != nil {
 			return err
 		}
+		if err := a.confirm(f.yes, "domain %s will be removed%s", name, with); err != nil {
+			return err
+		}
+	}
+	if err := s.CanRemove(ctx); err != nil {
+		return err
 	}
 	if err := s.Directory.RemoveDomain(ctx, name, f.all); err != nil {
 		return err
@@ -234,7 +241,42 @@ func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, 
 	if err != nil {
 		return fmt.Errorf("domain %s is removed, but not all that is kept of its accounts: %w", name, err)
 	}
-	return a.done("domain %s is removed; the mail of %d accounts is kept below mail/, in folders named .removed-ID", name, len(kept))
+	if len(kept) == 0 {
+		return a.done("domain %s is removed%s", name, with)
+	}
+	return a.done("domain %s is removed%s; the mail of %d accounts is kept below mail/, in folders named .removed-ID", name, with, len(kept))
+}
+
+// goesWith tells what is removed with a domain, and would not come back with it.
+func goesWith(ctx context.Context, s *service.Stores, name string, accounts int) (string, error) {
+	aliases, err := s.Directory.Aliases(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	all, err := s.Directory.Domains(ctx)
+	if err != nil {
+		return "", err
+	}
+	key, err := directory.DomainKey(name)
+	if err != nil {
+		return "", err
+	}
+	var with []string
+	if accounts > 0 {
+		with = append(with, fmt.Sprintf("%d accounts", accounts))
+	}
+	if len(aliases) > 0 {
+		with = append(with, fmt.Sprintf("%d aliases", len(aliases)))
+	}
+	for _, d := range all {
+		if d.AliasOf == key {
+			with = append(with, "the alias domain "+d.Name)
+		}
+	}
+	if with == nil {
+		return "", nil
+	}
+	return ", with " + strings.Join(with, ", "), nil
 }
 
 func (a *app) printDomains(w io.Writer, domains []directory.Domain) {
