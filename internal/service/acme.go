@@ -6,21 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/postilion/postilion/internal/config"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
 // acmeKeeper keeps the certificate's files fresh by ACME (RFC 8555). It writes them
@@ -176,38 +174,11 @@ func (k *acmeKeeper) export(ctx context.Context, magic *certmagic.Config) {
 	} {
 		p, err := magic.Storage.Load(ctx, f.from)
 		if err == nil {
-			err = replaceFile(f.to, p, f.mode)
+			err = osfs.Replace(f.to, p, f.mode)
 		}
 		if err != nil {
 			k.log.Error("the new certificate could not be put in place", "file", f.to, "error", err)
 			return
 		}
 	}
-}
-
-// replaceFile writes a file under another name and renames it; after a power cut the old or the new one is
-// there, whole. It is of the group that the file before
-// it was of, so that all roles that read it still can. The folder may be a role's
-// and the caller root: a link that waits under the other name is not written through.
-func replaceFile(name string, p []byte, mode os.FileMode) error {
-	temp := name + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(p)
-	if old, statErr := os.Lstat(name); statErr == nil && err == nil {
-		err = f.Chown(-1, int(old.Sys().(*syscall.Stat_t).Gid))
-	}
-	err = errors.Join(err, f.Chmod(mode)) // whatever the umask
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, name); err != nil {
-		return err
-	}
-	return syncPath(filepath.Dir(name))
 }

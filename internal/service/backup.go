@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/rpc"
 )
@@ -80,7 +81,7 @@ func (b *backup) make(ctx context.Context, running bool) error {
 			return err
 		}
 	}
-	return errors.Join(syncTree(b.dir), syncPath(filepath.Dir(b.dir)))
+	return errors.Join(syncTree(b.dir), osfs.Sync(filepath.Dir(b.dir)))
 }
 
 // move takes the copy of a part to its place in the backup.
@@ -109,16 +110,8 @@ func syncTree(dir string) error {
 		if err != nil {
 			return err
 		}
-		return syncPath(path)
+		return osfs.Sync(path)
 	})
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 func backupQueue(ctx context.Context, data, to string) error {

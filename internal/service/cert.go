@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
 // certificate is the server's certificate, read again when its files change. New
@@ -210,5 +211,5 @@ func ensureKey(file string) (crypto.Signer, error) {
 
 // writePEM writes a file that a power cut leaves whole or not there: without a certificate no role starts.
 func writePEM(name, kind string, der []byte, mode fs.FileMode) error {
-	return replaceFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+	return osfs.Replace(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
 // With roles apart, a certificate that lies outside of the data folder is often for root's
@@ -77,7 +78,7 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 		p, err := readPEM(c.InData(f.from), links)
 		if err == nil {
 			to := c.InData(f.to)
-			if err = replaceFile(to, p, f.mode); err == nil {
+			if err = osfs.Replace(to, p, f.mode); err == nil {
 				err = os.Lchown(to, 0, ids.tls)
 			}
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/netx"
 )
@@ -163,7 +164,7 @@ func (r *QuickstartResult) makeConfig(o QuickstartOptions) error {
 	if _, err := config.Parse(o.Config, []byte(b.String()), o.Flags); err != nil {
 		return fmt.Errorf("nothing was written: %w", err)
 	}
-	return replaceFile(o.Config, []byte(b.String()), 0o640)
+	return osfs.Replace(o.Config, []byte(b.String()), 0o640)
 }
 
 // freePort returns the first port from the wanted one on that nobody listens on.
@@ -220,7 +221,7 @@ func (r *QuickstartResult) makeAccount(ctx context.Context, first string) error 
 	if err := stores.Auth.SetPassword(ctx, account.ID, r.Password); err != nil {
 		return err
 	}
-	if err := replaceFile(note, []byte(r.Password+"\n"), 0o600); err != nil {
+	if err := osfs.Replace(note, []byte(r.Password+"\n"), 0o600); err != nil {
 		return err
 	}
 	return makePostmaster(ctx, stores.Directory, address)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
 // Backup writes a copy of the store, as it is at one moment, to a file that must not
@@ -39,5 +41,5 @@ func (db *DB) Backup(ctx context.Context, path string) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return syncFolder(path)
+	return osfs.Sync(filepath.Dir(path))
 }

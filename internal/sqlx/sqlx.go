@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
+
+	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
 // Options say which store to open.
@@ -96,17 +98,7 @@ func create(path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return syncFolder(path)
-}
-
-// syncFolder makes a file's name durable.
-func syncFolder(path string) error {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return osfs.Sync(filepath.Dir(path))
 }
 
 // dsn writes what modernc.org/sqlite reads. WAL with synchronous=FULL syncs the log at each

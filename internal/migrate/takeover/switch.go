@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
 // State is how far a switch is.
@@ -56,8 +58,7 @@ func Read(data string) (*Journal, error) {
 	return &j, nil
 }
 
-// write keeps the journal so that no power cut loses it: a new file, synced, renamed, its
-// folder synced.
+// write keeps the journal so that no power cut loses it.
 func (j *Journal) write(data string) error {
 	path := JournalPath(data)
 	dir := filepath.Dir(path)
@@ -68,26 +69,7 @@ func (j *Journal) write(data string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(p, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return errors.Join(syncFolder(dir), syncFolder(filepath.Dir(dir)))
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(osfs.Replace(path, append(p, '\n'), 0o600), osfs.Sync(filepath.Dir(dir)))
 }
 
 // Over takes over: it makes a plan and carries it out, or carries on with one that was cut
@@ -164,7 +146,7 @@ func Back(o Options) (*Journal, error) {
 	if err := os.Remove(JournalPath(o.Data)); err != nil {
 		return j, err
 	}
-	return j, syncFolder(filepath.Dir(JournalPath(o.Data)))
+	return j, osfs.Sync(filepath.Dir(JournalPath(o.Data)))
 }
 
 // errStop marks the errors of Options.Step.
@@ -235,7 +217,7 @@ func (o *Options) do(s Step) error {
 		if err := o.step(s.String()); err != nil {
 			return err
 		}
-		return errors.Join(os.Mkdir(path, 0o755), syncFolder(filepath.Dir(path)))
+		return errors.Join(os.Mkdir(path, 0o755), osfs.Sync(filepath.Dir(path)))
 	}
 	if have, err := os.Readlink(path); err == nil && have == s.To {
 		return nil
@@ -243,7 +225,7 @@ func (o *Options) do(s Step) error {
 	if err := o.step(s.String()); err != nil {
 		return err
 	}
-	return errors.Join(os.Symlink(s.To, path), syncFolder(filepath.Dir(path)))
+	return errors.Join(os.Symlink(s.To, path), osfs.Sync(filepath.Dir(path)))
 }
 
 // some names the first few files of a folder.
@@ -286,7 +268,7 @@ func (o *Options) undo(s Step) error {
 		if err := o.step("undo " + s.String()); err != nil {
 			return err
 		}
-		return errors.Join(os.Remove(path), syncFolder(filepath.Dir(path)))
+		return errors.Join(os.Remove(path), osfs.Sync(filepath.Dir(path)))
 	}
 	have, err := os.Readlink(path)
 	if err != nil || have != s.To {
@@ -295,7 +277,7 @@ func (o *Options) undo(s Step) error {
 	if err := o.step("undo " + s.String()); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(path), syncFolder(filepath.Dir(path)))
+	return errors.Join(os.Remove(path), osfs.Sync(filepath.Dir(path)))
 }
 
 func (o *Options) isEmptyFolder(path string) bool {
@@ -304,5 +286,5 @@ func (o *Options) isEmptyFolder(path string) bool {
 }
 
 func rename(from, to string) error {
-	return errors.Join(os.Rename(from, to), syncFolder(filepath.Dir(to)))
+	return errors.Join(os.Rename(from, to), osfs.Sync(filepath.Dir(to)))
 }

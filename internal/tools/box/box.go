@@ -139,16 +139,6 @@ func Clean(dir string, now time.Time) {
 	}
 }
 
-// syncDir makes a folder's entries durable.
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
 // copySynced copies to a file, syncs and closes it. The bool says whether reading failed.
 func copySynced(f *os.File, in io.Reader) (reading bool, err error) {
 	r := &failedReader{Reader: in}

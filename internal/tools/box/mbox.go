@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
@@ -134,7 +135,7 @@ func (m *mover) run() error {
 	if err := os.Rename(m.at.Path(m.tmp), m.at.Path(m.mbox)); err != nil {
 		return fmt.Errorf("unable to move %s to %s: %s", m.tmp, m.mbox, tool.ErrText(err))
 	}
-	if err := syncDir(folderOf(m.at.Path(m.mbox))); err != nil {
+	if err := osfs.Sync(folderOf(m.at.Path(m.mbox))); err != nil {
 		return failed("unable to sync the folder of", m.mbox, err)
 	}
 	return nil

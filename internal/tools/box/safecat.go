@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
 
@@ -70,7 +71,7 @@ func store(ctx context.Context, e *tool.Env, tmp, dest string) int {
 	if err := os.Link(path, e.Path(dest+"/"+name)); err != nil {
 		return e.Fatal(tool.Temporary, "can't link output file: ", err)
 	}
-	if err := syncDir(e.Path(dest)); err != nil {
+	if err := osfs.Sync(e.Path(dest)); err != nil {
 		// The name may be lost in a crash: take it back, so that a second try makes no second copy.
 		_ = os.Remove(e.Path(dest + "/" + name))
 		return e.Fatal(tool.Temporary, "can't link output file: ", err)
