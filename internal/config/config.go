@@ -193,7 +193,7 @@ type Metrics struct {
 type TLS struct {
 	Cert      string        `toml:"cert" default:"tls/cert.pem" doc:"the certificate chain in PEM; a relative name is in the data folder" example:"/etc/ssl/mail.pem"`
 	Key       string        `toml:"key" default:"tls/key.pem" doc:"its private key in PEM" example:"/etc/ssl/mail.key"`
-	ACME      bool          `toml:"acme" doc:"fetch and renew the certificate by ACME (Let's Encrypt) instead; needs port 80 or 443" example:"true"`
+	ACME      bool          `toml:"acme" doc:"fetch and renew the certificate by ACME (Let's Encrypt) instead; port 80 must lead to acme_http" example:"true"`
 	ACMEEmail string        `toml:"acme_email" doc:"the address that the certificate authority writes to" example:"postmaster@example.test"`
 	ACMECA    string        `toml:"acme_ca" default:"https://acme-v02.api.letsencrypt.org/directory" doc:"the directory of the certificate authority" example:"https://acme-staging-v02.api.letsencrypt.org/directory"`
 	ACMERoots string        `toml:"acme_roots" doc:"certificates in PEM that the certificate authority's own server is verified with; empty is the system's" example:"/etc/ssl/house-ca.pem"`

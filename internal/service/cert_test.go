@@ -1,11 +1,6 @@
 package service
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,48 +11,8 @@ import (
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/service/certs"
 )
-
-// otherKey writes a key that fits no certificate, in the form that ACME clients write.
-func otherKey(t *testing.T, name string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A power cut while ACME's renewed pair is put in place leaves the key of one certificate beside another. The server
-// has to start with it, or nobody ever puts the right pair there.
-func TestAPairOfACMEThatDoesNotFitIsMadeAnew(t *testing.T) {
-	t.Parallel()
-	c := &config.Config{Host: "mx.example.test", Data: t.TempDir()}
-	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem"
-	if err := ensurePair(c, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	otherKey(t, c.InData(c.TLS.Key))
-	if err := ensurePair(c, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readPair(c.InData(c.TLS.Cert), c.InData(c.TLS.Key)); err == nil {
-		t.Fatal("an operator's pair was replaced")
-	}
-	c.TLS.ACME = true
-	if err := ensurePair(c, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readPair(c.InData(c.TLS.Cert), c.InData(c.TLS.Key)); err != nil {
-		t.Error(err)
-	}
-}
 
 func TestACertificateThatCannotBeUsedIsToldBeforeTheStart(t *testing.T) {
 	t.Parallel()
@@ -69,14 +24,16 @@ func TestACertificateThatCannotBeUsedIsToldBeforeTheStart(t *testing.T) {
 	if err := check(); err != nil {
 		t.Errorf("one that is still to be made: %v", err)
 	}
-	if err := ensurePair(c, time.Now()); err != nil {
+	if err := certs.Ensure(c, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if err := check(); err != nil {
 		t.Error(err)
 	}
 	c.TLS.Key = filepath.Join(data, "other.pem")
-	otherKey(t, c.TLS.Key)
+	if _, err := certs.SelfSign(filepath.Join(data, "other-cert.pem"), c.TLS.Key, c.Host, time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	want := "postilion.toml:3: key tls.cert: certificate " + data + "/tls/cert.pem with key " + data + "/other.pem: tls: private key does not match public key"
 	if err := check(); err == nil || err.Error() != want {
 		t.Errorf("have %v, want %s", err, want)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/deliver/runas"
+	"github.com/postilion/postilion/internal/service/certs"
 )
 
 // Root, who checks the configuration, may do anything with the files that keys name; the roles, which use them under uids of
@@ -209,7 +210,7 @@ func CheckCertificate(c *config.Config) error {
 	if c.TLS.ACME || !exists(cert) && c.TLS.Cert == "tls/cert.pem" {
 		return nil
 	}
-	_, err := readPair(cert, key)
+	_, err := certs.Read(cert, key)
 	return err
 }
 

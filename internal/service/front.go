@@ -10,6 +10,7 @@ import (
 	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/record"
 	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/service/certs"
 	"github.com/postilion/postilion/internal/trace"
 )
 
@@ -18,7 +19,7 @@ import (
 type front struct {
 	p        *process
 	part     *part
-	cert     *certificate
+	cert     *certs.Certificate
 	guests   *guests
 	book     *record.Book
 	handlers map[string]*swapHandler
@@ -39,7 +40,7 @@ func (p *process) newFront(part *part) (*front, error) {
 
 // tls returns what connections are secured with under a configuration, for Deps.
 func (f *front) tls(c *config.Config) func() *tls.Config {
-	with := f.cert.config(c.TLS)
+	with := f.cert.Config(c.TLS)
 	return func() *tls.Config { return with }
 }
 
@@ -72,7 +73,7 @@ func (f *front) use(s *services) {
 func (f *front) listen(name string, o serve.Options, implicit bool) {
 	var with *tls.Config
 	if implicit {
-		with = f.cert.config(f.p.cfg.TLS)
+		with = f.cert.Config(f.p.cfg.TLS)
 	}
 	f.p.listen(f.part, name, f.handlers[name], o, with)
 }
@@ -110,8 +111,8 @@ func (p *process) listen(part *part, name string, h serve.Handler, o serve.Optio
 }
 
 // startCertificate opens the certificate and keeps it fresh.
-func (p *process) startCertificate(part *part) (*certificate, error) {
-	c, err := openCertificate(p.cfg.InData(p.cfg.TLS.Cert), p.cfg.InData(p.cfg.TLS.Key), p.logger())
+func (p *process) startCertificate(part *part) (*certs.Certificate, error) {
+	c, err := certs.Open(p.cfg.InData(p.cfg.TLS.Cert), p.cfg.InData(p.cfg.TLS.Key), p.logger())
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +120,6 @@ func (p *process) startCertificate(part *part) (*certificate, error) {
 	if every <= 0 {
 		every = 10 * time.Second
 	}
-	part.run = append(part.run, func(ctx context.Context) error { c.watch(ctx, every); return nil })
+	part.run = append(part.run, func(ctx context.Context) error { c.Watch(ctx, every); return nil })
 	return c, nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/service/certs"
 )
 
 // With roles apart, a certificate that lies outside of the data folder is often for root's
@@ -75,7 +74,7 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 		if inTLS(c, f.from) {
 			links = syscall.O_NOFOLLOW // a role's would show it what root alone may read
 		}
-		p, err := readPEM(c.InData(f.from), links)
+		p, err := certs.ReadPEM(c.InData(f.from), links)
 		if err == nil {
 			to := c.InData(f.to)
 			if err = osfs.Replace(to, p, f.mode); err == nil {
@@ -85,36 +84,6 @@ func mirrorCertificate(c *config.Config, ids *identities) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// maxPEM bounds a certificate with its chain, or a key, in bytes.
-const maxPEM = 1 << 20
-
-// readPEM reads a regular file of at most maxPEM bytes: nothing else that stands in its place holds root up, or fills its memory.
-func readPEM(name string, flag int) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|flag, 0)
-	if flag&syscall.O_NOFOLLOW != 0 && errors.Is(err, syscall.ELOOP) {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("it is a link in a role's folder: name the file that it leads to")}
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
-	}
-	var p []byte
-	if err == nil {
-		p, err = io.ReadAll(io.LimitReader(f, maxPEM+1))
-	}
-	if err == nil && len(p) > maxPEM {
-		err = fmt.Errorf("it is larger than %d bytes", maxPEM)
-	}
-	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
-	}
-	return p, nil
 }
 
 // shareInPlace lets the group read a file that an operator has put there. The folder is a
@@ -148,7 +117,7 @@ func (n *Node) watchCertificate(ctx context.Context) {
 		return
 	}
 	cert, key := n.cfg.InData(n.cfg.TLS.Cert), n.cfg.InData(n.cfg.TLS.Key)
-	seen := [2]fileStamp{stamp(cert), stamp(key)}
+	seen := certs.StampsOf(cert, key)
 	t := time.NewTicker(max(n.cfg.TLS.Check, time.Second))
 	defer t.Stop()
 	for {
@@ -157,7 +126,7 @@ func (n *Node) watchCertificate(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		now := [2]fileStamp{stamp(cert), stamp(key)}
+		now := certs.StampsOf(cert, key)
 		if now == seen {
 			continue
 		}

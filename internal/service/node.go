@@ -22,6 +22,7 @@ import (
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/service/certs"
 	"github.com/postilion/postilion/internal/trace/logs"
 )
 
@@ -138,7 +139,7 @@ func (n *Node) checkOffset() error {
 func (n *Node) prepare() error {
 	t := n.cfg.TLS
 	if t.ACME || t.Cert == "tls/cert.pem" {
-		if err := ensurePair(n.cfg, time.Now()); err != nil {
+		if err := certs.Ensure(n.cfg, time.Now()); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/service/certs"
 )
 
 // After a move to another host, or once the system has users for the roles, everything
@@ -148,11 +149,11 @@ func TestACertificateInItsFolderIsSharedWithTheGroup(t *testing.T) {
 	if gid := st.Sys().(*syscall.Stat_t).Gid; gid != 70_021 || st.Mode().Perm() != 0o640 {
 		t.Errorf("the key has group %d and mode %v", gid, st.Mode())
 	}
-	before := stamp("/etc/hostname")
+	before := certs.StampsOf("/etc/hostname", "")
 	if err := shareInPlace(link, 70_021, 0o640); err != nil {
 		t.Error(err)
 	}
-	if stamp("/etc/hostname") != before {
+	if certs.StampsOf("/etc/hostname", "") != before {
 		t.Error("a link was followed")
 	}
 }
@@ -181,7 +182,7 @@ func TestWhatARoleLaysIntoTLSIsNotCopiedByRoot(t *testing.T) {
 	if err := errors.Join(os.Remove(cert), syscall.Mkfifo(cert, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readPair(cert, secret); err == nil || !strings.Contains(err.Error(), "it is no regular file") {
+	if _, err := certs.Read(cert, secret); err == nil || !strings.Contains(err.Error(), "it is no regular file") {
 		t.Errorf("a FIFO: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/service/certs"
 	"github.com/postilion/postilion/internal/submit"
 )
 
@@ -168,10 +169,10 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	}), floors, nil
 }
 
-func (p *process) startACME(part *part, c *certificate) {
+func (p *process) startACME(part *part, c *certs.Certificate) {
 	for _, l := range p.sockets.named("acme") {
-		k := &acmeKeeper{host: p.cfg.Host, options: p.cfg.TLS, store: p.cfg.InData("tls/acme"), cert: c.cert, key: c.key, listener: l, log: p.logger()}
-		part.run = append(part.run, k.run)
+		k := &certs.Keeper{Host: p.cfg.Host, Options: p.cfg.TLS, Store: p.cfg.InData("tls/acme"), Cert: c.Cert, Key: c.Key, Listener: l, Log: p.logger()}
+		part.run = append(part.run, k.Run)
 	}
 }
 

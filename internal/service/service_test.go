@@ -3,10 +3,8 @@ package service
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -86,63 +84,6 @@ func TestTheLockNamesItsHolder(t *testing.T) {
 	})
 	if _, err := control.Dial(context.Background(), data, control.Supervisor); !errors.Is(err, control.ErrNotRunning) {
 		t.Errorf("have %v", err)
-	}
-}
-
-func TestACertificateIsReadAgainWhenItChanges(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if made, err := ensureSelfSigned(cert, key, "one.example", time.Now()); !made || err != nil {
-		t.Fatal(made, err)
-	}
-	if made, err := ensureSelfSigned(cert, key, "two.example", time.Now()); made || err != nil {
-		t.Fatalf("a certificate was made over another: %v, %v", made, err)
-	}
-	// What a power cut leaves is completed: a key whose certificate was not written yet.
-	kept, _ := os.ReadFile(key)
-	os.Remove(cert)
-	if made, err := ensureSelfSigned(cert, key, "one.example", time.Now()); !made || err != nil {
-		t.Fatal(made, err)
-	}
-	if again, _ := os.ReadFile(key); string(again) != string(kept) {
-		t.Error("the key was replaced")
-	}
-	c, err := openCertificate(cert, key, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); c.watch(ctx, time.Millisecond) }()
-	defer func() { cancel(); <-done }()
-	name := func() string {
-		pair, _ := c.config(config.TLS{}).GetCertificate(&tls.ClientHelloInfo{})
-		return pair.Leaf.Subject.CommonName
-	}
-	if name() != "one.example" {
-		t.Errorf("have %s", name())
-	}
-	// A key that does not fit changes nothing.
-	good, err := os.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(key, []byte("broken"), 0o600)
-	<-time.After(20 * time.Millisecond)
-	if name() != "one.example" {
-		t.Errorf("have %s", name())
-	}
-	os.WriteFile(key, good, 0o600)
-	os.Remove(cert)
-	os.Remove(key)
-	if _, err := ensureSelfSigned(cert, key, "two.example", time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(time.Minute); name() != "two.example"; <-time.After(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still %s", name())
-		}
 	}
 }
 

@@ -1,4 +1,8 @@
-package service
+// Package certs keeps the certificate that the server shows: it makes a self-signed one where there is none, reads the files again
+// when they change, and has ACME (RFC 8555) issue and renew it.
+//
+// A pair that cannot be read changes nothing: the one before stays in use, and what is wrong is told.
+package certs
 
 import (
 	"context"
@@ -26,14 +30,21 @@ import (
 	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
-// certificate is the server's certificate, read again when its files change. New
-// handshakes use the new one; a pair that cannot be read changes nothing.
-type certificate struct {
-	cert, key string // file names
-	log       *slog.Logger
-	current   atomic.Pointer[tls.Certificate]
-	seen      [2]fileStamp
+// Certificate is the server's certificate, read again when its files change. New
+// handshakes use the new one.
+type Certificate struct {
+	Cert, Key string // file names
+
+	log     *slog.Logger
+	current atomic.Pointer[tls.Certificate]
+	seen    Stamps
 }
+
+// Stamps tell whether the files of a pair have changed: they are equal as long as both are as they were.
+type Stamps [2]fileStamp
+
+// StampsOf looks at a pair's files.
+func StampsOf(cert, key string) Stamps { return Stamps{stamp(cert), stamp(key)} }
 
 type fileStamp struct {
 	modified time.Time
@@ -41,15 +52,15 @@ type fileStamp struct {
 	changed  syscall.Timespec // with its rights, which an operator may mend later
 }
 
-// openCertificate reads the pair. The error says what is wrong with which file.
-func openCertificate(cert, key string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{cert: cert, key: key, log: log}
+// Open reads the pair. The error says what is wrong with which file.
+func Open(cert, key string, log *slog.Logger) (*Certificate, error) {
+	c := &Certificate{Cert: cert, Key: key, log: log}
 	return c, c.load()
 }
 
-func (c *certificate) load() error {
-	c.seen = [2]fileStamp{stamp(c.cert), stamp(c.key)}
-	pair, err := readPair(c.cert, c.key)
+func (c *Certificate) load() error {
+	c.seen = StampsOf(c.Cert, c.Key)
+	pair, err := Read(c.Cert, c.Key)
 	if err != nil {
 		return err
 	}
@@ -57,13 +68,13 @@ func (c *certificate) load() error {
 	return nil
 }
 
-// readPair reads a certificate with its key. The error says what is wrong with which file.
-func readPair(cert, key string) (tls.Certificate, error) {
+// Read reads a certificate with its key. The error says what is wrong with which file.
+func Read(cert, key string) (tls.Certificate, error) {
 	var pair tls.Certificate
-	certText, err := readPEM(cert, 0)
+	certText, err := ReadPEM(cert, 0)
 	if err == nil {
 		var keyText []byte
-		if keyText, err = readPEM(key, 0); err == nil {
+		if keyText, err = ReadPEM(key, 0); err == nil {
 			pair, err = tls.X509KeyPair(certText, keyText)
 		}
 	}
@@ -85,8 +96,8 @@ func stamp(name string) fileStamp {
 	return f
 }
 
-// watch looks at the files at each interval until ctx ends.
-func (c *certificate) watch(ctx context.Context, every time.Duration) {
+// Watch looks at the files at each interval until ctx ends.
+func (c *Certificate) Watch(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
@@ -95,18 +106,18 @@ func (c *certificate) watch(ctx context.Context, every time.Duration) {
 			return
 		case <-t.C:
 		}
-		if c.seen == [2]fileStamp{stamp(c.cert), stamp(c.key)} {
+		if c.seen == StampsOf(c.Cert, c.Key) {
 			continue
 		}
 		if err := c.load(); err != nil {
 			c.log.Error("the certificate changed and cannot be read; the old one stays in use", "error", err)
 			continue
 		}
-		c.log.Info("certificate reloaded", "file", c.cert, "expires", c.expires())
+		c.log.Info("certificate reloaded", "file", c.Cert, "expires", c.expires())
 	}
 }
 
-func (c *certificate) expires() time.Time {
+func (c *Certificate) expires() time.Time {
 	pair := c.current.Load()
 	if pair == nil || pair.Leaf == nil {
 		return time.Time{}
@@ -114,8 +125,8 @@ func (c *certificate) expires() time.Time {
 	return pair.Leaf.NotAfter
 }
 
-// config returns the TLS configuration of listeners.
-func (c *certificate) config(o config.TLS) *tls.Config {
+// Config returns the TLS configuration of listeners.
+func (c *Certificate) Config(o config.TLS) *tls.Config {
 	t := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -128,9 +139,9 @@ func (c *certificate) config(o config.TLS) *tls.Config {
 	return t
 }
 
-// ensureSelfSigned makes a self-signed certificate for host unless there is a certificate. A key without
+// SelfSign makes a self-signed certificate for host unless there is a certificate. A key without
 // one is what a power cut leaves between the two: the certificate is made for it. It reports whether it did.
-func ensureSelfSigned(certFile, keyFile, host string, now time.Time) (made bool, err error) {
+func SelfSign(certFile, keyFile, host string, now time.Time) (made bool, err error) {
 	if _, err := os.Lstat(certFile); !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
@@ -159,27 +170,27 @@ func ensureSelfSigned(certFile, keyFile, host string, now time.Time) (made bool,
 	return true, writePEM(certFile, "CERTIFICATE", der, 0o644)
 }
 
-// ensurePair makes a self-signed certificate where there is none. With ACME it also takes the place of a pair that does not
+// Ensure makes a self-signed certificate where there is none. With ACME it also takes the place of a pair that does not
 // fit, as a power cut leaves it between the files of a renewed one: ACME, which has both, puts them there again.
-func ensurePair(c *config.Config, now time.Time) error {
+func Ensure(c *config.Config, now time.Time) error {
 	cert, key := c.InData(c.TLS.Cert), c.InData(c.TLS.Key)
-	if _, err := ensureSelfSigned(cert, key, c.Host, now); err != nil || !c.TLS.ACME {
+	if _, err := SelfSign(cert, key, c.Host, now); err != nil || !c.TLS.ACME {
 		return err
 	}
-	_, err := readPair(cert, key)
+	_, err := Read(cert, key)
 	if _, unread := errors.AsType[*fs.PathError](err); err == nil || unread {
 		return err
 	}
 	if err := errors.Join(os.Remove(cert), os.Remove(key)); err != nil {
 		return err
 	}
-	_, err = ensureSelfSigned(cert, key, c.Host, now)
+	_, err = SelfSign(cert, key, c.Host, now)
 	return err
 }
 
 // ensureKey reads the key in a file, or makes one there.
 func ensureKey(file string) (crypto.Signer, error) {
-	text, err := readPEM(file, 0)
+	text, err := ReadPEM(file, 0)
 	if err == nil {
 		block, _ := pem.Decode(text)
 		if block == nil || block.Type != "PRIVATE KEY" {

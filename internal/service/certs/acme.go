@@ -1,4 +1,4 @@
-package service
+package certs
 
 import (
 	"context"
@@ -21,21 +21,20 @@ import (
 	osfs "github.com/postilion/postilion/internal/fs/os"
 )
 
-// acmeKeeper keeps the certificate's files fresh by ACME (RFC 8555). It writes them
+// Keeper keeps the certificate's files fresh by ACME (RFC 8555). It writes them
 // where every role's listeners read and watch them; before the first certificate has been
 // issued they hold a self-signed one.
-type acmeKeeper struct {
-	host     string
-	options  config.TLS
-	store    string // folder of account and certificates
-	cert     string
-	key      string
-	listener net.Listener // for HTTP challenges
-	log      *slog.Logger
+type Keeper struct {
+	Host      string
+	Options   config.TLS
+	Store     string       // folder of account and certificates
+	Cert, Key string       // file names
+	Listener  net.Listener // for HTTP challenges
+	Log       *slog.Logger
 }
 
-// run obtains and renews until ctx ends. Failures are logged and tried again by certmagic.
-func (k *acmeKeeper) run(ctx context.Context) error {
+// Run obtains and renews until ctx ends. Failures are logged and tried again by certmagic.
+func (k *Keeper) Run(ctx context.Context) error {
 	var magic *certmagic.Config
 	cache := certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return magic, nil },
@@ -43,14 +42,14 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 	})
 	defer cache.Stop()
 	magic = certmagic.New(cache, certmagic.Config{
-		Storage: &certmagic.FileStorage{Path: k.store},
+		Storage: &certmagic.FileStorage{Path: k.Store},
 		Logger:  zap.NewNop(),
 		OnEvent: func(_ context.Context, event string, data map[string]any) error {
 			switch event {
 			case "cert_obtained", "cached_managed_cert":
 				k.export(ctx, magic)
 			case "cert_failed":
-				k.log.Error("the certificate authority refused; it will be asked again", "host", k.host, "error", data["error"])
+				k.Log.Error("the certificate authority refused; it will be asked again", "host", k.Host, "error", data["error"])
 			}
 			return nil
 		},
@@ -59,9 +58,9 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := k.listener.Addr().(*net.TCPAddr)
+	address := k.Listener.Addr().(*net.TCPAddr)
 	issuer := certmagic.NewACMEIssuer(magic, certmagic.ACMEIssuer{
-		CA: k.options.ACMECA, TrustedRoots: roots, Email: k.options.ACMEEmail, Agreed: true, Logger: zap.NewNop(),
+		CA: k.Options.ACMECA, TrustedRoots: roots, Email: k.Options.ACMEEmail, Agreed: true, Logger: zap.NewNop(),
 		// The challenge is answered by server below, on the listener that root has bound for us.
 		DisableTLSALPNChallenge: true, AltHTTPPort: address.Port, ListenHost: host(address),
 	})
@@ -69,11 +68,11 @@ func (k *acmeKeeper) run(ctx context.Context) error {
 	server := challengeServer(issuer.HTTPChallengeHandler(http.NotFoundHandler()))
 	defer server.Close()
 	go func() {
-		if err := server.Serve(atMost(k.listener, maxChallengers)); !errors.Is(err, http.ErrServerClosed) {
-			k.log.Error("ACME challenges cannot be answered", "error", err)
+		if err := server.Serve(atMost(k.Listener, maxChallengers)); !errors.Is(err, http.ErrServerClosed) {
+			k.Log.Error("ACME challenges cannot be answered", "error", err)
 		}
 	}()
-	if err := magic.ManageAsync(ctx, []string{k.host}); err != nil {
+	if err := magic.ManageAsync(ctx, []string{k.Host}); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -138,17 +137,17 @@ func (c *slotConn) Close() error {
 }
 
 // roots returns what the authority's own server is verified with; nil is the system's.
-func (k *acmeKeeper) roots() (*x509.CertPool, error) {
-	if k.options.ACMERoots == "" {
+func (k *Keeper) roots() (*x509.CertPool, error) {
+	if k.Options.ACMERoots == "" {
 		return nil, nil
 	}
-	p, err := os.ReadFile(k.options.ACMERoots)
+	p, err := os.ReadFile(k.Options.ACMERoots)
 	if err != nil {
 		return nil, fmt.Errorf("tls.acme_roots: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(p) {
-		return nil, fmt.Errorf("tls.acme_roots: %s holds no certificate in PEM", k.options.ACMERoots)
+		return nil, fmt.Errorf("tls.acme_roots: %s holds no certificate in PEM", k.Options.ACMERoots)
 	}
 	return pool, nil
 }
@@ -163,21 +162,21 @@ func host(a *net.TCPAddr) string {
 
 // export copies the managed certificate to the files that listeners watch: the key
 // first, so that a pair read in between fails and is read again.
-func (k *acmeKeeper) export(ctx context.Context, magic *certmagic.Config) {
+func (k *Keeper) export(ctx context.Context, magic *certmagic.Config) {
 	issuer := magic.Issuers[0].IssuerKey()
 	for _, f := range []struct {
 		from, to string
 		mode     os.FileMode
 	}{
-		{certmagic.StorageKeys.SitePrivateKey(issuer, k.host), k.key, 0o640},
-		{certmagic.StorageKeys.SiteCert(issuer, k.host), k.cert, 0o644},
+		{certmagic.StorageKeys.SitePrivateKey(issuer, k.Host), k.Key, 0o640},
+		{certmagic.StorageKeys.SiteCert(issuer, k.Host), k.Cert, 0o644},
 	} {
 		p, err := magic.Storage.Load(ctx, f.from)
 		if err == nil {
 			err = osfs.Replace(f.to, p, f.mode)
 		}
 		if err != nil {
-			k.log.Error("the new certificate could not be put in place", "file", f.to, "error", err)
+			k.Log.Error("the new certificate could not be put in place", "file", f.to, "error", err)
 			return
 		}
 	}
