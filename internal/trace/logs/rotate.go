@@ -12,7 +12,7 @@ import (
 )
 
 // rotating is a log file that is renamed to file.1, file.2, … when it is full; the
-// highest number is the oldest. A rotation that fails leaves the file growing: lines
+// highest number is the oldest. One that others remove or rename is begun anew. A rotation that fails leaves the file growing: lines
 // are worth more than the limit.
 type rotating struct {
 	name string
@@ -76,6 +76,7 @@ func (r *rotating) Write(p []byte) (int, error) {
 	if r.f == nil {
 		return 0, fs.ErrClosed
 	}
+	r.follow()
 	if r.size > 0 && r.size+int64(len(p)) > r.most {
 		if err := r.rotate(); err != nil {
 			r.size = 0 // try again after as many bytes
@@ -85,6 +86,23 @@ func (r *rotating) Write(p []byte) (int, error) {
 	n, err := r.f.Write(p)
 	r.size += int64(n)
 	return n, err
+}
+
+// follow goes on in a new file when somebody else has removed or renamed this one, as logrotate does: nobody would find the
+// lines, and the disk would not get its room back. It costs a stat(2) a batch of lines.
+func (r *rotating) follow() {
+	mine, err := r.f.Stat()
+	if err != nil {
+		return
+	}
+	there, err := os.Stat(r.name)
+	if err == nil && os.SameFile(mine, there) || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	old := r.f
+	if r.open() == nil { // else the lines go on where they went
+		old.Close()
+	}
 }
 
 func (r *rotating) rotate() error {

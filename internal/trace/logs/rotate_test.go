@@ -55,3 +55,47 @@ func TestWhatOthersPutInTheLogsPlaceIsNotWrittenTo(t *testing.T) {
 		t.Errorf("%q, %v", p, err)
 	}
 }
+
+// logrotate renames, and who needs room removes: lines that go on into such a file are found by nobody.
+func TestALogThatOthersRemoveOrRenameGoesOnInANewFile(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "log")
+	r, err := openRotating(name, 1000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	write := func(line string) {
+		t.Helper()
+		if _, err := r.Write([]byte(line)); err != nil {
+			t.Error(err)
+		}
+	}
+	want := func(name, text string) {
+		t.Helper()
+		if p, err := os.ReadFile(name); err != nil || string(p) != text {
+			t.Errorf("%s holds %q, want %q (%v)", name, p, text, err)
+		}
+	}
+	write("1\n")
+	if err := os.Rename(name, name+".old"); err != nil {
+		t.Fatal(err)
+	}
+	write("2\n")
+	want(name, "2\n")
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, []byte("theirs\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	write("3\n")
+	want(name, "theirs\n3\n")
+	if err := errors.Join(os.Remove(name), os.Mkdir(name, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	write("4\n") // goes on where it went
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	write("5\n")
+	want(name, "5\n")
+	want(name+".old", "1\n")
+}
