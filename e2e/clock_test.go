@@ -19,7 +19,7 @@ func TestClocksThatJumpOverRestartsLoseNothing(t *testing.T) {
 	k := newSink(t)
 	var mu sync.Mutex
 	round := ""
-	k.rcpt = func(to string) error {
+	k.Rcpt = func(to string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if strings.HasPrefix(to, "slow"+round+"@") {
@@ -56,8 +56,8 @@ func TestClocksThatJumpOverRestartsLoseNothing(t *testing.T) {
 	s.Must("flush")
 	s.drain()
 	var subjects []string
-	for _, m := range k.all() {
-		header, _, _ := bytes.Cut(bytes.ReplaceAll(m.content, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
+	for _, m := range k.All() {
+		header, _, _ := bytes.Cut(bytes.ReplaceAll(m.Content, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
 		subjects = append(subjects, field(header, "Subject"))
 	}
 	slices.Sort(subjects)

@@ -122,7 +122,7 @@ func TestADestinationThatNeverAnswersDelaysNoOther(t *testing.T) {
 	k := newSink(t)
 	s := newServer(t, setup{config: map[string]string{
 		"policy.relay_networks":    `["127.0.0.0/8"]`,
-		"route.routes":             fmt.Sprintf("[%q, %q]", "silent.example:"+silent, "else.example:"+k.addr),
+		"route.routes":             fmt.Sprintf("[%q, %q]", "silent.example:"+silent, "else.example:"+k.Addr),
 		"dispatch.stop_wait":       `"1s"`, // what hangs is cut short
 		"dispatch.remote_parallel": "40",
 	}})
@@ -134,7 +134,7 @@ func TestADestinationThatNeverAnswersDelaysNoOther(t *testing.T) {
 	for i := range 20 {
 		check(t, s.Send(s.Account, fmt.Sprintf("joe%d@else.example", i), letter("heard")))
 	}
-	k.arrived(t, 20) // or not until the silent host's time is over: five minutes
+	k.Arrived(t, 20) // or not until the silent host's time is over: five minutes
 	check(t, s.Send("sender@else.example", s.Account, letter("local")))
 	s.arrived(s.Account, s.Password, 1)
 	if n := len(s.queue("--domain", "silent.example")); n != many {
@@ -260,7 +260,7 @@ func TestMailThatWouldComeBackIsReturnedAtOnce(t *testing.T) {
 func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
 	t.Parallel()
 	k := newSink(t)
-	_, port, _ := net.SplitHostPort(k.addr)
+	_, port, _ := net.SplitHostPort(k.Addr)
 	var answers atomic.Bool
 	s := newServer(t, setup{config: map[string]string{
 		"policy.relay_networks": `["127.0.0.0/8"]`,
@@ -281,7 +281,7 @@ func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
 		}
 		return tried == 20
 	})
-	if len(k.all()) > 0 {
+	if len(k.All()) > 0 {
 		t.Error("mail went out without an address")
 	}
 	answers.Store(true)
@@ -289,7 +289,7 @@ func TestNameServersThatTimeOutDelayOnlyWhatNeedsThem(t *testing.T) {
 	eventually(t, "all is delivered once the name server answers", func() bool {
 		s.Must("flush")
 		time.Sleep(200 * time.Millisecond)
-		return len(k.all()) == 20
+		return len(k.All()) == 20
 	})
 	s.drain()
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // listHost is a qmail host with a mailing list, club@lists.example.test, in the home of a user.
@@ -25,7 +27,7 @@ type listHost struct {
 func newListHost(t *testing.T) *listHost {
 	t.Helper()
 	h := &listHost{qmailHost: newQmailHost(t, false, nil, nil)}
-	h.sink.rcpt = func(to string) error {
+	h.sink.Rcpt = func(to string) error {
 		if to == "gone@dead.example" || to == "back@dead.example" && !h.back.Load() {
 			return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
 		}
@@ -63,11 +65,11 @@ func (h *listHost) owner(t *testing.T, name string, args ...string) string {
 }
 
 // got waits for a message for somebody with a subject, and returns it.
-func (h *listHost) got(t *testing.T, to, subject string) (m sunk) {
+func (h *listHost) got(t *testing.T, to, subject string) (m e2etest.Sunk) {
 	t.Helper()
 	h.eventually(t, func() string {
-		for _, s := range h.sink.all() {
-			if len(s.to) == 1 && s.to[0] == to && headerOf(s.content, "Subject") == subject {
+		for _, s := range h.sink.All() {
+			if len(s.To) == 1 && s.To[0] == to && headerOf(s.Content, "Subject") == subject {
 				m = s
 				return ""
 			}
@@ -125,23 +127,23 @@ func TestAListLivesOnAServer(t *testing.T) {
 	const list = "club@lists.example.test"
 	h.toList(t, "bob@far.example", "club-subscribe@lists.example.test", "let me in")
 	ask := h.got(t, "bob@far.example", "confirm subscribe to "+list)
-	if ask.from != "club-return-@lists.example.test" {
-		t.Errorf("the confirmation is from %q", ask.from)
+	if ask.From != "club-return-@lists.example.test" {
+		t.Errorf("the confirmation is from %q", ask.From)
 	}
 	if members := h.owner(t, "ezmlm-list", h.dir); members != "" {
 		t.Errorf("on the list before confirming: %q", members)
 	}
-	h.toList(t, "bob@far.example", headerOf(ask.content, "Reply-To"), "Re: confirm")
+	h.toList(t, "bob@far.example", headerOf(ask.Content, "Reply-To"), "Re: confirm")
 	h.got(t, "bob@far.example", "WELCOME to "+list)
 	h.owner(t, "ezmlm-sub", h.dir, "gone@dead.example", "back@dead.example")
 
 	for n, subject := range []string{"First post", "Second post"} {
 		h.toList(t, "bob@far.example", list, subject)
 		m := h.got(t, "bob@far.example", subject)
-		if want := fmt.Sprintf("club-return-%d-bob=far.example@lists.example.test", n+1); m.from != want {
-			t.Errorf("post %d came from %s, want %s", n+1, m.from, want)
+		if want := fmt.Sprintf("club-return-%d-bob=far.example@lists.example.test", n+1); m.From != want {
+			t.Errorf("post %d came from %s, want %s", n+1, m.From, want)
 		}
-		if got := headerOf(m.content, "Mailing-List"); got != "contact club-help@lists.example.test; run by ezmlm" {
+		if got := headerOf(m.Content, "Mailing-List"); got != "contact club-help@lists.example.test; run by ezmlm" {
 			t.Errorf("Mailing-List: %q", got)
 		}
 	}
@@ -152,7 +154,7 @@ func TestAListLivesOnAServer(t *testing.T) {
 	h.back.Store(true)
 	h.owner(t, "ezmlm-warn", "-t", "0", h.dir)
 	warning := h.got(t, "back@dead.example", "Warning from "+list)
-	if text := strings.ReplaceAll(string(warning.content), "\r", ""); !strings.Contains(text, "\n   1\n") || !strings.Contains(text, "\n   2\n") || !strings.Contains(text, "no such user") && !strings.Contains(text, "failure notice") {
+	if text := strings.ReplaceAll(string(warning.Content), "\r", ""); !strings.Contains(text, "\n   1\n") || !strings.Contains(text, "\n   2\n") || !strings.Contains(text, "no such user") && !strings.Contains(text, "failure notice") {
 		t.Errorf("the warning:\n%s", text)
 	}
 	h.holds(t, 1, "bounce of the warning", func(name, content string) bool {
@@ -174,7 +176,7 @@ func TestAListLivesOnAServer(t *testing.T) {
 		return fmt.Sprintf("the log is %q, %v", log, err)
 	})
 	h.toList(t, "bob@far.example", "club-get.1_2@lists.example.test", "x")
-	if m := h.got(t, "bob@far.example", "club Result of: get.1_2"); !strings.Contains(string(m.content), "First post") || !strings.Contains(string(m.content), "Second post") {
-		t.Errorf("out of the archive:\n%s", m.content)
+	if m := h.got(t, "bob@far.example", "club Result of: get.1_2"); !strings.Contains(string(m.Content), "First post") || !strings.Contains(string(m.Content), "Second post") {
+		t.Errorf("out of the archive:\n%s", m.Content)
 	}
 }

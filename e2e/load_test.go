@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // load is senders that note what was acknowledged. A message whose acknowledgement did
 // not come is not sent again: whether it arrives is not promised.
 type load struct {
 	s        *server
-	k        *sink
+	k        *e2etest.Sink
 	accounts []string
 	choose   func(n int) (from string, to []string) // for message n
 
@@ -37,18 +39,18 @@ type ack struct {
 }
 
 // loadConfig lets the senders relay to the sink.
-func loadConfig(k *sink) map[string]string {
+func loadConfig(k *e2etest.Sink) map[string]string {
 	return map[string]string{
 		"policy.relay_networks": `["127.0.0.0/8"]`,
-		"route.next_hop":        fmt.Sprintf("%q", k.addr),
+		"route.next_hop":        fmt.Sprintf("%q", k.Addr),
 		// What failed because something was killed is tried again soon.
 		"dispatch.local_skip": "1", "dispatch.remote_skip": "1",
 		"dispatch.dead_wait": `"1s"`, "dispatch.dead_wait_most": `"1s"`,
 	}
 }
 
-func newLoad(s *server, k *sink) *load {
-	k.rcpt = func(to string) error {
+func newLoad(s *server, k *e2etest.Sink) *load {
+	k.Rcpt = func(to string) error {
 		if strings.HasPrefix(to, "nobody@") {
 			return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such person"}
 		}
@@ -180,13 +182,13 @@ func (l *load) settle(d time.Duration) (c tally, err error) {
 func (l *load) tally() (c tally, err error) {
 	here, err := l.s.maildirs()
 	far := map[delivery][]time.Time{}
-	for _, m := range l.k.all() {
-		id, bad := opened(m.content)
+	for _, m := range l.k.All() {
+		id, bad := opened(m.Content)
 		if bad != nil {
 			err = bad
 		}
-		for _, to := range m.to {
-			far[delivery{id, to}] = append(far[delivery{id, to}], m.at)
+		for _, to := range m.To {
+			far[delivery{id, to}] = append(far[delivery{id, to}], m.At)
 		}
 	}
 	l.mu.Lock()

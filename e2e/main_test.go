@@ -43,6 +43,7 @@ var (
 	dialSMTP   = e2etest.DialSMTP
 	dialPOP    = e2etest.DialPOP
 	code       = e2etest.Code
+	newSink    = e2etest.NewSink
 )
 
 var binaries e2etest.Binaries

@@ -15,13 +15,14 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/postilion/postilion/e2e/e2etest"
 	"github.com/postilion/postilion/internal/qmail"
 )
 
 // awaySink refuses for now until it is told to be there.
-func awaySink(t testing.TB) (k *sink, there *atomic.Bool) {
+func awaySink(t testing.TB) (k *e2etest.Sink, there *atomic.Bool) {
 	k, there = newSink(t), new(atomic.Bool)
-	k.rcpt = func(string) error {
+	k.Rcpt = func(string) error {
 		if !there.Load() {
 			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "not now"}
 		}
@@ -48,8 +49,8 @@ func TestETRNBringsWhatWaits(t *testing.T) {
 		check(t, err)
 		defer c.Quit()
 		check(t, c.Cmd(253, "ETRN dialin.example"))
-		if m := k.arrived(t, 1)[0]; m.to[0] != "joe@dialin.example" {
-			t.Errorf("arrived for %q", m.to)
+		if m := k.Arrived(t, 1)[0]; m.To[0] != "joe@dialin.example" {
+			t.Errorf("arrived for %q", m.To)
 		}
 		s.drain()
 	})
@@ -62,7 +63,7 @@ func TestADialInHostGetsItsMailByConnecting(t *testing.T) {
 	o := setup{single: true, config: toSink(k)}
 	o.config["turn.auto"] = `["127.0.0.1: dialin.example"]`
 	delete(o.config, "route.next_hop")
-	o.config["route.routes"] = `["dialin.example:` + k.addr + `"]`
+	o.config["route.routes"] = `["dialin.example:` + k.Addr + `"]`
 	s := newServer(t, o)
 	check(t, s.submit("joe@dialin.example", letter("waiting")))
 	eventually(t, "the first attempt fails", waits(s))
@@ -70,7 +71,7 @@ func TestADialInHostGetsItsMailByConnecting(t *testing.T) {
 	c, err := dialSMTP(s.Addr["smtp"])
 	check(t, err)
 	c.Quit()
-	k.arrived(t, 1)
+	k.Arrived(t, 1)
 	s.drain()
 }
 

@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 //go:embed testdata/qmailhost/tree.txtar
@@ -34,7 +36,7 @@ var qmailUsers = map[string]int{"joe": 61101, "jane": 61102, "lists": 61103, "op
 type qmailHost struct {
 	*server
 	root string
-	sink *sink
+	sink *e2etest.Sink
 }
 
 // newQmailHost lays the recorded tree out, with more files, and serves it. keys are of postilion.toml.
@@ -44,7 +46,7 @@ func newQmailHost(t *testing.T, single bool, more map[string]string, keys map[st
 		t.Skip("skipped: a host's users need root")
 	}
 	h := &qmailHost{root: newFolder(t), sink: newSink(t)}
-	_, port, err := net.SplitHostPort(h.sink.addr)
+	_, port, err := net.SplitHostPort(h.sink.Addr)
 	check(t, err)
 	h.layOut(t, strings.NewReplacer("ROOT", h.root, "PORT", port), more)
 	h.server = bare(t, "", "")
@@ -180,15 +182,15 @@ func (h *qmailHost) found(t *testing.T, subject string) (list []string) {
 		return nil
 	})
 	check(t, err)
-	for _, m := range h.sink.all() {
-		if !bytes.Contains(m.content, []byte(subject)) {
+	for _, m := range h.sink.All() {
+		if !bytes.Contains(m.Content, []byte(subject)) {
 			continue
 		}
-		from := m.from
+		from := m.From
 		if from == "" {
 			from = "<>"
 		}
-		for _, to := range m.to {
+		for _, to := range m.To {
 			list = append(list, "sent "+to+" from "+from)
 		}
 	}
@@ -392,7 +394,7 @@ func TestATrialTouchesNothingOfTheOldSystem(t *testing.T) {
 	if diff := cmp.Diff(before, treeOf(t, h.root)); diff != "" {
 		t.Errorf("the old system's files changed:\n%s", diff)
 	}
-	if got := h.sink.all(); len(got) != 0 {
+	if got := h.sink.All(); len(got) != 0 {
 		t.Errorf("the next hop got %d messages", len(got))
 	}
 	if status := h.Must("status"); !strings.Contains(status, "TRIAL: ") {
@@ -436,7 +438,7 @@ func TestALogInQmailsLinesAddsUp(t *testing.T) {
 	// Sent on: jane, copy, friend, and the bounce of joe-fail: four messages more.
 	var log []byte
 	h.eventually(t, func() (missing string) {
-		if n := len(h.sink.all()); n != 4 {
+		if n := len(h.sink.All()); n != 4 {
 			return fmt.Sprintf("the next hop has %d messages, want 4", n)
 		}
 		var err error

@@ -264,9 +264,9 @@ func TestVacationAnswersOncePerSenderOnAQmailHost(t *testing.T) {
 	h.serve()
 	h.checkTable(t)
 	answers := func(to string) (list []string) {
-		for _, m := range h.sink.all() {
-			if bytes.Contains(m.content, []byte("X-Who: ")) && slices.Equal(m.to, []string{to}) {
-				list = append(list, field(bytes.ReplaceAll(m.content, []byte("\r\n"), []byte("\n")), "X-Who"))
+		for _, m := range h.sink.All() {
+			if bytes.Contains(m.Content, []byte("X-Who: ")) && slices.Equal(m.To, []string{to}) {
+				list = append(list, field(bytes.ReplaceAll(m.Content, []byte("\r\n"), []byte("\n")), "X-Who"))
 			}
 		}
 		slices.Sort(list)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // later is what a next hop says that wants no mail now.
@@ -18,9 +20,9 @@ var later = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0},
 
 // waiting is a server whose next hop refuses for now until open is set, with a message
 // to each of the given local parts in its queue.
-func waiting(t *testing.T, to ...string) (s *server, k *sink, open *atomic.Bool) {
+func waiting(t *testing.T, to ...string) (s *server, k *e2etest.Sink, open *atomic.Bool) {
 	k, open = newSink(t), new(atomic.Bool)
-	k.rcpt = func(string) error {
+	k.Rcpt = func(string) error {
 		if open.Load() {
 			return nil
 		}
@@ -85,8 +87,8 @@ func TestQueueVerbsDoWhatTheySay(t *testing.T) {
 	open.Store(true)
 	s.Must("flush")
 	arrived := map[string]bool{}
-	for _, m := range k.arrived(t, 2) {
-		arrived[m.to[0]] = true
+	for _, m := range k.Arrived(t, 2) {
+		arrived[m.To[0]] = true
 	}
 	if !arrived["new@else.example"] || !arrived["kept@else.example"] || len(arrived) != 2 {
 		t.Errorf("delivered to %v", arrived)
@@ -94,7 +96,7 @@ func TestQueueVerbsDoWhatTheySay(t *testing.T) {
 	eventually(t, "only the held message is left", func() bool { return len(s.queue()) == 1 })
 	s.Must("queue", "release", s.id("held"))
 	s.Must("queue", "retry", "--all", "--yes")
-	k.arrived(t, 3)
+	k.Arrived(t, 3)
 	s.drain()
 }
 
@@ -103,7 +105,7 @@ func TestBouncingWhatIsOnItsWayPromisesNoBounce(t *testing.T) {
 	k, goOn := newSink(t), make(chan struct{})
 	answer := sync.OnceFunc(func() { close(goOn) })
 	defer answer()
-	k.rcpt = func(to string) error {
+	k.Rcpt = func(to string) error {
 		<-goOn
 		if strings.HasPrefix(to, "not") {
 			return later
@@ -124,7 +126,7 @@ func TestBouncingWhatIsOnItsWayPromisesNoBounce(t *testing.T) {
 		t.Errorf("said %+v", done)
 	}
 	answer()
-	k.arrived(t, 1)
+	k.Arrived(t, 1)
 	if bounce := string(s.arrived(s.Account, s.Password, 1)[0]); !strings.Contains(bounce, "<not-taken@else.example>") {
 		t.Errorf("the bounce is\n%s", bounce)
 	}
@@ -161,15 +163,15 @@ func TestExportedMessagesCanBeImported(t *testing.T) {
 		t.Errorf("importing: %+v", again)
 	}
 	other.Must("flush")
-	first := k.arrived(t, 1)
-	if first[0].to[0] != "one@else.example" {
-		t.Errorf("what was held when it was exported went out at once: %v", first[0].to)
+	first := k.Arrived(t, 1)
+	if first[0].To[0] != "one@else.example" {
+		t.Errorf("what was held when it was exported went out at once: %v", first[0].To)
 	}
 	other.Must("queue", "release", "--all", "--yes")
 	other.Must("flush")
-	for _, m := range k.arrived(t, 2) {
-		if want := letter(strings.TrimSuffix(m.to[0], "@else.example")); !strings.HasSuffix(string(m.content), string(want)) {
-			t.Errorf("imported and delivered: %q", m.content)
+	for _, m := range k.Arrived(t, 2) {
+		if want := letter(strings.TrimSuffix(m.To[0], "@else.example")); !strings.HasSuffix(string(m.Content), string(want)) {
+			t.Errorf("imported and delivered: %q", m.Content)
 		}
 	}
 }
@@ -191,12 +193,12 @@ func TestVerbsWorkOnTheQueueOfAServerThatIsDown(t *testing.T) {
 	open.Store(true)
 	s.serve()
 	s.Must("flush")
-	k.arrived(t, 1)
+	k.Arrived(t, 1)
 	if bounce := string(s.arrived(s.Account, s.Password, 1)[0]); !strings.Contains(bounce, "<three@else.example>") {
 		t.Errorf("the bounce is\n%s", bounce)
 	}
 	s.drain()
-	if n := len(k.all()); n != 1 {
+	if n := len(k.All()); n != 1 {
 		t.Errorf("%d messages were delivered, want 1", n)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 func TestABlockedClientIsRefusedEverywhere(t *testing.T) {
@@ -179,13 +181,13 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 		if d := h.Destinations[0]; !strings.Contains(d.Name, "127.0.0.1") || d.Error == "" || d.Until == "" {
 			t.Errorf("it is listed as %+v", d)
 		}
-		k := new(sink)
+		k := new(e2etest.Sink)
 		l, err := net.Listen("tcp", nobody)
 		check(t, err)
-		k.addr = nobody
-		k.serve(t, l)
+		k.Addr = nobody
+		k.Serve(t, l)
 		s.Must("flush")
-		k.arrived(t, 1)
+		k.Arrived(t, 1)
 		eventually(t, "the list is empty", func() bool {
 			s.Ask(&h, "queue", "hosts")
 			return len(h.Destinations) == 0

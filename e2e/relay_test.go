@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // toSink sends mail for every other host to the sink, and takes it from the tests.
-func toSink(k *sink) map[string]string {
-	return map[string]string{"route.next_hop": `"` + k.addr + `"`, "policy.relay_networks": `["127.0.0.0/8"]`}
+func toSink(k *e2etest.Sink) map[string]string {
+	return map[string]string{"route.next_hop": `"` + k.Addr + `"`, "policy.relay_networks": `["127.0.0.0/8"]`}
 }
 
 func TestMailForOthersGoesToTheNextHop(t *testing.T) {
@@ -25,10 +27,10 @@ func TestMailForOthersGoesToTheNextHop(t *testing.T) {
 			check(t, s.Send(s.Account, "joe@else.example", m))
 		}
 		seen := make([]bool, len(sent))
-		for _, m := range k.arrived(t, len(sent)) {
+		for _, m := range k.Arrived(t, len(sent)) {
 			for i, want := range sent {
-				if bytes.HasSuffix(m.content, want) && len(m.content) < len(want)+2000 {
-					seen[i] = seen[i] || m.from == s.Account && len(m.to) == 1 && m.to[0] == "joe@else.example"
+				if bytes.HasSuffix(m.Content, want) && len(m.Content) < len(want)+2000 {
+					seen[i] = seen[i] || m.From == s.Account && len(m.To) == 1 && m.To[0] == "joe@else.example"
 				}
 			}
 		}
@@ -44,7 +46,7 @@ func TestMailForOthersGoesToTheNextHop(t *testing.T) {
 func TestARefusedMessageComesBack(t *testing.T) {
 	t.Parallel()
 	k := newSink(t)
-	k.rcpt = func(to string) error {
+	k.Rcpt = func(to string) error {
 		if strings.HasPrefix(to, "nobody@") {
 			return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such person \x1b[31mhere"}
 		}
@@ -70,7 +72,7 @@ func TestARefusedMessageComesBack(t *testing.T) {
 func TestMailThatWaitsIsToldOfAndGivenUp(t *testing.T) {
 	t.Parallel()
 	k := newSink(t)
-	k.rcpt = func(string) error {
+	k.Rcpt = func(string) error {
 		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "come back later"}
 	}
 	config := toSink(k)

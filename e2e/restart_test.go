@@ -63,12 +63,12 @@ func TestABackupServesElsewhereAndIsHeld(t *testing.T) {
 		restored.Must("flush")
 		check(t, restored.Send("sender@else.example", "joe@"+domain, letter("new")))
 		restored.arrived("joe@"+domain, joe, 1)
-		if n := len(k.all()); n > 0 {
+		if n := len(k.All()); n > 0 {
 			t.Errorf("%d held messages were delivered", n)
 		}
 		restored.Must("queue", "release", "--all", "--yes") // each at its own time
 		restored.Must("flush")
-		k.arrived(t, 2)
+		k.Arrived(t, 2)
 		restored.drain()
 	})
 }

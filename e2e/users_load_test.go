@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 // What a crash may do to mail for users of the system, whose .qmail files hold all kinds of lines: nothing
@@ -115,7 +117,7 @@ func newUserTally() userTally {
 func (u *userLoad) tally() (userTally, error) {
 	came := u.came.copy()
 	pieces, err := u.mbox(came)
-	err = errors.Join(err, u.maildir(came, maps.Clone(u.names)), u.program(came), u.forwards(came, u.k.all()))
+	err = errors.Join(err, u.maildir(came, maps.Clone(u.names)), u.program(came), u.forwards(came, u.k.All()))
 	c := newUserTally()
 	c.pieces = u.pieces + pieces
 	u.mu.Lock()
@@ -168,7 +170,7 @@ func (c *userTally) add(o userTally) {
 func (u *userLoad) tidy(t *testing.T, d *disk) {
 	pieces, err := u.mbox(u.came)
 	u.pieces += pieces
-	check(t, err, u.maildir(u.came, u.names), u.program(u.came), u.forwards(u.came, u.k.take()))
+	check(t, err, u.maildir(u.came, u.names), u.program(u.came), u.forwards(u.came, u.k.Take()))
 	for name := range u.names {
 		if err := os.Remove(filepath.Join(u.home, "Maildir/new", name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
@@ -243,11 +245,11 @@ func (u *userLoad) maildir(came arrivals, names map[string]string) error {
 	return err
 }
 
-func (u *userLoad) forwards(came arrivals, list []sunk) (err error) {
+func (u *userLoad) forwards(came arrivals, list []e2etest.Sunk) (err error) {
 	for _, m := range list {
-		id, bad := opened(m.content)
+		id, bad := opened(m.Content)
 		err = errors.Join(err, bad)
-		came.add("forward", id, m.at)
+		came.add("forward", id, m.At)
 	}
 	return err
 }

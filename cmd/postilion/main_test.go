@@ -10,12 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	gosmtp "github.com/emersion/go-smtp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/postilion/postilion/e2e/e2etest"
 	"github.com/postilion/postilion/internal/control"
 )
 
@@ -94,8 +97,8 @@ func TestRolesApart(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: roles get uids of their own")
 	}
-	k := new(sink)
-	s := quickstart(t, dataFolder(t), "--set", "route.next_hop="+k.listen(t))
+	k := e2etest.NewSink(t)
+	s := quickstart(t, dataFolder(t), "--set", "route.next_hop="+k.Addr)
 	st := s.status()
 	uids := map[int]string{}
 	for _, r := range st.Roles {
@@ -112,7 +115,7 @@ func TestRolesApart(t *testing.T) {
 	check(t, s.send("you@example.org", s.Account, "apart"))
 	s.arrives("apart")
 	check(t, s.submit("joe@elsewhere.example"))
-	eventually(t, "the message goes to the next hop", func() bool { return k.count() == 1 })
+	eventually(t, "the message goes to the next hop", func() bool { return len(k.All()) == 1 })
 
 	// Each role is killed once; the others go on and the dead one comes back.
 	for _, r := range st.Roles {
@@ -151,8 +154,16 @@ func TestRolesApart(t *testing.T) {
 
 func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	t.Parallel()
-	k := &sink{refusing: true}
-	s := quickstart(t, dataFolder(t), "--set", "process.single=true", "--set", "route.next_hop="+k.listen(t))
+	k := e2etest.NewSink(t)
+	var refusing atomic.Bool
+	refusing.Store(true)
+	k.Rcpt = func(string) error {
+		if refusing.Load() {
+			return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 7, 1}, Message: "not now"}
+		}
+		return nil
+	}
+	s := quickstart(t, dataFolder(t), "--set", "process.single=true", "--set", "route.next_hop="+k.Addr)
 	check(t, s.submit("joe@elsewhere.example"))
 	eventually(t, "the message is deferred", func() bool { return strings.Contains(s.Must("queue", "list"), "not now") })
 	if got := s.Must("queue", "list", "--domain", "other.example", "--json"); strings.TrimSpace(got) != "[]" {
@@ -175,15 +186,13 @@ func TestOperatorsHoldMailBackAndLetItGo(t *testing.T) {
 	}
 	s.Must("pause")
 	s.Must("queue", "import", file)
-	k.mu.Lock()
-	k.refusing = false
-	k.mu.Unlock()
+	refusing.Store(false)
 	if got := s.Must("queue", "list"); !strings.Contains(got, "1 messages") {
 		t.Errorf("after import:\n%s", got)
 	}
 	s.Must("continue")
 	s.Must("flush")
-	eventually(t, "the message leaves", func() bool { return k.count() == 1 })
+	eventually(t, "the message leaves", func() bool { return len(k.All()) == 1 })
 
 	// A copy of the running server's stores starts with everything held.
 	copied := filepath.Join(t.TempDir(), "copy")

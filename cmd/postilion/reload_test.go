@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/postilion/postilion/e2e/e2etest"
 )
 
 func TestReloadSwitchesAndABadFileChangesNothing(t *testing.T) {
 	t.Parallel()
-	k := new(sink)
+	k := e2etest.NewSink(t)
 	s := quickstart(t, dataFolder(t), "--set", "process.single=true")
 	path := filepath.Join(s.Data, "postilion.toml")
 	before, err := os.ReadFile(path)
@@ -28,15 +30,15 @@ func TestReloadSwitchesAndABadFileChangesNothing(t *testing.T) {
 			t.Errorf("%s with a bad file: %v\n%s", verb, err, p)
 		}
 	}
-	write("next_hop = \"" + k.listen(t) + "\"\n")
+	write("next_hop = \"" + k.Addr + "\"\n")
 	if got := s.Must("reload"); !strings.Contains(got, "route.next_hop is in force") {
 		t.Errorf("reload: %s", got)
 	}
 	check(t, s.submit("joe@elsewhere.example"))
-	eventually(t, "the message goes to the new next hop", func() bool { return k.count() == 1 })
+	eventually(t, "the message goes to the new next hop", func() bool { return len(k.All()) == 1 })
 
 	// What needs a restart is told as long as the server runs with another value, and no longer.
-	hop := "next_hop = \"" + k.listen(t) + "\"\n"
+	hop := "next_hop = \"" + e2etest.NewSink(t).Addr + "\"\n"
 	write(hop + "[smtp]\nmax_connections = 7\nmax_errors = 9\n[route]\n")
 	pending := "smtp.max_connections has changed and needs `postilion restart`\n"
 	for range 2 {

@@ -4,15 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-
-	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/postilion/postilion/e2e/e2etest"
 )
@@ -86,57 +81,4 @@ func (s *server) arrives(subject string) {
 		return slices.ContainsFunc(messages, func(m []byte) bool { return bytes.Contains(m, []byte("\r\nSubject: "+subject+"\r\n")) })
 	})
 	check(s.T, last)
-}
-
-// sink is a foreign SMTP server that counts what it takes.
-type sink struct {
-	mu       sync.Mutex
-	got      []string
-	refusing bool
-}
-
-func (k *sink) NewSession(*gosmtp.Conn) (gosmtp.Session, error) { return &sinkSession{k: k}, nil }
-
-type sinkSession struct {
-	k  *sink
-	to string
-}
-
-func (*sinkSession) Reset()        {}
-func (*sinkSession) Logout() error { return nil }
-func (*sinkSession) Mail(string, *gosmtp.MailOptions) error {
-	return nil
-}
-func (x *sinkSession) Rcpt(to string, _ *gosmtp.RcptOptions) error {
-	x.k.mu.Lock()
-	defer x.k.mu.Unlock()
-	if x.k.refusing {
-		return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 7, 1}, Message: "not now"}
-	}
-	x.to = to
-	return nil
-}
-func (x *sinkSession) Data(r io.Reader) error {
-	_, err := io.Copy(io.Discard, r)
-	x.k.mu.Lock()
-	defer x.k.mu.Unlock()
-	x.k.got = append(x.k.got, x.to)
-	return err
-}
-
-func (k *sink) count() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.got)
-}
-
-// listen starts the sink and returns its address.
-func (k *sink) listen(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	foreign := gosmtp.NewServer(k)
-	foreign.Domain = "sink.example"
-	go foreign.Serve(l)
-	t.Cleanup(func() { foreign.Close() })
-	return l.Addr().String()
 }
