@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Action struct {
 var (
 	ErrBusy     = errors.New("it is being delivered at this moment: try again")
 	ErrNoChange = errors.New("this recipient is finished")
+	ErrNoNumber = errors.New("this message has no recipient of that number")
 )
 
 // Act does a to every message that f matches and returns how many it changed. It goes through the
@@ -306,11 +308,11 @@ func (d *Dispatcher) Edit(ctx context.Context, message id.ID, n int, to mail.Add
 		return queue.ErrNotFound
 	}
 	if len(ns) == 0 {
-		return ErrBusy
+		return queue.Update(ctx, d.deps.Store, message, func(q *queue.Message) error { return cmp.Or(editable(q, n), ErrBusy) })
 	}
 	err := queue.Update(ctx, d.deps.Store, message, func(q *queue.Message) error {
-		if n < 0 || n >= len(q.States) || q.States[n].State != queue.Waiting {
-			return ErrNoChange
+		if err := editable(q, n); err != nil {
+			return err
 		}
 		q.Envelope.Recipients[n].To = to
 		return nil
@@ -334,6 +336,17 @@ func (d *Dispatcher) Edit(ctx context.Context, message id.ID, n int, to mail.Add
 	d.addTask(m, ns, d.now())
 	d.pump()
 	return err
+}
+
+// editable tells what keeps a recipient from being edited for good.
+func editable(q *queue.Message, n int) error {
+	switch {
+	case n < 0 || n >= len(q.States):
+		return ErrNoNumber
+	case q.States[n].State != queue.Waiting:
+		return ErrNoChange
+	}
+	return nil
 }
 
 // lift takes a waiting recipient out of its task, so that nothing starts with it, and has the message

@@ -216,7 +216,7 @@ func (d *Dispatcher) addRunning(found []match) {
 // matches decides what memory left open and sets x.ns.
 func (f *Filter) matches(x *match) bool {
 	env := x.env
-	if f.From != "" && !addressMatches(f.From, env.From) || f.Account != "" && f.Account != env.Account {
+	if f.From != "" && !addressMatches(f.From, env.From) || f.Account != "" && !strings.EqualFold(f.Account, env.Account) {
 		return false
 	}
 	domain := foldDomain(f.Domain)

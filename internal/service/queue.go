@@ -210,7 +210,7 @@ func (q *QueueAdmin) Act(ctx context.Context, f dispatch.Filter, a dispatch.Acti
 }
 
 // Edit gives recipient n of a message another address. The error wraps queue.ErrNotFound, or
-// dispatch.ErrBusy while its delivery is under way, or dispatch.ErrNoChange for one that is finished.
+// dispatch.ErrBusy while its delivery is under way, dispatch.ErrNoChange for one that is finished, or dispatch.ErrNoNumber.
 func (q *QueueAdmin) Edit(ctx context.Context, message id.ID, n int, to mail.Address) error {
 	_, err := rpc.Do[editRequest, none](ctx, q.client, methodEdit, editRequest{message, n, to})
 	return err
