@@ -73,6 +73,8 @@ func TestRetriesComeAtTheTimesOfTheReference(t *testing.T) {
 				}
 				if last == nil || last.Class != reason.Permanent || !strings.Contains(last.Text(reason.English), "I'm not going to try again; this message has been in the queue too long.") {
 					t.Errorf("the last attempt ended with %v", last)
+				} else if strings.Contains(last.Text(reason.English), "..") {
+					t.Errorf("two sentences end with two dots: %q", last.Text(reason.English))
 				}
 			})
 		})

@@ -171,7 +171,7 @@ func lastAttempt(e *reason.Error, byOperator bool) *reason.Error {
 	if report, ok := e.Report(); ok {
 		text = strings.TrimRight(report, "\n")
 	}
-	last := reason.QueueLifetime.With(text, string(e.Reason), strings.TrimRight(e.Line(), "\n"))
+	last := reason.QueueLifetime.With(strings.TrimSuffix(text, "."), string(e.Reason), strings.TrimRight(e.Line(), "\n"))
 	last.Remote, last.Cause = e.Remote, e.Cause
 	return last
 }
