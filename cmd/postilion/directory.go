@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,6 +59,9 @@ func parseAddress(s string) (mail.Address, error) {
 	addr := mail.ParseAddress(s)
 	if addr.Local == "" || addr.Domain == "" {
 		return addr, usageError{fmt.Errorf("%q: want an address such as joe@example.test", s)}
+	}
+	if strings.Contains(addr.Local, "@") { // a slip, or several in one word
+		return addr, usageError{fmt.Errorf("%q: want one address such as joe@example.test, with one @", s)}
 	}
 	return addr, nil
 }
@@ -337,7 +341,7 @@ func (a *app) aliasCommand() *cobra.Command {
 					if err := s.Directory.PutAlias(c.Context(), alias, create); err != nil {
 						return err
 					}
-					return a.done("%s goes on to %s", args[0], strings.Join(args[1:], ", "))
+					return a.done("%s goes on to %s", args[0], strings.Join(different(args[1:]), ", "))
 				})
 			},
 		}
@@ -389,6 +393,16 @@ func (a *app) aliasCommand() *cobra.Command {
 	}
 	group.AddCommand(put("add", "Add an alias", true), put("set", "Change an alias's targets", false), list, remove)
 	return a.takeAs(group)
+}
+
+// different leaves out what a list names again.
+func different(list []string) (once []string) {
+	for _, s := range list {
+		if !slices.Contains(once, s) {
+			once = append(once, s)
+		}
+	}
+	return once
 }
 
 func number(n int64) string {

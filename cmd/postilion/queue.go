@@ -282,6 +282,15 @@ type queueStats struct {
 	Oldest      int64 `json:"oldest_seconds"`
 }
 
+func pausedGroups(groups []dispatch.GroupStats) (names []string) {
+	for _, g := range groups {
+		if g.Paused {
+			names = append(names, g.Name)
+		}
+	}
+	return names
+}
+
 func (a *app) queueStats() *cobra.Command {
 	return &cobra.Command{
 		Use: "stats", Short: "Sum the queue up, as qmail-qstat does, with the busiest destinations", Args: cobra.NoArgs,
@@ -303,6 +312,9 @@ func (a *app) queueStats() *cobra.Command {
 					fmt.Fprintf(w, "running: %d local, %d remote; due: %d\n", s.RunningLocal, s.RunningRemote, s.Ready)
 					if len(s.PausedDomains) > 0 {
 						fmt.Fprintf(w, "paused domains: %s\n", escape(strings.Join(s.PausedDomains, " ")))
+					}
+					if groups := pausedGroups(s.Groups); groups != nil {
+						fmt.Fprintf(w, "paused groups: %s\n", escape(strings.Join(groups, " ")))
 					}
 					var rows [][]string
 					for _, d := range s.Top {

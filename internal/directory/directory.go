@@ -157,7 +157,7 @@ type Administered struct {
 type Block struct {
 	What    string    `json:"what"` // an address, a CIDR range, or an account's address
 	Reason  string    `json:"reason"`
-	Expires time.Time `json:"expires"` // zero: never
+	Expires time.Time `json:"expires,omitzero"` // zero: never
 	Created time.Time `json:"created"`
 }
 
