@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/service/certs"
@@ -118,14 +119,7 @@ func (n *Node) watchCertificate(ctx context.Context) {
 	}
 	cert, key := n.cfg.InData(n.cfg.TLS.Cert), n.cfg.InData(n.cfg.TLS.Key)
 	seen := certs.StampsOf(cert, key)
-	t := time.NewTicker(max(n.cfg.TLS.Check, time.Second))
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+	for clock.Sleep(ctx, max(n.cfg.TLS.Check, time.Second)) == nil {
 		now := certs.StampsOf(cert, key)
 		if now == seen {
 			continue

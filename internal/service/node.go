@@ -18,6 +18,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/fs"
@@ -383,15 +384,8 @@ func watchdog(ctx context.Context) {
 	if err != nil || every == 0 {
 		return
 	}
-	t := time.NewTicker(every / 2)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			notify(daemon.SdNotifyWatchdog)
-		}
+	for clock.Sleep(ctx, every/2) == nil {
+		notify(daemon.SdNotifyWatchdog)
 	}
 }
 

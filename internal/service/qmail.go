@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/deliver/runas"
@@ -35,14 +36,7 @@ func (n *Node) watchQmail(ctx context.Context) {
 	seed := maphash.MakeSeed()
 	tree := n.cfg.QmailTree()
 	last := treeVersion(seed, tree)
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for clock.Sleep(ctx, watchEvery) == nil {
 		now := treeVersion(seed, tree)
 		if now == last {
 			continue

@@ -110,16 +110,9 @@ func (s *Service) Backup(ctx context.Context, path string) error {
 
 func (s *Service) flushLoop(ctx context.Context) {
 	defer close(s.stopped)
-	t := time.NewTicker(flushEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			if err := s.flush(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("auth: failures and times of use could not be written", "err", err)
-			}
+	for clock.Sleep(ctx, flushEvery) == nil {
+		if err := s.flush(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("auth: failures and times of use could not be written", "err", err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/postilion/postilion/internal/migrate"
@@ -117,19 +118,20 @@ func checkAddr(s string) error {
 	return nil
 }
 
-// virtualdomains takes the entries that count: of two with one key the later one.
-func (r *reader) virtualdomains(f file) {
-	var list []string
-	at := 0
-	last := map[string]int{}
-	entries := control.NewMap(f.path, f.data).Entries()
+// lasting returns a file's entries that count: of two with one key the later one. control.Check tells of the other.
+func lasting(f file) []control.Match {
+	entries, last := control.NewMap(f.path, f.data).Entries(), map[string]int{}
 	for _, e := range entries {
 		last[qmail.Lower(e.Key)] = e.Line
 	}
-	for _, e := range entries {
-		if last[qmail.Lower(e.Key)] != e.Line {
-			continue // told by control.Check
-		}
+	return slices.DeleteFunc(slices.Clone(entries), func(e control.Match) bool { return last[qmail.Lower(e.Key)] != e.Line })
+}
+
+// virtualdomains takes the entries that count.
+func (r *reader) virtualdomains(f file) {
+	var list []string
+	at := 0
+	for _, e := range lasting(f) {
 		if strings.ContainsAny(e.Key+e.Value, " \t") {
 			r.r.Note(migrate.At(f.path, e.Line, e.Key+":"+e.Value), migrate.NotCarried, keyVirtualDomains, "it holds a blank, so it matches nothing")
 			continue
@@ -192,16 +194,8 @@ func (r *reader) smtproutes(f file) {
 	const key = keyRoutes
 	var list []string
 	at := 0
-	last := map[string]int{}
-	entries := control.NewMap(f.path, f.data).Entries()
-	for _, e := range entries {
-		last[qmail.Lower(e.Key)] = e.Line
-	}
-	for _, e := range entries {
+	for _, e := range lasting(f) {
 		what := hidePassword(e.Key + ":" + e.Value)
-		if last[qmail.Lower(e.Key)] != e.Line {
-			continue
-		}
 		route, err := Route(e.Key, e.Value)
 		if err != nil {
 			r.r.Note(migrate.At(f.path, e.Line, what), migrate.NotCarried, key, "%s", err)

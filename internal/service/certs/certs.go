@@ -26,6 +26,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 )
@@ -98,14 +99,7 @@ func stamp(name string) fileStamp {
 
 // Watch looks at the files at each interval until ctx ends.
 func (c *Certificate) Watch(ctx context.Context, every time.Duration) {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+	for clock.Sleep(ctx, every) == nil {
 		if c.seen == StampsOf(c.Cert, c.Key) {
 			continue
 		}
