@@ -156,13 +156,20 @@ func (e *Engine) current() (*generation, error) {
 // Batch is a set of changes for one opening of the database.
 type Batch struct {
 	*pebble.Batch
-	// Bodies are made durable with the batch. Their memory is the Engine's until Commit returns.
+	// Bodies are made durable with the batch. Their memory is the Engine's until the batch's fate is told.
 	Bodies []Attachment
-	// OnDurable, if not nil, is told on the way to Commit's caller that the batch is durable, never when
-	// Commit returns an error. All are called by one goroutine, in the order of the commits.
-	OnDurable interface{ Durable() }
-	detached  []Held
-	g         *generation
+	// Owner, if not nil, is told of the batch's fate.
+	Owner    Owner
+	detached []Held
+	g        *generation
+}
+
+// Owner is told of a batch's fate, by one call of one method, which must neither block nor call the Engine.
+type Owner interface {
+	// Durable is called when the batch is durable. All are called by one goroutine, in the order of the commits.
+	Durable()
+	// Failed is called with what Commit returns.
+	Failed(err error)
 }
 
 // Attachment is a body that is written once, beside the rows of a batch. Key names the row that it would be: no other row
@@ -246,37 +253,62 @@ func (e *Engine) NewBatch(size int) (Batch, error) {
 // Commit applies b and returns when it is durable. The error wraps ErrDown or
 // ErrInDoubt. b must not be used afterwards.
 func (e *Engine) Commit(b Batch) error {
-	e.life.RLock()
-	defer e.life.RUnlock()
-	if b.g.failed() {
-		return fmt.Errorf("%w: %w", ErrDown, b.g.err)
+	w := waiters.Get().(*waiter)
+	w.owner, b.Owner = b.Owner, w
+	e.Start(b)
+	err := <-w.fate
+	w.owner = nil
+	waiters.Put(w)
+	return err
+}
+
+// waiter is the owner of a batch for whose fate somebody waits.
+type waiter struct {
+	owner Owner
+	fate  chan error // holds one
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{fate: make(chan error, 1)} }}
+
+// Durable implements Owner.
+func (w *waiter) Durable() {
+	if w.owner != nil {
+		w.owner.Durable()
 	}
-	b.g.calls.Add(1)
-	defer b.g.calls.Add(-1)
+	w.fate <- nil
+}
+
+// Failed implements Owner.
+func (w *waiter) Failed(err error) {
+	if w.owner != nil {
+		w.owner.Failed(err)
+	}
+	w.fate <- err
+}
+
+// Start is Commit that does not wait: b's owner is told, perhaps before Start returns. It blocks while too many wait.
+func (e *Engine) Start(b Batch) {
+	e.life.RLock() // until the fate is told
+	g := b.g
 	r := requests.Get().(*request)
-	r.batch, r.bodies, r.detached, r.onDurable = b.Batch, b.Bodies, b.detached, b.OnDurable
-	select {
-	case b.g.queue <- r:
-	case <-b.g.dead:
-		return fmt.Errorf("%w: %w", ErrDown, b.g.err)
+	r.batch, r.bodies, r.detached, r.owner = b.Batch, b.Bodies, b.detached, b.Owner
+	if g.failed() || !g.begin(r) {
+		g.refuse(r)
+		return
 	}
 	select {
-	case <-r.done:
-		requests.Put(r)
-		return nil
-	case <-b.g.dead:
+	case g.queue <- r:
+	case <-g.dead:
+		if g.end(r) {
+			g.refuse(r)
+		}
 	}
-	pass(&b.g.copying) // then nobody reads b's bodies
-	// A group may be on its way out at this moment; after it there is no other.
-	b.g.telling.Lock()
-	defer b.g.telling.Unlock()
-	select {
-	case <-r.done:
-		return nil
-	default:
-		// r stays with the frozen database.
-		return fmt.Errorf("%w: %w", ErrInDoubt, b.g.err)
-	}
+}
+
+// refuse tells the owner of a request that it was not taken.
+func (g *generation) refuse(r *request) {
+	r.fail(fmt.Errorf("%w: %w", ErrDown, g.err))
+	g.release(r)
 }
 
 // Nudge lets Lazy be called soon, even if nothing is committed.

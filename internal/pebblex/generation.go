@@ -29,7 +29,6 @@ type generation struct {
 	log  *log
 
 	queue chan *request
-	calls atomic.Int32  // under way: until they have been told
 	later atomic.Int32  // groups that the second goroutine has not told yet
 	tick  chan struct{} // lazy changes wait
 	timer *time.Timer   // sends to tick
@@ -43,6 +42,9 @@ type generation struct {
 	copying sync.Mutex   // held while bodies are copied
 	telling sync.Mutex   // held while callers are told of success: not after dead is closed
 
+	fates  sync.Mutex
+	untold map[*request]struct{} // commits whose fate their owners wait for; nil once the generation has failed
+
 	once sync.Once
 	err  error         // why it froze; read after dead is closed
 	dead chan struct{} // closed at the first failure
@@ -51,17 +53,17 @@ type generation struct {
 
 // request is one waiting commit, or work that must be done when all commits before it have been applied.
 type request struct {
-	batch     *pebble.Batch
-	bodies    []Attachment
-	detached  []Held
-	onDurable interface{ Durable() }
-	work      func(end) error
-	err       error         // of work
-	sweep     uint64        // of work: bodies of segments up to this number are moved from now on
-	done      chan struct{} // holds a token when the batch is durable or the work is done
+	batch    *pebble.Batch
+	bodies   []Attachment
+	detached []Held
+	owner    Owner
+	work     func(end) error
+	err      error         // of work
+	sweep    uint64        // of work: bodies of segments up to this number are moved from now on
+	done     chan struct{} // of work: holds a token when it is done
 }
 
-var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
+var requests = sync.Pool{New: func() any { return new(request) }}
 
 // group is what one record makes durable, and the work that comes after it.
 type group struct {
@@ -87,6 +89,7 @@ func (e *Engine) open(first bool) error {
 	g := &generation{
 		e: e, queue: make(chan *request, groupMax), dead: make(chan struct{}), quit: make(chan struct{}),
 		tick: make(chan struct{}, 1), armed: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		untold: map[*request]struct{}{},
 	}
 	g.gate = &gate{FS: e.opts.FS, dirs: []string{e.opts.Dir, e.opts.LogDir}, froze: g.fail}
 	g.log = e.newLog(g.gate)
@@ -203,8 +206,8 @@ func (g *generation) write(groups chan<- group) {
 			}
 		}
 		gr.end = end{g.log.now.number, g.log.end}
-		// Who is alone in calling is alone in waiting: there is nothing to write meanwhile.
-		if g.calls.Load() <= 1 && g.later.Load() == 0 {
+		// While nobody else waits there is nothing to write.
+		if g.later.Load() == 0 && g.waiting() <= 1 {
 			if !g.settle(gr) {
 				return
 			}
@@ -363,20 +366,77 @@ func (g *generation) tell(gr group) bool {
 		defer gr.rows.Close()
 	}
 	g.log.detached(gr.detached)
+	g.end(gr.requests...)
 	for _, r := range gr.requests {
 		if r.batch != gr.rows {
 			r.batch.Close()
 		}
-		if r.onDurable != nil {
-			r.onDurable.Durable()
+		if r.owner != nil {
+			r.owner.Durable()
 		}
-		r.batch, r.bodies, r.detached, r.onDurable = nil, nil, nil, nil
-		r.done <- struct{}{}
+		g.release(r)
 	}
 	if gr.synced != nil {
 		gr.synced()
 	}
 	return true
+}
+
+// begin counts a commit among those whose fate must be told. It reports false when the generation has failed.
+func (g *generation) begin(r *request) bool {
+	g.fates.Lock()
+	defer g.fates.Unlock()
+	if g.untold == nil {
+		return false
+	}
+	g.untold[r] = struct{}{}
+	return true
+}
+
+// end takes commits out whose fate is about to be told. It reports whether all were there: else they have been told.
+func (g *generation) end(list ...*request) bool {
+	g.fates.Lock()
+	defer g.fates.Unlock()
+	before := len(g.untold)
+	for _, r := range list {
+		delete(g.untold, r)
+	}
+	return before-len(g.untold) == len(list)
+}
+
+// waiting counts the commits whose fate has not been told.
+func (g *generation) waiting() int {
+	g.fates.Lock()
+	defer g.fates.Unlock()
+	return len(g.untold)
+}
+
+// abandon tells all who wait for a commit in a failed generation.
+func (g *generation) abandon() {
+	pass(&g.copying) // then nobody reads their bodies
+	pass(&g.telling) // and whoever is being told of success has been
+	g.fates.Lock()
+	untold := g.untold
+	g.untold = nil
+	g.fates.Unlock()
+	for r := range untold {
+		// The request stays with the frozen database: it is not used again.
+		r.fail(fmt.Errorf("%w: %w", ErrInDoubt, g.err))
+		g.e.life.RUnlock()
+	}
+}
+
+func (r *request) fail(err error) {
+	if r.owner != nil {
+		r.owner.Failed(err)
+	}
+}
+
+// release lets go of a request whose owner has been told.
+func (g *generation) release(r *request) {
+	r.batch, r.bodies, r.detached, r.owner = nil, nil, nil, nil
+	requests.Put(r)
+	g.e.life.RUnlock()
 }
 
 // view lets f read the database, unless the generation has failed.

@@ -11,6 +11,7 @@ const healthy = 10 * time.Minute
 
 // broken takes a failed generation out of use and brings up the next.
 func (e *Engine) broken(g *generation) {
+	g.abandon()
 	e.mu.Lock()
 	if !g.live || e.closed {
 		e.gen.CompareAndSwap(g, nil)
@@ -33,7 +34,6 @@ func (e *Engine) broken(g *generation) {
 		e.opts.Broken(g.err)
 	}
 	g.bury()
-	pass(&g.telling) // whoever is being told of success has been
 	for {
 		select {
 		case <-e.stop:

@@ -38,6 +38,14 @@ type Draft interface {
 	Abort()
 }
 
+// A Prompt is a Draft whose commit nobody needs to wait for.
+type Prompt interface {
+	Draft
+	// CommitThen is Commit, whose result is told to then: by any goroutine, perhaps before CommitThen returns. then must
+	// neither block nor call the Enqueuer.
+	CommitThen(ctx context.Context, then func(error))
+}
+
 // Store keeps the queue. It is an Enqueuer; the rest belongs to dispatch. A Store
 // that many nodes share gives each message to one of them under a Lease; the
 // embedded one has a single holder, whose leases never end.

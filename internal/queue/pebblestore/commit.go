@@ -23,34 +23,46 @@ type commit struct {
 	finals []int                // recipients of hot that become final
 	one    [1]*draft
 	body   [1]pebblex.Attachment
-	next   *commit // of another message, committed with this one; its drafts are none
+	next   *commit         // of another message, committed with this one; its drafts are none
+	then   func(err error) // told of the commit's fate where nobody waits for it; may be nil
 }
 
 type row struct{ key, value []byte }
 
 // run commits b, which holds c's changes.
 func (c *commit) run(b pebblex.Batch) error {
+	c.attach(&b)
+	return c.s.eng.Commit(b)
+}
+
+// attach makes c the owner of b, which holds its changes.
+func (c *commit) attach(b *pebblex.Batch) {
 	s := c.s
-	b.Bodies, b.OnDurable = c.bodies, c
+	b.Bodies, b.Owner = c.bodies, c
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.pending[c] = struct{}{}
 	for _, d := range c.drafts {
 		s.hidden[d.id] = struct{}{}
 		d.submitted = true
 	}
-	s.mu.Unlock()
-	err := s.eng.Commit(b)
-	if errors.Is(err, pebblex.ErrDown) {
-		s.mu.Lock()
-		if _, mine := s.pending[c]; mine {
-			s.dropped(c)
-		}
-		s.mu.Unlock()
-	}
-	return err
 }
 
-// Durable implements pebblex.Batch's OnDurable.
+// Failed implements pebblex.Owner.
+func (c *commit) Failed(err error) {
+	if errors.Is(err, pebblex.ErrDown) {
+		c.s.mu.Lock()
+		if _, mine := c.s.pending[c]; mine {
+			c.s.dropped(c)
+		}
+		c.s.mu.Unlock()
+	}
+	if c.then != nil {
+		c.then(err)
+	}
+}
+
+// Durable implements pebblex.Owner.
 func (c *commit) Durable() {
 	s := c.s
 	nudge := false
@@ -79,6 +91,9 @@ func (c *commit) Durable() {
 	s.mu.Unlock()
 	if nudge {
 		s.eng.Nudge()
+	}
+	if c.then != nil {
+		c.then(nil)
 	}
 }
 

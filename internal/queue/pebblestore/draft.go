@@ -188,30 +188,53 @@ func (d *draft) seal() error {
 
 // Commit implements queue.Draft.
 func (d *draft) Commit(ctx context.Context) error {
-	err := ctx.Err()
+	b, err := d.batch(ctx)
 	if err == nil {
-		err = d.seal()
-	}
-	if err == nil {
-		d.commit.s = d.s
-		d.commit.one[0] = d
-		d.commit.drafts, d.commit.bodies = d.commit.one[:], d.commit.body[:0]
-		err = d.s.enqueue(&d.commit)
+		err = d.commit.run(b)
 	}
 	d.end(err)
 	return failure(err)
 }
 
-func (s *Store) enqueue(c *commit) error {
-	b, err := s.eng.NewBatch(c.size())
+// CommitThen implements queue.Prompt.
+func (d *draft) CommitThen(ctx context.Context, then func(error)) {
+	if d.file != nil { // to be synced
+		go func() { then(d.Commit(ctx)) }()
+		return
+	}
+	b, err := d.batch(ctx)
 	if err != nil {
-		return err
+		d.end(err)
+		then(failure(err))
+		return
 	}
-	if err := c.add(b); err != nil {
+	d.commit.then = func(err error) {
+		d.end(err)
+		then(failure(err))
+	}
+	d.commit.attach(&b)
+	d.s.eng.Start(b)
+}
+
+// batch ends the body and returns what commits the message.
+func (d *draft) batch(ctx context.Context) (b pebblex.Batch, err error) {
+	if err = ctx.Err(); err != nil {
+		return b, err
+	}
+	if err = d.seal(); err != nil {
+		return b, err
+	}
+	c := &d.commit
+	c.s = d.s
+	c.one[0] = d
+	c.drafts, c.bodies = c.one[:], c.body[:0]
+	if b, err = d.s.eng.NewBatch(c.size()); err != nil {
+		return b, err
+	}
+	if err = c.add(b); err != nil {
 		b.Close()
-		return err
 	}
-	return c.run(b)
+	return b, err
 }
 
 // size guesses the bytes of c's batch.
