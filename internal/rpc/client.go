@@ -25,7 +25,9 @@ type Client struct {
 	idle []*Conn
 
 	sharing sync.Mutex
-	shared  *shared // carries gathered calls; nil before the first
+	shared  *shared   // carries gathered calls; nil before the first
+	opening *opening  // of shared, while that is under way
+	alone   time.Time // when the server had no memory to share
 }
 
 // NewClient returns a client of the Unix socket path.
@@ -231,6 +233,9 @@ func (cl *Client) put(c *Conn) {
 // Close closes the idle connections and fails the gathered calls under way.
 func (cl *Client) Close() {
 	cl.sharing.Lock()
+	if cl.opening != nil {
+		cl.opening.stop()
+	}
 	if cl.shared != nil {
 		cl.shared.end(net.ErrClosed)
 	}

@@ -53,17 +53,6 @@ func (c *Conn) writeFrame(kind byte, parts ...[]byte) error {
 	for _, p := range parts {
 		n += len(p)
 	}
-	if err := c.writeHead(kind, n); err != nil {
-		return err
-	}
-	for _, p := range parts {
-		c.w.Write(p) // bufio.Writer keeps the first error for Flush
-	}
-	return nil
-}
-
-// writeHead begins a frame, whose n bytes are to follow.
-func (c *Conn) writeHead(kind byte, n int) error {
 	if n > MaxFrame {
 		return fmt.Errorf("rpc: frame of %d bytes, at most %d are allowed", n, MaxFrame)
 	}
@@ -72,6 +61,9 @@ func (c *Conn) writeHead(kind byte, n int) error {
 	}
 	head := append(c.w.AvailableBuffer(), kind)
 	c.w.Write(binary.BigEndian.AppendUint32(head, uint32(n)))
+	for _, p := range parts {
+		c.w.Write(p) // bufio.Writer keeps the first error for Flush
+	}
 	return nil
 }
 
@@ -129,16 +121,6 @@ func (c *Conn) Send(p []byte) error {
 		p = p[MaxFrame:]
 	}
 	return c.writeFrame(kindData, p)
-}
-
-// SendMarked is Send of mark and then p, MaxFrame bytes in all at most.
-func (c *Conn) SendMarked(mark byte, p []byte) error {
-	if err := c.writeHead(kindData, 1+len(p)); err != nil {
-		return err
-	}
-	c.w.WriteByte(mark)
-	c.w.Write(p)
-	return nil
 }
 
 // Flush sends what is buffered.

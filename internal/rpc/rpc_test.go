@@ -88,23 +88,20 @@ func TestPiecesOfAllSizesComeWhole(t *testing.T) {
 			}
 		},
 	}})
-	s, err := cl.Open(t.Context(), "check", nil)
+	g, err := cl.Gather(t.Context(), "check", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const pieces = 100
 	for i := range pieces {
-		if err := s.SendMarked('m', bytes.Repeat([]byte{byte(i)}, sizes[i%len(sizes)])); err != nil {
+		if err := g.SendMarked('m', bytes.Repeat([]byte{byte(i)}, sizes[i%len(sizes)])); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.SendMarked('m', make([]byte, MaxFrame)); err == nil {
+	if err := g.SendMarked('m', make([]byte, MaxFrame)); err == nil {
 		t.Error("a frame that is too long was sent")
 	}
-	if err := s.CloseSend(); err != nil {
-		t.Fatal(err)
-	}
-	if reply, err := s.Reply(); err != nil || string(reply) != strconv.Itoa(pieces) {
+	if reply, err := g.Reply(); err != nil || string(reply) != strconv.Itoa(pieces) {
 		t.Errorf("the server says %q, %v", reply, err)
 	}
 }

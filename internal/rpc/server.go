@@ -17,9 +17,15 @@ import (
 // reply it returns ends the call.
 type Handler func(ctx context.Context, c *Conn, request []byte) (reply []byte, err error)
 
+// Prompt serves gathered calls of one method without waiting for anything: it has the goroutine that reads the connection. answer
+// takes the reply or the error, once, from any goroutine, and does not block. c and request are valid until Prompt returns.
+type Prompt func(ctx context.Context, c *Conn, request []byte, answer func(reply []byte, err error))
+
 // Server serves calls.
 type Server struct {
 	Handlers map[string]Handler
+	// Prompts serve gathered calls in place of the Handlers of the same names.
+	Prompts map[string]Prompt
 	// Allow decides by uid who may call; nil allows every peer.
 	Allow func(uid uint32) bool
 	// Log is told of connections that ended otherwise than by the client; nil forgets.
@@ -92,8 +98,8 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) error {
 
 func (s *Server) serve(ctx context.Context, nc net.Conn) error {
 	c := newConn(nc)
-	if first, err := c.r.Peek(1); err == nil && first[0] == kindGathered {
-		return s.serveGathered(ctx, c)
+	if first, err := c.r.Peek(1); err == nil && first[0] == kindMemory {
+		return s.share(ctx, c)
 	}
 	for {
 		kind, p, err := c.readFrame()

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,13 +9,15 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// Gathered calls of many callers share one connection: what several send at the same time
-// leaves in one write and comes in one read, and so do the replies. Nobody waits for
+// Gathered calls of many callers share one connection, whose content goes through memory. Nobody waits for
 // another's reply. A frame of such a connection holds a call's number and then, from the client, the call's own
 // frames, from the server its reply or error.
 const (
+	kindMemory   = 'M' // asks for memory, or brings it
 	kindGathered = 'G' // number, then the frames of a call up to the end of its stream
 	kindPart     = 'p' // number, a piece of the reply that is not the last
 	kindResult   = 'r' // number, reply or its last piece
@@ -46,7 +47,7 @@ func giveBack(b *[]byte) {
 }
 
 // Gathered is a call under way that streams towards the server only. What is sent is kept back while it is
-// short: then it shares a connection with others. Else it becomes a Stream.
+// short: then it shares a connection with others. Else, and where the server shares none, it becomes a Stream.
 type Gathered struct {
 	ctx    context.Context
 	client *Client
@@ -78,15 +79,24 @@ func appendFrame(b []byte, kind byte, parts ...[]byte) []byte {
 }
 
 // Send sends one piece of the stream, of MaxFrame bytes at most.
-func (g *Gathered) Send(p []byte) error {
-	if g.stream == nil && len(*g.frames)+len(p) <= gatherMost {
-		*g.frames = appendFrame(*g.frames, kindData, p)
+func (g *Gathered) Send(p []byte) error { return g.send(p) }
+
+// SendMarked is Send of mark and then p, MaxFrame bytes in all at most.
+func (g *Gathered) SendMarked(mark byte, p []byte) error { return g.send([]byte{mark}, p) }
+
+func (g *Gathered) send(parts ...[]byte) error {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	if g.stream == nil && len(*g.frames)+n <= gatherMost {
+		*g.frames = appendFrame(*g.frames, kindData, parts...)
 		return nil
 	}
 	if err := g.spill(); err != nil {
 		return err
 	}
-	return g.stream.Send(p)
+	return g.stream.writeFrame(kindData, parts...)
 }
 
 // spill makes g a Stream.
@@ -104,18 +114,22 @@ func (g *Gathered) spill() (err error) {
 // Reply ends the call and returns its reply. Errors are those of Call, or ctx's.
 func (g *Gathered) Reply() ([]byte, error) {
 	defer g.Close()
-	if g.stream != nil {
-		if err := g.stream.writeFrame(kindEnd); err != nil {
+	if g.stream == nil {
+		s, err := g.client.share(g.ctx)
+		if err != nil {
 			return nil, err
 		}
-		return g.stream.longReply()
+		if s != nil {
+			*g.frames = appendFrame(*g.frames, kindEnd)
+			return s.call(g.ctx, *g.frames)
+		}
+		if err := g.spill(); err != nil {
+			return nil, err
+		}
 	}
-	*g.frames = appendFrame(*g.frames, kindEnd)
-	s, err := g.client.share(g.ctx)
-	if err != nil {
-		return nil, err
-	}
-	return s.call(g.ctx, *g.frames)
+	// After a failed write the reply may still tell why the server hung up.
+	g.stream.writeFrame(kindEnd)
+	return g.stream.longReply()
 }
 
 // Close breaks the call off, or does nothing after Reply.
@@ -129,70 +143,9 @@ func (g *Gathered) Close() {
 	}
 }
 
-// writer gathers frames for a connection: whoever finds nobody writing writes for all who
-// come meanwhile.
-type writer struct {
-	c net.Conn
-
-	mu      sync.Mutex
-	waiting []byte
-	spare   []byte
-	busy    bool
-	err     error // of the first write that failed
-}
-
-// send writes a frame, or leaves it to the one who is writing.
-func (w *writer) send(kind byte, number uint32, payload []byte) error {
-	var n [numberSize]byte
-	binary.BigEndian.PutUint32(n[:], number)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return w.err
-	}
-	w.waiting = appendFrame(w.waiting, kind, n[:], payload)
-	if w.busy {
-		return nil
-	}
-	w.busy = true
-	w.round()
-	if len(w.waiting) > 0 && w.err == nil {
-		go w.rest() // who calls has a reply to wait for
-		return nil
-	}
-	w.busy = false
-	return w.err
-}
-
-// rest writes until nothing is waiting.
-func (w *writer) rest() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.waiting) > 0 && w.err == nil {
-		w.round()
-	}
-	w.busy = false
-}
-
-// round writes what is waiting. w.mu is held, but not while it writes.
-func (w *writer) round() {
-	w.mu.Unlock()
-	runtime.Gosched() // those about to send do so first
-	w.mu.Lock()
-	p := w.waiting
-	w.waiting = w.spare[:0]
-	w.mu.Unlock()
-	_, err := w.c.Write(p)
-	w.mu.Lock()
-	w.err = err
-	if w.spare = p; cap(p) > 4*keptBuffer {
-		w.spare = nil
-	}
-}
-
 // shared is a client's connection for gathered calls.
 type shared struct {
-	writer
+	*memory
 
 	mu    sync.Mutex
 	calls map[uint32]*call // without a whole reply yet
@@ -211,21 +164,80 @@ type result struct {
 	err   error
 }
 
-// share returns the connection for gathered calls.
+// alone is how long a client asks no more for memory after the server had none.
+const alone = time.Minute
+
+// opening is a connection that is being made. All who want it wait for the same one, each as long as it likes.
+type opening struct {
+	done chan struct{} // closed when the rest is known
+	s    *shared       // nil when the server shares none
+	err  error
+	stop context.CancelFunc
+}
+
+// share returns the connection for gathered calls, nil when the server shares none.
 func (cl *Client) share(ctx context.Context) (*shared, error) {
 	cl.sharing.Lock()
-	defer cl.sharing.Unlock()
 	if s := cl.shared; s != nil && s.ended() == nil {
+		cl.sharing.Unlock()
 		return s, nil
 	}
+	if time.Since(cl.alone) < alone {
+		cl.sharing.Unlock()
+		return nil, nil
+	}
+	o := cl.opening
+	if o == nil {
+		o = &opening{done: make(chan struct{})}
+		cl.opening = o
+		var open context.Context
+		open, o.stop = context.WithCancel(context.WithoutCancel(ctx))
+		go cl.openShared(open, o)
+	}
+	cl.sharing.Unlock()
+	select {
+	case <-o.done:
+		return o.s, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (cl *Client) openShared(ctx context.Context, o *opening) {
+	defer o.stop()
+	m, err := cl.dialMemory(ctx)
+	cl.sharing.Lock()
+	defer cl.sharing.Unlock()
+	defer close(o.done)
+	cl.opening = nil
+	switch {
+	case err != nil:
+		o.err = err
+	case m == nil:
+		cl.alone = time.Now()
+	default:
+		o.s = &shared{memory: m, calls: map[uint32]*call{}}
+		cl.shared = o.s
+		go func() { o.s.end(o.s.read()) }()
+	}
+}
+
+// dialMemory connects and asks for memory. It returns nil without an error when there is none to share.
+func (cl *Client) dialMemory(ctx context.Context) (*memory, error) {
 	c, err := cl.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{writer: writer{c: c}, calls: map[uint32]*call{}}
-	cl.shared = s
-	go func() { s.end(s.read()) }()
-	return s, nil
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, nil
+	}
+	m, err := askMemory(ctx, u)
+	if m == nil {
+		c.Close()
+	}
+	return m, err
 }
 
 // call makes the call whose frames are given.
@@ -271,7 +283,7 @@ func (s *shared) ended() error {
 
 // end closes the connection and fails the calls that have no reply.
 func (s *shared) end(err error) {
-	s.c.Close()
+	s.memory.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
@@ -285,16 +297,15 @@ func (s *shared) end(err error) {
 
 // read hands the replies to their callers until the connection ends.
 func (s *shared) read() error {
-	r := bufio.NewReaderSize(s.c, 16<<10)
 	for {
-		kind, number, n, err := readNumbered(r)
+		kind, number, n, err := s.next()
 		if err != nil {
 			return err
 		}
 		var reply []byte
 		if n > 0 {
 			reply = make([]byte, n)
-			if _, err := io.ReadFull(r, reply); err != nil {
+			if _, err := io.ReadFull(&s.in, reply); err != nil {
 				return err
 			}
 		}
@@ -321,31 +332,34 @@ func (s *shared) read() error {
 	}
 }
 
-// readNumbered reads the head of a frame and a call's number; n bytes follow.
-func readNumbered(r *bufio.Reader) (kind byte, number uint32, n int, err error) {
-	var head [frameHead + numberSize]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return 0, 0, 0, err
+// share serves the gathered calls of a connection until it ends. It returns nil when the client closed it, or when there is no memory
+// to share, which the client is told.
+func (s *Server) share(ctx context.Context, c *Conn) error {
+	c.r.Discard(frameHead)
+	u, ok := c.c.(*net.UnixConn)
+	err := errors.New("not a Unix socket")
+	var m *memory
+	if ok {
+		m, err = serveMemory(u)
 	}
-	length := binary.BigEndian.Uint32(head[1:])
-	if length < numberSize || length > MaxFrame {
-		return 0, 0, 0, fmt.Errorf("rpc: peer sent a frame of %d bytes, from %d to %d are allowed", length, numberSize, MaxFrame)
+	if err != nil {
+		if s.Log != nil {
+			s.Log(fmt.Errorf("rpc: no memory to share: %w", err))
+		}
+		return Refuse(c.c, err)
 	}
-	return head[0], binary.BigEndian.Uint32(head[frameHead:]), int(length - numberSize), nil
+	if err = s.serveGathered(ctx, m); err == io.EOF {
+		return nil
+	}
+	return err
 }
 
-// serveGathered serves the calls of a shared connection until it ends.
-func (s *Server) serveGathered(ctx context.Context, c *Conn) error {
-	w := &writer{c: c.c}
-	slots := make(chan struct{}, mostAtOnce)
-	const piece = MaxFrame - numberSize
-	var wg sync.WaitGroup
-	defer wg.Wait()
+// serveGathered serves the calls that come through memory.
+func (s *Server) serveGathered(ctx context.Context, m *memory) error {
+	w := &workers{server: s, ctx: ctx, m: m, slots: make(chan struct{}, mostAtOnce), calls: make(chan *numbered)}
+	defer w.end()
 	for {
-		kind, number, n, err := readNumbered(c.r)
-		if err == io.EOF {
-			return nil
-		}
+		kind, number, n, err := m.next()
 		if err == nil && kind != kindGathered {
 			err = fmt.Errorf("rpc: frame %q where a gathered call was expected", kind)
 		}
@@ -357,40 +371,130 @@ func (s *Server) serveGathered(ctx context.Context, c *Conn) error {
 			*buf = make([]byte, n)
 		}
 		*buf = (*buf)[:n]
-		if _, err := io.ReadFull(c.r, *buf); err != nil {
+		if _, err := io.ReadFull(&m.in, *buf); err != nil {
 			return err
 		}
-		slots <- struct{}{}
-		wg.Go(func() {
-			reply, err := s.gathered(ctx, *buf)
-			giveBack(buf)
-			if err != nil {
-				w.send(kindFailure, number, encodeError(err))
-			} else {
-				for ; len(reply) > piece; reply = reply[piece:] {
-					w.send(kindPart, number, reply[:piece])
-				}
-				w.send(kindResult, number, reply)
-			}
-			<-slots
-		})
+		w.begin(&numbered{w: w, number: number, buf: buf})
 	}
+}
+
+// workers carry out the calls of one connection. They are used again: a new goroutine's stack would grow with each call.
+type workers struct {
+	server *Server
+	ctx    context.Context
+	m      *memory
+	slots  chan struct{} // a token for each call under way
+	calls  chan *numbered
+	count  atomic.Int32   // of workers
+	all    sync.WaitGroup // of calls and workers
+}
+
+// numbered is a call that came through memory.
+type numbered struct {
+	w       *workers
+	number  uint32
+	buf     *[]byte // all its frames
+	conn    Conn    // which has them
+	handler Handler
+	request []byte
+}
+
+// idleWorkers is how many wait for the next call of their connection.
+const idleWorkers = 64
+
+// begin carries a call out, or gives it to a worker. It waits while too many are under way.
+func (w *workers) begin(c *numbered) {
+	w.slots <- struct{}{}
+	w.all.Add(1)
+	method, err := c.parse()
+	if err != nil {
+		c.answer(nil, err)
+		return
+	}
+	if p := w.server.Prompts[method]; p != nil {
+		p(w.ctx, &c.conn, c.request, c.answerSoon)
+		giveBack(c.buf)
+		return
+	}
+	if c.handler = w.server.Handlers[method]; c.handler == nil {
+		c.answer(nil, fmt.Errorf("rpc: no method %q", method))
+		return
+	}
+	select {
+	case w.calls <- c:
+	default:
+		w.count.Add(1)
+		w.all.Go(func() { w.work(c) })
+	}
+	if w.m.in.empty() {
+		runtime.Gosched() // the worker begins before this one falls asleep
+	}
+}
+
+// work is a worker.
+func (w *workers) work(c *numbered) {
+	defer w.count.Add(-1)
+	for more := true; more; c, more = <-w.calls {
+		reply, err := c.handler(w.ctx, &c.conn, c.request)
+		giveBack(c.buf)
+		c.answer(reply, err)
+		if w.count.Load() > idleWorkers {
+			return
+		}
+	}
+}
+
+// end closes the connection and returns when all calls have ended.
+func (w *workers) end() {
+	w.m.Close()
+	close(w.calls)
+	w.all.Wait()
+}
+
+// parse reads which call it is.
+func (c *numbered) parse() (method string, err error) {
+	c.conn.came = *c.buf
+	kind, p, err := c.conn.readFrame()
+	if err == nil && kind != kindCall {
+		err = fmt.Errorf("rpc: frame %q where a call was expected", kind)
+	}
+	if err != nil {
+		return "", err
+	}
+	method, c.request, _ = cutNUL(p)
+	return method, nil
+}
+
+// answer sends the reply or the error.
+func (c *numbered) answer(reply []byte, err error) {
+	defer c.end()
+	m := c.w.m
+	if err != nil {
+		m.send(kindFailure, c.number, encodeError(err))
+		return
+	}
+	for ; len(reply) > mostPiece; reply = reply[mostPiece:] {
+		m.send(kindPart, c.number, reply[:mostPiece])
+	}
+	m.send(kindResult, c.number, reply)
+}
+
+// mostPiece is the most of a reply in one frame, in bytes.
+const mostPiece = MaxFrame - numberSize
+
+// answerSoon is answer that does not wait for the client to read.
+func (c *numbered) answerSoon(reply []byte, err error) {
+	if err == nil && len(reply) <= mostPiece && c.w.m.offer(kindResult, c.number, reply) {
+		c.end()
+		return
+	}
+	go c.answer(reply, err)
+}
+
+func (c *numbered) end() {
+	<-c.w.slots
+	c.w.all.Done()
 }
 
 // ErrOneWay is the error of a handler that streams back in a gathered call.
 var ErrOneWay = errors.New("rpc: a gathered call streams towards the server only")
-
-// gathered carries out one call. Its handler reads from a Conn that has all frames in memory.
-func (s *Server) gathered(ctx context.Context, frames []byte) ([]byte, error) {
-	c := &Conn{came: frames}
-	kind, p, err := c.readFrame()
-	if err != nil || kind != kindCall {
-		return nil, fmt.Errorf("rpc: frame %q where a call was expected (%w)", kind, err)
-	}
-	method, request, _ := cutNUL(p)
-	h, ok := s.Handlers[method]
-	if !ok {
-		return nil, fmt.Errorf("rpc: no method %q", method)
-	}
-	return h(ctx, c, request)
-}

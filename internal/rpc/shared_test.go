@@ -232,8 +232,12 @@ func FuzzGatheredFrames(f *testing.F) {
 	f.Add([]byte{kindCall, 0xff, 0xff, 0xff, 0xff})
 	s := &Server{Handlers: map[string]Handler{"sum": sum}}
 	f.Fuzz(func(t *testing.T, frames []byte) {
-		reply, err := s.gathered(t.Context(), frames)
-		if err == nil && len(reply) != 4 {
+		c := &numbered{buf: &frames}
+		method, err := c.parse()
+		if err != nil || s.Handlers[method] == nil {
+			return
+		}
+		if reply, err := s.Handlers[method](t.Context(), &c.conn, c.request); err == nil && len(reply) != 4 {
 			t.Errorf("a reply of %d bytes", len(reply))
 		}
 	})

@@ -15,7 +15,7 @@ import (
 
 // A message is handed in as one call: the stream is the content in frames marked 'b', then
 // the envelope in frames marked 'e', since its sizes are known last; the reply is the
-// commit's. A 10 KiB message is one write and one read on either side.
+// commit's. A small message goes through memory that the roles share.
 
 // Enqueuer is a queue.Enqueuer over rpc.
 type Enqueuer struct{ Client *Client }
@@ -40,17 +40,53 @@ func EnqueueHandlers(q queue.Enqueuer) map[string]rpc.Handler {
 	}
 }
 
+// EnqueuePrompts serves queue.Enqueuer for messages that come whole.
+func EnqueuePrompts(q queue.Enqueuer) map[string]rpc.Prompt {
+	return map[string]rpc.Prompt{
+		"queue.enqueue": func(ctx context.Context, c *rpc.Conn, request []byte, answer func([]byte, error)) {
+			draft, err := receiveDraft(ctx, q, c, request)
+			if err != nil {
+				answer(nil, err)
+				return
+			}
+			then := func(err error) { answer(nil, err) }
+			if p, ok := draft.(queue.Prompt); ok {
+				p.CommitThen(ctx, then)
+				return
+			}
+			go func() { then(draft.Commit(ctx)) }()
+		},
+	}
+}
+
 func serveEnqueue(ctx context.Context, q queue.Enqueuer, c *rpc.Conn, request []byte) error {
+	draft, err := receiveDraft(ctx, q, c, request)
+	if err != nil {
+		return err
+	}
+	return draft.Commit(ctx)
+}
+
+// receiveDraft reads a message from its call.
+func receiveDraft(ctx context.Context, q queue.Enqueuer, c *rpc.Conn, request []byte) (queue.Draft, error) {
 	env := new(mail.Envelope)
 	if len(request) != len(env.ID) {
-		return fmt.Errorf("queue.enqueue: a message id of %d bytes", len(request))
+		return nil, fmt.Errorf("queue.enqueue: a message id of %d bytes", len(request))
 	}
 	copy(env.ID[:], request)
 	draft, err := q.Begin(ctx, env)
 	if err != nil {
-		return drain(c, err)
+		return nil, drain(c, err)
 	}
-	defer draft.Abort() // does nothing after Commit
+	if err := fillDraft(draft, env, c); err != nil {
+		draft.Abort()
+		return nil, err
+	}
+	return draft, nil
+}
+
+// fillDraft reads the content into draft, and the envelope into env.
+func fillDraft(draft queue.Draft, env *mail.Envelope, c *rpc.Conn) error {
 	var marshalled []byte
 	for {
 		p, err := c.Recv()
@@ -78,7 +114,7 @@ func serveEnqueue(ctx context.Context, q queue.Enqueuer, c *rpc.Conn, request []
 	if env.ID != id {
 		return fmt.Errorf("queue.enqueue: the envelope of %s came with %s", env.ID, id)
 	}
-	return draft.Commit(ctx)
+	return nil
 }
 
 // drain reads the caller's stream to its end, so that the connection can be used again.
@@ -96,11 +132,11 @@ func drain(c *rpc.Conn, err error) error {
 
 // Begin implements queue.Enqueuer. Trouble that the queue has with beginning is told by Commit.
 func (e Enqueuer) Begin(ctx context.Context, env *mail.Envelope) (queue.Draft, error) {
-	s, err := e.Client.Open(ctx, "queue.enqueue", env.ID[:])
+	call, err := e.Client.Gather(ctx, "queue.enqueue", env.ID[:])
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return &draft{stream: s, env: env}, nil
+	return &draft{call: call, env: env}, nil
 }
 
 // unavailable is the answer to a client when the queue's role cannot be reached.
@@ -113,16 +149,16 @@ func unavailable(err error) error {
 
 // draft is the client's side of queue.enqueue.
 type draft struct {
-	stream *rpc.Stream
-	env    *mail.Envelope
-	err    error
+	call *rpc.Gathered // nil once the draft has ended
+	env  *mail.Envelope
+	err  error
 }
 
 // Write implements io.Writer.
 func (d *draft) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && d.err == nil {
 		take := min(len(p), pieceSize)
-		d.err = d.stream.SendMarked(markBody, p[:take])
+		d.err = d.call.SendMarked(markBody, p[:take])
 		p, n = p[take:], n+take
 	}
 	return n, d.err
@@ -130,14 +166,14 @@ func (d *draft) Write(p []byte) (n int, err error) {
 
 // Commit implements queue.Draft.
 func (d *draft) Commit(context.Context) error {
-	if d.stream == nil {
+	if d.call == nil {
 		return errors.New("the draft has ended")
 	}
 	if d.err == nil {
 		d.err = d.sendEnvelope()
 	}
 	// After a failed write the reply may still tell why the queue hung up.
-	_, err := d.stream.Reply()
+	_, err := d.call.Reply()
 	d.Abort()
 	if err = errors.Join(err); err != nil {
 		return unavailable(err)
@@ -152,19 +188,19 @@ func (d *draft) sendEnvelope() error {
 	p := encodeEnvelope(nil, d.env)
 	for len(p) > 0 {
 		take := min(len(p), pieceSize)
-		if err := d.stream.SendMarked(markEnvelope, p[:take]); err != nil {
+		if err := d.call.SendMarked(markEnvelope, p[:take]); err != nil {
 			return err
 		}
 		p = p[take:]
 	}
-	return d.stream.CloseSend()
+	return nil
 }
 
 // Abort implements queue.Draft.
 func (d *draft) Abort() {
-	if d.stream != nil {
-		d.stream.Close()
-		d.stream = nil
+	if d.call != nil {
+		d.call.Close()
+		d.call = nil
 	}
 }
 

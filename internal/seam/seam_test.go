@@ -32,6 +32,7 @@ import (
 type role struct {
 	path     string
 	handlers map[string]rpc.Handler
+	prompts  map[string]rpc.Prompt
 	stop     func()
 }
 
@@ -43,7 +44,7 @@ func (r *role) start(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- (&rpc.Server{Handlers: r.handlers}).Serve(ctx, l) }()
+	go func() { done <- (&rpc.Server{Handlers: r.handlers, Prompts: r.prompts}).Serve(ctx, l) }()
 	r.stop = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -55,7 +56,18 @@ func (r *role) start(t *testing.T) {
 // dial serves handlers and returns a client of them.
 func dial(t *testing.T, handlers map[string]rpc.Handler) (*Client, *role) {
 	t.Helper()
-	r := &role{path: filepath.Join(t.TempDir(), "s"), handlers: handlers}
+	return dialRole(t, &role{handlers: handlers})
+}
+
+// dialQueue serves q as its role does.
+func dialQueue(t *testing.T, q queue.Enqueuer) Enqueuer {
+	cl, _ := dialRole(t, &role{handlers: EnqueueHandlers(q), prompts: EnqueuePrompts(q)})
+	return Enqueuer{cl}
+}
+
+func dialRole(t *testing.T, r *role) (*Client, *role) {
+	t.Helper()
+	r.path = filepath.Join(t.TempDir(), "s")
 	r.start(t)
 	cl := &Client{Client: rpc.NewClient(r.path)}
 	t.Cleanup(func() { cl.Close(); r.stop() })
@@ -259,8 +271,7 @@ func envelope(size int) *mail.Envelope {
 func TestAMessageIsHandedInWhole(t *testing.T) {
 	t.Parallel()
 	s := &store{committed: map[id.ID]*memoryDraft{}}
-	cl, _ := dial(t, EnqueueHandlers(s))
-	q, ctx := Enqueuer{cl}, context.Background()
+	q, ctx := dialQueue(t, s), context.Background()
 	var wg sync.WaitGroup
 	for _, size := range []int{0, 1, 10 << 10, pieceSize, pieceSize + 1, 3 << 20} {
 		wg.Go(func() {
@@ -298,8 +309,7 @@ func TestAMessageIsHandedInWhole(t *testing.T) {
 func TestTheCommitsErrorComesBack(t *testing.T) {
 	t.Parallel()
 	s := &store{fail: reason.DiskFull.Because(queue.ErrInDoubt)}
-	cl, _ := dial(t, EnqueueHandlers(s))
-	d, err := Enqueuer{cl}.Begin(context.Background(), envelope(1))
+	d, err := dialQueue(t, s).Begin(context.Background(), envelope(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,8 +321,7 @@ func TestTheCommitsErrorComesBack(t *testing.T) {
 func TestAnAbortedMessageIsDropped(t *testing.T) {
 	t.Parallel()
 	s := &store{aborted: make(chan struct{})}
-	cl, _ := dial(t, EnqueueHandlers(s))
-	d, err := Enqueuer{cl}.Begin(context.Background(), envelope(1))
+	d, err := dialQueue(t, s).Begin(context.Background(), envelope(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,7 +454,7 @@ func BenchmarkEnqueue10KiB(b *testing.B) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go (&rpc.Server{Handlers: EnqueueHandlers(s)}).Serve(ctx, l)
+	go (&rpc.Server{Handlers: EnqueueHandlers(s), Prompts: EnqueuePrompts(s)}).Serve(ctx, l)
 	q, body := Enqueuer{&Client{Client: rpc.NewClient(path)}}, bytes.Repeat([]byte("x"), 10<<10)
 	for b.Loop() {
 		env := envelope(len(body))

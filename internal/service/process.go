@@ -68,6 +68,7 @@ type part struct {
 	run   []func(ctx context.Context) error // until ctx ends
 	close []func() error                    // in order, after run
 	seam  map[string]rpc.Handler            // for other roles
+	soon  map[string]rpc.Prompt             // the same, where nothing needs to wait
 	admin map[string]rpc.Handler            // for the program's verbs
 	// office is for role console, see officeMethods; nil is what admin has of them.
 	office map[string]rpc.Handler
@@ -211,13 +212,14 @@ func (p *process) serveSockets(part *part) {
 	for _, s := range []struct {
 		name     string
 		handlers map[string]rpc.Handler
+		prompts  map[string]rpc.Prompt
 		allow    func(uint32) bool
 	}{
-		{string(part.role), part.seam, p.allowRun},
-		{adminSocket(part.role), part.admin, p.allowAdmin},
-		{officeSocket(part.role), officeHandlers(part), p.allowOffice},
+		{string(part.role), part.seam, part.soon, p.allowRun},
+		{adminSocket(part.role), part.admin, nil, p.allowAdmin},
+		{officeSocket(part.role), officeHandlers(part), nil, p.allowOffice},
 	} {
-		server := &rpc.Server{Handlers: s.handlers, Allow: s.allow,
+		server := &rpc.Server{Handlers: s.handlers, Prompts: s.prompts, Allow: s.allow,
 			Log: func(err error) { p.log.Debug("a caller's connection broke", "role", part.role, "error", err) }}
 		for _, l := range p.sockets.named(s.name) {
 			part.run = append(part.run, func(ctx context.Context) error { return server.Serve(ctx, l) })

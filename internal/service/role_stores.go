@@ -187,6 +187,7 @@ func (p *process) startQueue(ctx context.Context, part *part) error {
 		watch.exists = seam.NewExists(p.client(Local))
 	}
 	part.run = append(part.run, d.Run, watch.run)
+	part.soon = seam.EnqueuePrompts(store)
 	part.seam = seam.Handlers(seam.EnqueueHandlers(store), etrnHandlers(d), viewHandlers(d), watchHandlers(part.watch))
 	part.admin = queueHandlers(store, d, router)
 	part.office = officeQueue(d)
