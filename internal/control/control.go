@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	pfs "github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/rpc"
@@ -123,12 +125,13 @@ func Client(data, name string) *rpc.Client {
 }
 
 // WithShortPath calls use with a name of the socket path that fits into a socket
-// address (107 bytes, unix(7)): through its folder's descriptor when path is longer.
+// address (107 bytes, unix(7)): through its folder's descriptor when path is longer. The folder need not be readable: that of the
+// sockets is so for root alone.
 func WithShortPath(path string, use func(short string) error) error {
 	if len(path) <= 107 {
 		return use(path)
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	dir, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
