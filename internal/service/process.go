@@ -97,6 +97,9 @@ func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Durat
 		return nil, err
 	}
 	p.log.Events.SetLimits(p.limits())
+	if c.Trial.Enabled { // qmail-queue is still the old system's
+		p.filters.Told = func(command string) { p.log.Info("trial: a filter would have been run", "program", command) }
+	}
 	if p.data, err = osfs.New(c.Data); err != nil {
 		return nil, err
 	}

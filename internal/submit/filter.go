@@ -41,6 +41,9 @@ type Filters struct {
 	MaxRunning int      // at the same time; 0 means 100
 	Spool      string   // folder for what is larger than 64 KiB, until all of it is here; "" is the system's for such files
 
+	// Told is called for each filter that would have been run: none is then, since what it hands on may go elsewhere. nil runs them.
+	Told func(command string)
+
 	once   sync.Once
 	places chan struct{} // has one for each that runs
 
@@ -87,6 +90,10 @@ func (t *Transaction) beginDraft(ctx context.Context) (queue.Draft, error) {
 	f := t.s.d.Filters
 	if f == nil {
 		return nil, reason.FilterFailed.With("filters cannot be run here")
+	}
+	if f.Told != nil {
+		f.Told(command)
+		return t.s.d.Queue.Begin(ctx, &t.env)
 	}
 	return f.begin(command, t.filterTime(), t.src, &t.env)
 }

@@ -247,6 +247,19 @@ func opened(t *testing.T, s *Submitter) *Transaction {
 	return tx
 }
 
+// A trial must not hand messages to the old system's queue.
+func TestFiltersThatAreToldOfAreNotRun(t *testing.T) {
+	t.Parallel()
+	path := script(t, "exit 31")
+	s, q := filterSubmitter(t, path+" -v", time.Minute)
+	var told []string
+	s.d.Filters.Told = func(command string) { told = append(told, command) }
+	src := outside
+	if _, err := hand(t, s, &src, "Subject: x\n\n", 100); err != nil || !q.committed || len(told) != 1 || told[0] != path+" -v" {
+		t.Errorf("%v, committed %v, told %q", err, q.committed, told)
+	}
+}
+
 // Clients that send their messages slowly keep no filter from those of others.
 func TestAFilterIsStartedWhenTheWholeMessageIsHere(t *testing.T) {
 	t.Parallel()
