@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -60,9 +61,7 @@ func newQmailHost(t *testing.T, single bool, more map[string]string, keys map[st
 		h.Addr[name] = freeAddr(t)
 		all[name+".listen"] = fmt.Sprintf("[%q]", h.Addr[name])
 	}
-	for k, v := range keys {
-		all[k] = v
-	}
+	maps.Copy(all, keys)
 	check(t, os.WriteFile(filepath.Join(h.Data, "postilion.toml"), tomlOf(all), 0o644))
 	return h
 }

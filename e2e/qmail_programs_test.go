@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,9 +157,7 @@ func newProgramsHost(t *testing.T, more map[string]string, keys map[string]strin
 	needRoot(t)
 	needProgram(t, "unshare", "mount")
 	all := map[string]string{"local.program_path": `"/usr/sbin:/usr/bin:/bin"`}
-	for k, v := range keys {
-		all[k] = v
-	}
+	maps.Copy(all, keys)
 	h := newQmailHost(t, false, more, all)
 	etc, sbin := filepath.Join(newFolder(t), "etc"), newFolder(t)
 	output(t, "cp", "-a", "/etc", etc)
@@ -197,9 +196,7 @@ func TestRealProgramsDeliverOnAQmailHost(t *testing.T) {
 			t.Parallel()
 			needProgram(t, f.name)
 			more := f.filtered(t)
-			for name, text := range f.more {
-				more[name] = text
-			}
+			maps.Copy(more, f.more)
 			h := newProgramsHost(t, more, nil)
 			h.private(t, f)
 			h.serve()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -92,9 +93,7 @@ func (s *server) writeConfig(o setup) error {
 		s.Addr[name] = freeAddr(s.T)
 		keys[name+".listen"] = fmt.Sprintf("[%q]", s.Addr[name])
 	}
-	for k, v := range o.config {
-		keys[k] = v
-	}
+	maps.Copy(keys, o.config)
 	return os.WriteFile(filepath.Join(s.Data, "postilion.toml"), tomlOf(keys), 0o644)
 }
 
@@ -234,7 +233,7 @@ func (s *server) empty() bool {
 // about returns the lines of a log that name a message's id, which is a word of text.
 func about(log, text string) string {
 	var found strings.Builder
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len(word) < 20 {
 			continue
 		}

@@ -47,7 +47,7 @@ func TestEveryProgramHasOneNameAndSaysWhatItDoes(t *testing.T) {
 		}
 		seen[p.Name] = true
 	}
-	for _, name := range strings.Fields("sendmail qmail-inject new-inject mailq newaliases qmail-queue ofmipd forward condredirect bouncesaying except " +
+	for name := range strings.FieldsSeq("sendmail qmail-inject new-inject mailq newaliases qmail-queue ofmipd forward condredirect bouncesaying except " +
 		"preline predate mailsubj qreceipt qbiff datemail elq pinq maildirmake maildir2mbox maildirwatch maildirsmtp maildirqmtp maildirserial safecat " +
 		"iftocc 822field 822header 822date 822received 822print tai64n tai64nlocal setuidgid softlimit svstat svc svok qmailctl qmail-qread qmail-qstat " +
 		"qmail-tcpto qmail-tcpok qmail-showctl qmail-newmrh qmail-newu qmail-pw2u tcprules tcprulescheck dot-forward fastforward newinclude printforward " +

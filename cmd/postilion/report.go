@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,10 @@ func (a *app) reportCommand() *cobra.Command {
 		Example: "  postilion report overall --since 24h\n  postilion report failures /var/log/qmail/current\n  postilion report rhosts --form postfix /var/log/mail.log",
 		RunE: func(c *cobra.Command, args []string) error {
 			name := args[0]
-			if name != "matchup" && !known(analog.Names(), name) {
+			if name != "matchup" && !slices.Contains(analog.Names(), name) {
 				return usageError{fmt.Errorf("there is no report %q: want matchup, %s", name, strings.Join(analog.Names(), ", "))}
 			}
-			if form != "" && !known(analog.Forms(), form) {
+			if form != "" && !slices.Contains(analog.Forms(), form) {
 				return usageError{fmt.Errorf("--form %q: want %s", form, strings.Join(analog.Forms(), ", "))}
 			}
 			var age time.Duration
@@ -47,15 +48,6 @@ func (a *app) reportCommand() *cobra.Command {
 	c.Flags().StringVar(&form, "form", "qmail", "the logs' form: "+strings.Join(analog.Forms(), ", "))
 	completeFlag(c, "form", analog.Forms())
 	return c
-}
-
-func known(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // report runs log, matchup and report in a row.

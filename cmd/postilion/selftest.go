@@ -73,10 +73,13 @@ func (a *app) backupCommand() *cobra.Command {
 			"holds every message until `postilion queue release --all`. Mailboxes are files: copy mail/ with any tool.",
 		RunE: func(c *cobra.Command, args []string) error {
 			finish := a.busy("copying")
-			err := service.Backup(c.Context(), a.data, args[0])
+			err := service.Backup(c.Context(), a.data, a.config, args[0])
 			finish()
 			if err != nil {
 				return err
+			}
+			if _, err := os.Stat(a.config); errors.Is(err, os.ErrNotExist) {
+				return a.done("the backup is in %s, but for the configuration: there is no %s; name it with --config", args[0], a.config)
 			}
 			return a.done("the backup is in %s", args[0])
 		},

@@ -146,7 +146,7 @@ func (s *Server) Children() (pids []int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.PID()))
 	for _, file := range tasks {
 		text, _ := os.ReadFile(file)
-		for _, w := range strings.Fields(string(text)) {
+		for w := range strings.FieldsSeq(string(text)) {
 			if n, err := strconv.Atoi(w); err == nil {
 				pids = append(pids, n)
 			}

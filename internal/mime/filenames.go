@@ -10,7 +10,7 @@ const maxFilenames = 1000
 
 // Filenames returns every name that a reader of mail may take for that of the part's file: of all its
 // Content-Disposition and Content-Type fields, also where a field or a parameter is there twice,
-// decoded, and as it came where that is something else. Filename is the one that a careful reader takes.
+// decoded, and as it came where that is something else. They are a peer's words: never paths to open.
 func (q *Part) Filenames() (names []string) {
 	add := func(name string) {
 		if name != "" && len(names) < maxFilenames && !slices.Contains(names, name) {

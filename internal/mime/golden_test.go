@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -37,9 +38,7 @@ func TestAgreesWithDovecotAndCyrus(t *testing.T) {
 	}
 	files := map[string][]byte{}
 	for _, a := range []string{"mime-dev.tar.zst", "cjk-dev.tar.zst", "spamassassin-6046.tar.zst", "lkml-samsung-soc-5k.tar.zst"} {
-		for name, data := range readFixtures(t, a) {
-			files[name] = data
-		}
+		maps.Copy(files, readFixtures(t, a))
 	}
 	total, wrong := map[string]int{}, map[string]int{}
 	s := bufio.NewScanner(z)

@@ -96,8 +96,8 @@ type Part struct {
 }
 
 // IsMultipart reports whether the part was read as a multipart. It may have no parts.
-func (p *Part) IsMultipart() bool {
-	return p.Type == "multipart" && param(p.Params, "boundary") != "" && (!p.Cut || len(p.Parts) > 0)
+func (q *Part) IsMultipart() bool {
+	return q.Type == "multipart" && param(q.Params, "boundary") != "" && (!q.Cut || len(q.Parts) > 0)
 }
 
 // Parse reads a message with LF or CRLF line ends to its end. The error is r's.

@@ -59,9 +59,9 @@ func Sentence(address string, r *Route, err error) string {
 	return fmt.Sprintf("%s goes to %s, TLS %s", address, r.Next.Host, r.Next.TLS)
 }
 
-func (r *Route) targets(between string) string {
-	list := make([]string, len(r.Targets))
-	for i, t := range r.Targets {
+func (rt *Route) targets(between string) string {
+	list := make([]string, len(rt.Targets))
+	for i, t := range rt.Targets {
 		list[i] = t.String()
 	}
 	return strings.Join(list, between)
@@ -91,29 +91,29 @@ func Verify(address string, r *Route, err error) (line string, status int) {
 }
 
 // triple is the answer as sendmail's mailer, host and user.
-func (r *Route) triple() (mailer, host, user string) {
-	switch r.Kind {
+func (rt *Route) triple() (mailer, host, user string) {
+	switch rt.Kind {
 	case Mailbox:
-		return "local", "", r.Account.Address.String()
+		return "local", "", rt.Account.Address.String()
 	case SystemUser:
 		switch {
-		case len(r.User.Instructions) == 0:
-			return "local", "", r.User.Local
-		case strings.HasPrefix(r.User.Instructions[0].Line, "!"):
-			return "prog", "", r.User.Instructions[0].Line[1:]
+		case len(rt.User.Instructions) == 0:
+			return "local", "", rt.User.Local
+		case strings.HasPrefix(rt.User.Instructions[0].Line, "!"):
+			return "prog", "", rt.User.Instructions[0].Line[1:]
 		}
-		return "*file*", "", r.User.Instructions[0].Line
+		return "*file*", "", rt.User.Instructions[0].Line
 	case Forward:
-		return "local", "", r.Final.Local
+		return "local", "", rt.Final.Local
 	case Discard:
-		return "discard", "", r.Final.String()
+		return "discard", "", rt.Final.String()
 	}
-	host = r.Next.Host
-	host = cmp.Or(host, r.Next.Domain)
-	if r.Next.Port != 0 {
-		host += ":" + strconv.Itoa(r.Next.Port)
+	host = rt.Next.Host
+	host = cmp.Or(host, rt.Next.Domain)
+	if rt.Next.Port != 0 {
+		host += ":" + strconv.Itoa(rt.Next.Port)
 	}
-	return "esmtp", host, r.Final.String()
+	return "esmtp", host, rt.Final.String()
 }
 
 // rulesets are those of sendmail that say something about an address here.

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,8 +30,8 @@ func snapshotHandler(s snapshotter) rpc.Handler {
 // Backup copies the queue, the directory, the passwords and the configuration of a
 // data folder into the new folder dir, whether a server runs or not. Each is consistent
 // in itself, and on disk when Backup returns; after an error nothing of it is left.
-// A server on the copy starts with every message held.
-func Backup(ctx context.Context, data, dir string) (err error) {
+// A server on the copy starts with every message held. The configuration is that of file, where there is one.
+func Backup(ctx context.Context, data, file, dir string) (err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -39,7 +40,9 @@ func Backup(ctx context.Context, data, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: want the name of a new folder", dir)
+	} else if err != nil {
 		return err
 	}
 	if uid, gid, ok := foreignOwner(data); ok && !running { // it is written with those rights
@@ -48,7 +51,7 @@ func Backup(ctx context.Context, data, dir string) (err error) {
 		}
 	}
 	// Each part's owner can write into its own folder only: the copy is made there and moved.
-	b := backup{data: data, dir: dir, name: "backup-" + strings.ToLower(id.Source{}.New().String())}
+	b := backup{data: data, file: file, dir: dir, name: "backup-" + strings.ToLower(id.Source{}.New().String())}
 	if err := b.make(ctx, running); err != nil {
 		return errors.Join(err, b.remove())
 	}
@@ -56,7 +59,7 @@ func Backup(ctx context.Context, data, dir string) (err error) {
 }
 
 // backup is one copy being made: its parts lie below the data folder's parts as name at first.
-type backup struct{ data, dir, name string }
+type backup struct{ data, file, dir, name string }
 
 func (b *backup) make(ctx context.Context, running bool) error {
 	if err := backupQueue(ctx, b.data, filepath.Join(b.data, "queue", b.name)); err != nil {
@@ -71,9 +74,9 @@ func (b *backup) make(ctx context.Context, running bool) error {
 	if err := errors.Join(b.move("directory", "directory/directory.db"), b.move("auth", "auth/secrets.db")); err != nil {
 		return err
 	}
-	p, err := os.ReadFile(ConfigPath(b.data))
+	p, err := os.ReadFile(b.file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // it lies elsewhere
+	case errors.Is(err, fs.ErrNotExist): // it lies elsewhere, which who asked is told
 	case err != nil:
 		return err
 	default:

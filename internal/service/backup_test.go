@@ -21,7 +21,7 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 	if err := errors.Join(os.Rename(secrets, secrets+".kept"), os.WriteFile(secrets, []byte("no database, this"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Backup(t.Context(), data, to); err == nil {
+	if err := Backup(t.Context(), data, ConfigPath(data), to); err == nil {
 		t.Error("a broken database is copied")
 	}
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
@@ -39,7 +39,7 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 	if err := os.Rename(secrets+".kept", secrets); err != nil {
 		t.Fatal(err)
 	}
-	if err := Backup(t.Context(), data, to); err != nil {
+	if err := Backup(t.Context(), data, ConfigPath(data), to); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"queue/db", "directory/directory.db", "auth/secrets.db", "postilion.toml"} {
@@ -71,5 +71,23 @@ func TestAFolderThatAnotherServedIsRefusedWithACure(t *testing.T) {
 	}
 	if uid, _, ok := foreignOwner(data); !ok || uid != 65_431 {
 		t.Errorf("the owner of an unprivileged user's folder is %d, %v", uid, ok)
+	}
+}
+
+func TestABackupHasTheConfigurationThatLiesElsewhere(t *testing.T) {
+	t.Parallel()
+	data, file, to := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere.toml"), filepath.Join(t.TempDir(), "today")
+	if _, err := Quickstart(t.Context(), QuickstartOptions{Domain: "example.test", Data: data, Config: file, Flags: []string{"data=" + data}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Backup(t.Context(), data, file, to); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(file)
+	if got, gerr := os.ReadFile(ConfigPath(to)); err != nil || gerr != nil || string(got) != string(want) {
+		t.Errorf("%q, %v, want %q, %v", got, gerr, want, err)
+	}
+	if err := Backup(t.Context(), data, file, to); err == nil || err.Error() != to+" is there already: want the name of a new folder" {
+		t.Errorf("have %v", err)
 	}
 }

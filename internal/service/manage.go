@@ -374,17 +374,10 @@ var coldKeys = []string{"listen", "max_connections", "max_per_client", "connecti
 
 func hot(key string) bool {
 	group, last, _ := strings.Cut(key, ".")
-	for _, k := range coldKeys {
-		if last == k {
-			return false
-		}
+	if slices.Contains(coldKeys, last) {
+		return false
 	}
-	for _, g := range hotGroups {
-		if group == g {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(hotGroups, group)
 }
 
 // FreeMailbox ends the sessions that hold an account's mailbox and returns them.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,13 +34,11 @@ func (p *process) newBook(part *part) (*record.Book, error) {
 	}
 	b := record.New(dir, p.clock)
 	part.close = append(part.close, b.Close)
-	for name, h := range map[string]rpc.Handler{
+	maps.Copy(part.admin, map[string]rpc.Handler{
 		methodRecordAdd:    rpc.Handle(func(_ context.Context, r record.Rule) (none, error) { return none{}, b.Add(r) }),
 		methodRecordRemove: rpc.Handle(func(_ context.Context, id string) (bool, error) { return b.Remove(id), nil }),
 		methodRecordList:   rpc.Handle(func(context.Context, none) ([]record.Status, error) { return b.List(), nil }),
-	} {
-		part.admin[name] = h
-	}
+	})
 	return b, nil
 }
 

@@ -159,7 +159,7 @@ func giveUpRights() error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for c := uint(0); c < 64; c++ {
+	for c := range uint(64) {
 		if slices.Contains(runasRights, c) {
 			continue
 		}

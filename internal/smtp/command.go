@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -277,10 +278,8 @@ func params(s string, take func(key, value string) *reason.Error) *reason.Error 
 	for word := range strings.FieldsSeq(s) {
 		key, value, _ := strings.Cut(word, "=")
 		key = strings.ToUpper(key)
-		for _, k := range seen {
-			if k == key {
-				return badParam(Text(key, 40), "want it once")
-			}
+		if slices.Contains(seen, key) {
+			return badParam(Text(key, 40), "want it once")
 		}
 		seen = append(seen, key)
 		if e := take(key, value); e != nil {

@@ -249,7 +249,7 @@ func TestOnlySoManyRunAtOnce(t *testing.T) {
 		}
 		p, _ := os.ReadFile(log)
 		now, mostOf, most := map[string]int{}, 0, 0
-		for _, l := range strings.Split(strings.TrimSpace(string(p)), "\n") {
+		for l := range strings.SplitSeq(strings.TrimSpace(string(p)), "\n") {
 			sign, uid, _ := strings.Cut(l, " ")
 			if sign == "+" {
 				now[uid]++

@@ -140,7 +140,7 @@ func parseNSSwitch(data []byte) (bool, error) {
 			continue
 		}
 		action := false // within [NOTFOUND=return]
-		for _, s := range strings.Fields(sources) {
+		for s := range strings.FieldsSeq(sources) {
 			begins, ends := strings.HasPrefix(s, "["), strings.HasSuffix(s, "]")
 			if !action && !begins && s != "files" && s != "compat" && s != "systemd" {
 				return true, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -220,12 +221,7 @@ func (systemUsers) InGroup(uid uint32, group string) bool {
 	if err != nil {
 		return false
 	}
-	for _, id := range ids {
-		if id == g.Gid {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(ids, g.Gid)
 }
 
 // remembering keeps what Users said for a short while, since every message asks for alias.

@@ -15,8 +15,8 @@ func notesOf(t *testing.T, files map[string]string) (notes []string, listen stri
 	var b strings.Builder
 	r.WriteNotes(&b, func(s string) string { return strings.ReplaceAll(s, o.Root, "") })
 	for line := range strings.Lines(b.String()) {
-		if strings.HasPrefix(line, "/service/") {
-			notes = append(notes, strings.TrimSuffix(strings.TrimPrefix(line, "/service/"), "\n"))
+		if after, ok := strings.CutPrefix(line, "/service/"); ok {
+			notes = append(notes, strings.TrimSuffix(after, "\n"))
 		}
 	}
 	return notes, value(r, "smtp.listen")

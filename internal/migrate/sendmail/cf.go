@@ -251,7 +251,7 @@ func (r *reader) classLine(s, file string, n int, line string) {
 	if !ok {
 		return
 	}
-	for _, name := range strings.Fields(rest) {
+	for name := range strings.FieldsSeq(rest) {
 		if class == "w" && name == "localhost" || class != "w" && class != "R" {
 			continue // names that every host has, and classes that only rules use
 		}

@@ -145,11 +145,11 @@ func (r *reader) call(file string, c *call) {
 	case "MASQUERADE_AS":
 		r.masquerade(c.arg(0), file, c.line, c.text)
 	case "LOCAL_DOMAIN":
-		for _, name := range strings.Fields(c.arg(0)) {
+		for name := range strings.FieldsSeq(c.arg(0)) {
 			r.member('w', name, file, c.line)
 		}
 	case "RELAY_DOMAIN":
-		for _, name := range strings.Fields(c.arg(0)) {
+		for name := range strings.FieldsSeq(c.arg(0)) {
 			r.member('R', name, file, c.line)
 		}
 	case "RELAY_DOMAIN_FILE":

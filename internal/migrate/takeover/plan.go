@@ -282,7 +282,7 @@ func (p *planner) startsQmail(service string) bool {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
 		}
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			if word = strings.Trim(word, "\"'`;&()"); word == rc || slices.Contains(servers, filepath.Base(word)) {
 				return true
 			}

@@ -120,7 +120,7 @@ func (p *pw2u) account(line string) error {
 	if m, ok := p.mailnames.Lookup(name); ok {
 		names = m.Value
 	}
-	for _, n := range strings.Split(names, ":") {
+	for n := range strings.SplitSeq(names, ":") {
 		if n == "" {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"log/syslog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,10 +62,8 @@ func (o Options) Validate() error {
 }
 
 func oneOf(key, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
+	if slices.Contains(allowed, value) {
+		return nil
 	}
 	return fmt.Errorf("%s %q: want one of %s", key, value, strings.Join(allowed[1:], ", "))
 }
