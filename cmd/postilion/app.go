@@ -44,18 +44,17 @@ func (a *app) locate() error {
 		}
 		a.set = append([]string{"qmail=" + dir}, a.set...)
 	}
-	if a.data == "" {
+	asked := a.data != ""
+	if !asked {
 		a.data = os.Getenv("POSTILION_DATA")
 	}
 	a.located = a.data != "" || a.config != ""
-	if a.data == "" && a.config != "" {
+	told := a.data != ""
+	switch {
+	case told:
+	case a.config != "":
 		a.data = filepath.Dir(a.config)
-		// The file may name another folder; one that is wrong is told by who reads it.
-		if f, err := config.Read(a.config, a.set); err == nil {
-			a.data = f.Data
-		}
-	}
-	if a.data == "" {
+	default:
 		a.data = a.asFolder(service.DefaultData())
 	}
 	abs, err := filepath.Abs(a.data)
@@ -63,10 +62,42 @@ func (a *app) locate() error {
 		return err
 	}
 	a.data = abs
-	if a.config == "" {
+	apart := a.config != ""
+	if !apart {
 		a.config = service.ConfigPath(a.data)
 	}
+	return a.agree(asked, told && apart)
+}
+
+// agree has the flags and the file speak of one data folder: verbs that look into another than the one that is served, or a
+// server that makes its folders where the file happens to lie, are what nobody asks for. asked is whether --data was given;
+// told is whether the folder is to be that of the flag, or of the environment, where the file does not name one.
+func (a *app) agree(asked, told bool) error {
+	f, err := config.Read(a.config, a.set)
+	o, named := config.Origin{}, false
+	if err == nil { // a file that is wrong is told by who reads it
+		o, named = f.Origins["data"]
+	}
+	switch {
+	case named && sameFolder(f.Data, a.data):
+	case named && asked:
+		return usageError{fmt.Errorf("--data says %s, and %s says data = %q: leave one of them out", a.data, o, f.Data)}
+	case named:
+		a.data = f.Data
+	case told:
+		a.set = append([]string{"data=" + a.data}, a.set...)
+	}
 	return nil
+}
+
+// sameFolder reports whether two paths lead to one folder.
+func sameFolder(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, xerr := os.Stat(a)
+	y, yerr := os.Stat(b)
+	return xerr == nil && yerr == nil && os.SameFile(x, y)
 }
 
 // readConfig reads the configuration, with a hint when there is none.
