@@ -104,10 +104,13 @@ func (c *Client) open(ctx context.Context, verb string, e *Envelope) (*call, err
 	return k, nil
 }
 
+// oPath is O_PATH of open(2), which package syscall lacks: a folder so opened need not be readable, as that of the sockets is not.
+const oPath = 0x200000
+
 // dial connects to a socket whose path may be longer than an address holds (unix(7)).
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	if len(path) > 107 {
-		dir, err := os.Open(filepath.Dir(path))
+		dir, err := os.OpenFile(filepath.Dir(path), oPath|syscall.O_DIRECTORY, 0)
 		if err != nil {
 			return nil, err
 		}
