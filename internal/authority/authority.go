@@ -153,7 +153,8 @@ func (s *Scope) administers(domain string) bool {
 	return s.Owner || ok
 }
 
-// May decides about what is in a domain, or the domain itself: what is how a refusal calls it.
+// May decides about what is in a domain, or the domain itself: what is how a refusal calls it. The error is
+// reason.AdminNotYours or reason.AdminOwnerOnly.
 func (s *Scope) May(r Right, what, domain string) error {
 	switch {
 	case s.Owner:
@@ -166,7 +167,7 @@ func (s *Scope) May(r Right, what, domain string) error {
 	return nil
 }
 
-// MayOwner decides about what is the owner's alone.
+// MayOwner decides about what is the owner's alone: to others the error is reason.AdminOwnerOnly.
 func (s *Scope) MayOwner(what string) error {
 	if s.Owner {
 		return nil
@@ -174,7 +175,8 @@ func (s *Scope) MayOwner(what string) error {
 	return reason.AdminOwnerOnly.With(what)
 }
 
-// MayAccount decides about an account that exists.
+// MayAccount decides about an account that exists. The error is May's, reason.AdminAppPassword, AdminSelf or AdminAbove, or the
+// directory's.
 func (s *Scope) MayAccount(ctx context.Context, r Right, target *directory.Account) error {
 	if s.Owner {
 		return nil

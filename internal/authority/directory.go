@@ -298,7 +298,8 @@ func (s *Scope) at(ctx context.Context, address mail.Address) (*directory.Accoun
 	return nil, notFound("account", address)
 }
 
-// Target returns an account by its id that the actor has a right to.
+// Target returns an account by its id that the actor has a right to. The error is MayAccount's or the directory's; of an account that is
+// not there, or is another's, nobody but the owner hears more than reason.AdminNotYours.
 func (s *Scope) Target(ctx context.Context, r Right, account uint64) (*directory.Account, error) {
 	a, err := s.directory.Account(ctx, account)
 	if err != nil {

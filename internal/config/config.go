@@ -212,7 +212,8 @@ type File struct {
 
 var theSchema = sync.OnceValues(func() (*schema, error) { return newSchema(reflect.TypeFor[Config]()) })
 
-// Schema returns all groups and keys in the order of the reference page.
+// Schema returns all groups and keys in the order of the reference page. An error is a mistake in the struct tags of this program,
+// which tests find.
 func Schema() ([]Group, []Key, error) {
 	s, err := theSchema()
 	if err != nil {
@@ -241,7 +242,8 @@ func Parse(path string, src []byte, flags []string) (*File, error) {
 	return parse(source{path: path, text: src, flags: flags})
 }
 
-// Decode reads what Encode wrote: values that have been taken already, some of them a qmail's.
+// Decode reads what Encode wrote: values that have been taken already, some of them a qmail's. The error is Parse's; name is what it
+// calls the text.
 func Decode(name string, src []byte) (*File, error) {
 	return parse(source{path: name, text: src, encoded: true})
 }
@@ -434,7 +436,7 @@ func (c *Config) Encode(groups ...string) ([]byte, error) {
 	return []byte(b.String()), nil
 }
 
-// With returns a copy of c in which the keys that take chooses are as now has them.
+// With returns a copy of c in which the keys that take chooses are as now has them. The error is Schema's.
 func (c *Config) With(now *Config, take func(key string) bool) (*Config, error) {
 	s, err := theSchema()
 	if err != nil {

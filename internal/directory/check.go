@@ -89,7 +89,7 @@ func plainName(name string) bool {
 	return letters && label > 0 && name[len(name)-1] != '-'
 }
 
-// CheckDomain checks and normalises all of d but its relations to others.
+// CheckDomain checks and normalises all of d but its relations to others. The error is an *InvalidError.
 func CheckDomain(d *Domain) (err error) {
 	if d.Name, err = DomainKey(d.Name); err != nil {
 		return err
@@ -138,7 +138,7 @@ func checkSeparators(s string) error {
 }
 
 // CheckAccount checks and normalises all of a but its relations to others. The
-// local part keeps its bytes.
+// local part keeps its bytes. The error is an *InvalidError.
 func CheckAccount(a *Account) error {
 	if err := checkOwn("account", &a.Address); err != nil {
 		return err
@@ -160,7 +160,7 @@ func CheckAccount(a *Account) error {
 	return nil
 }
 
-// CheckAlias checks and normalises all of a but its relations to others.
+// CheckAlias checks and normalises all of a but its relations to others. The error is an *InvalidError.
 func CheckAlias(a *Alias) error {
 	if err := checkOwn("alias", &a.Address); err != nil {
 		return err
@@ -182,7 +182,7 @@ func CheckAlias(a *Alias) error {
 	return nil
 }
 
-// CheckBlock checks and normalises b.
+// CheckBlock checks and normalises b. The error is an *InvalidError.
 func CheckBlock(b *Block) (err error) {
 	if b.What, err = BlockKey(b.What); err != nil {
 		return err

@@ -6,7 +6,7 @@ import "strings"
 const MaxAddress = 400
 
 // CheckAddress tells why an address cannot be on a list. What it lets through can stand in a file
-// of subscribers, a header and an envelope.
+// of subscribers, a header and an envelope. The error is a permanent *Error.
 func CheckAddress(address string) error {
 	switch {
 	case strings.IndexByte(address, '\n') >= 0:

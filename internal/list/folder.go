@@ -44,7 +44,7 @@ type Folder struct {
 }
 
 // Open reads what every list has: outlocal, outhost and key. A list without them is broken, and its
-// mail waits until somebody has mended it.
+// mail waits until somebody has mended it: the error is an *Error that is not permanent.
 func Open(o Options) (*Folder, error) {
 	f := &Folder{fs: o.FS, dir: o.Dir, now: o.Now, waitFor: o.Wait, Charset: "us-ascii"}
 	if f.now == nil {

@@ -64,6 +64,8 @@ type MX struct {
 	Host string
 }
 
+// The look-ups below have a *DNSError where there are no records.
+
 // MX looks up the mail exchangers of a name. Exchangers whose names can be none
 // are left out; if that leaves nothing, the outcome is ErrNoData.
 func (r *Resolver) MX(ctx context.Context, name string) (Result[MX], error) {

@@ -92,7 +92,8 @@ type rule struct {
 	trouble  string
 }
 
-// Add begins to record. Sessions under way are left out.
+// Add begins to record. Sessions under way are left out. The error is Rule.Check's, of the system, or tells that there are too many
+// or one of that id.
 func (b *Book) Add(r Rule) error {
 	if err := r.Check(); err != nil {
 		return err

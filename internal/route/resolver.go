@@ -123,7 +123,7 @@ func (r *Resolver) setNames(o Options) (errs []error) {
 	return errs
 }
 
-// Route answers what to is.
+// Route implements Router.
 func (r *Resolver) Route(ctx context.Context, to mail.Address) (Route, error) {
 	rt := Route{Final: to}
 	if to.Local == "" && r.system == nil {

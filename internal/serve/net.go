@@ -22,7 +22,7 @@ func ParsePrefixes(list []string) (prefixes []netip.Prefix, _ error) {
 	return prefixes, errors.Join(errs...)
 }
 
-// ParsePrefix reads an address, or a range as address/bits.
+// ParsePrefix reads an address, or a range as address/bits. The error quotes what is neither.
 func ParsePrefix(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "/") {
 		if p, err := netip.ParsePrefix(s); err == nil {

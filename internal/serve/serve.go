@@ -67,7 +67,8 @@ func (c *Conn) Context() context.Context {
 }
 
 // StartTLS takes the server's side of a handshake within timeout and switches the
-// connection over. The caller must have discarded everything read before.
+// connection over. The caller must have discarded everything read before. After an error of the handshake the connection is of no
+// more use.
 func (c *Conn) StartTLS(ctx context.Context, config *tls.Config, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -244,7 +244,8 @@ func row(b []byte, number string, m Mailer, name string) []byte {
 	return append(append(b, line...), '\n')
 }
 
-// Load returns the counters saved as name, or new ones where there is no such file.
+// Load returns the counters saved as name, or new ones where there is no such file. The error is of the system, or of what the
+// file holds.
 func Load(fsys fs.FS, name string, c clock.Clock) (*Counters, error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {

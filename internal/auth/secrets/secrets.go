@@ -54,7 +54,7 @@ var (
 	_ auth.Admin   = (*Service)(nil)
 )
 
-// Open opens or makes the password material.
+// Open opens or makes the password material. The error is of the options, or of the database's file.
 func Open(ctx context.Context, o Options, d Deps) (*Service, error) { return open(ctx, o, d, false) }
 
 // open leaves out syncs for tests.

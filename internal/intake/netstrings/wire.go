@@ -74,7 +74,7 @@ func (w *Wire) Interrupt() {
 	}
 }
 
-// Await waits for a message's first byte: nil, io.EOF, or why there is none.
+// Await waits for a message's first byte: nil, io.EOF, or why there is none: ErrIdle, ErrStopping or the connection's error.
 func (w *Wire) Await() error {
 	w.begun = time.Time{}
 	if w.R.Buffered() == 0 {

@@ -59,10 +59,8 @@ func withSizes(name string, size, wire int64) string {
 
 // Unique returns the part of a file name that stays while flags change: up to ":".
 func Unique(name string) string {
-	if i := strings.IndexByte(name, ':'); i >= 0 {
-		return name[:i]
-	}
-	return name
+	unique, _, _ := strings.Cut(name, ":")
+	return unique
 }
 
 // Flags returns the flags of a file name, sorted as stored; "" for none.

@@ -47,7 +47,7 @@ func New(r io.ReaderAt, size int64) (*Reader, error) {
 	return &Reader{r, size}, nil
 }
 
-// FromBytes returns a reader of a database in memory.
+// FromBytes returns a reader of a database in memory. The error is New's.
 func FromBytes(b []byte) (*Reader, error) { return New(bytes.NewReader(b), int64(len(b))) }
 
 // pair reads the two numbers at pos.

@@ -13,7 +13,7 @@ var ErrHeaderTooLong = errors.New("the header is too long")
 // ReadHeader reads a message's header as qmail-inject does (qmail reference 12.2): each field with its
 // continuations and its last line end. A line "From ..." becomes a field MBOX-Line. The first
 // line that is no field ends the header; body begins with it then, or behind the empty line. A header
-// may have most bytes; its fields any length within.
+// may have most bytes; its fields any length within. The error is ErrHeaderTooLong, or the reader's.
 func ReadHeader(r *bufio.Reader, most int) (fields []string, body []byte, err error) {
 	var field []byte
 	size := 0

@@ -78,7 +78,7 @@ func (o Options) level() (l slog.Level, err error) {
 	return l, nil
 }
 
-// Open opens the log of one role; file is the resolved path of Options.File.
+// Open opens the log of one role; file is the resolved path of Options.File. The error is Validate's, or of the file.
 func Open(o Options, role, file string, stderr io.Writer) (*Log, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ type Sub struct {
 	closed   bool
 }
 
-// Subscribe begins to watch a message. Close ends it.
+// Subscribe begins to watch a message. Close ends it. The error is ErrTooMany.
 func (h *Hub) Subscribe(message id.ID) (*Sub, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
