@@ -45,7 +45,7 @@ var layers = [][]string{
 	{"fs"},
 	{"id"},
 	{"clock"},
-	{"testcount", "realmail"},
+	{"testcount", "realmail", "workers"},
 }
 
 // layer returns the number of the layer that holds the folder, by its longest prefix.

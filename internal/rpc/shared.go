@@ -9,8 +9,9 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/postilion/postilion/internal/workers"
 )
 
 // Gathered calls of many callers share one connection, whose content goes through memory. Nobody waits for
@@ -356,8 +357,8 @@ func (s *Server) share(ctx context.Context, c *Conn) error {
 
 // serveGathered serves the calls that come through memory.
 func (s *Server) serveGathered(ctx context.Context, m *memory) error {
-	w := &workers{server: s, ctx: ctx, m: m, slots: make(chan struct{}, mostAtOnce), calls: make(chan *numbered)}
-	defer w.end()
+	g := &gathering{server: s, ctx: ctx, m: m, slots: make(chan struct{}, mostAtOnce)}
+	defer g.end()
 	for {
 		kind, number, n, err := m.next()
 		if err == nil && kind != kindGathered {
@@ -374,24 +375,23 @@ func (s *Server) serveGathered(ctx context.Context, m *memory) error {
 		if _, err := io.ReadFull(&m.in, *buf); err != nil {
 			return err
 		}
-		w.begin(&numbered{w: w, number: number, buf: buf})
+		g.begin(&numbered{g: g, number: number, buf: buf})
 	}
 }
 
-// workers carry out the calls of one connection. They are used again: a new goroutine's stack would grow with each call.
-type workers struct {
-	server *Server
-	ctx    context.Context
-	m      *memory
-	slots  chan struct{} // a token for each call under way
-	calls  chan *numbered
-	count  atomic.Int32   // of workers
-	all    sync.WaitGroup // of calls and workers
+// gathering is the server's side of a connection for gathered calls.
+type gathering struct {
+	server  *Server
+	ctx     context.Context
+	m       *memory
+	slots   chan struct{} // a token for each call under way
+	calls   sync.WaitGroup
+	workers workers.Pool
 }
 
 // numbered is a call that came through memory.
 type numbered struct {
-	w       *workers
+	g       *gathering
 	number  uint32
 	buf     *[]byte // all its frames
 	conn    Conn    // which has them
@@ -399,56 +399,41 @@ type numbered struct {
 	request []byte
 }
 
-// idleWorkers is how many wait for the next call of their connection.
-const idleWorkers = 64
-
 // begin carries a call out, or gives it to a worker. It waits while too many are under way.
-func (w *workers) begin(c *numbered) {
-	w.slots <- struct{}{}
-	w.all.Add(1)
+func (g *gathering) begin(c *numbered) {
+	g.slots <- struct{}{}
+	g.calls.Add(1)
 	method, err := c.parse()
 	if err != nil {
 		c.answer(nil, err)
 		return
 	}
-	if p := w.server.Prompts[method]; p != nil {
-		p(w.ctx, &c.conn, c.request, c.answerSoon)
+	if p := g.server.Prompts[method]; p != nil {
+		p(g.ctx, &c.conn, c.request, c.answerSoon)
 		giveBack(c.buf)
 		return
 	}
-	if c.handler = w.server.Handlers[method]; c.handler == nil {
+	if c.handler = g.server.Handlers[method]; c.handler == nil {
 		c.answer(nil, fmt.Errorf("rpc: no method %q", method))
 		return
 	}
-	select {
-	case w.calls <- c:
-	default:
-		w.count.Add(1)
-		w.all.Go(func() { w.work(c) })
-	}
-	if w.m.in.empty() {
+	g.workers.Go(c.run)
+	if g.m.in.empty() {
 		runtime.Gosched() // the worker begins before this one falls asleep
 	}
 }
 
-// work is a worker.
-func (w *workers) work(c *numbered) {
-	defer w.count.Add(-1)
-	for more := true; more; c, more = <-w.calls {
-		reply, err := c.handler(w.ctx, &c.conn, c.request)
-		giveBack(c.buf)
-		c.answer(reply, err)
-		if w.count.Load() > idleWorkers {
-			return
-		}
-	}
+func (c *numbered) run() {
+	reply, err := c.handler(c.g.ctx, &c.conn, c.request)
+	giveBack(c.buf)
+	c.answer(reply, err)
 }
 
 // end closes the connection and returns when all calls have ended.
-func (w *workers) end() {
-	w.m.Close()
-	close(w.calls)
-	w.all.Wait()
+func (g *gathering) end() {
+	g.m.Close()
+	g.calls.Wait()
+	g.workers.Close()
 }
 
 // parse reads which call it is.
@@ -468,7 +453,7 @@ func (c *numbered) parse() (method string, err error) {
 // answer sends the reply or the error.
 func (c *numbered) answer(reply []byte, err error) {
 	defer c.end()
-	m := c.w.m
+	m := c.g.m
 	if err != nil {
 		m.send(kindFailure, c.number, encodeError(err))
 		return
@@ -484,7 +469,7 @@ const mostPiece = MaxFrame - numberSize
 
 // answerSoon is answer that does not wait for the client to read.
 func (c *numbered) answerSoon(reply []byte, err error) {
-	if err == nil && len(reply) <= mostPiece && c.w.m.offer(kindResult, c.number, reply) {
+	if err == nil && len(reply) <= mostPiece && c.g.m.offer(kindResult, c.number, reply) {
 		c.end()
 		return
 	}
@@ -492,8 +477,8 @@ func (c *numbered) answerSoon(reply []byte, err error) {
 }
 
 func (c *numbered) end() {
-	<-c.w.slots
-	c.w.all.Done()
+	<-c.g.slots
+	c.g.calls.Done()
 }
 
 // ErrOneWay is the error of a handler that streams back in a gathered call.

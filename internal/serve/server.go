@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/id"
+	"github.com/postilion/postilion/internal/workers"
 )
 
 // Options are the limits of one listener. Zero values mean the defaults.
@@ -80,7 +80,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.Table = new(Table)
 	}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	var sessions sync.WaitGroup
+	var sessions workers.Pool
 	var delay time.Duration
 	for {
 		nc, err := l.Accept()
@@ -123,7 +123,7 @@ func (s *Server) now() time.Time {
 }
 
 // begin checks what can be checked without reading and starts the session.
-func (s *Server) begin(ctx context.Context, nc net.Conn, sessions *sync.WaitGroup) {
+func (s *Server) begin(ctx context.Context, nc net.Conn, sessions *workers.Pool) {
 	c := &Conn{
 		Conn: nc, raw: nc, ID: s.IDs.New(), Listener: s.Name, Started: s.now(),
 		Client: addrPort(nc.RemoteAddr()), Server: addrPort(nc.LocalAddr()),
@@ -208,7 +208,8 @@ func (s *Server) session(ctx context.Context, c *Conn) {
 }
 
 // drain waits for the sessions, then closes what is left of this server's.
-func (s *Server) drain(sessions *sync.WaitGroup) {
+func (s *Server) drain(sessions *workers.Pool) {
+	sessions.Close()
 	done := make(chan struct{})
 	go func() { sessions.Wait(); close(done) }()
 	select {
