@@ -21,13 +21,13 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/trace"
+	"github.com/postilion/postilion/internal/workers"
 )
 
 // Dispatcher works a queue off. It is safe for concurrent use.
@@ -74,8 +74,7 @@ type Dispatcher struct {
 	giveBack   instant      // when memory may be given back to the system again
 	wake       chan struct{}
 	jobs       sync.WaitGroup
-	handoff    chan *task // to idle workers; they own what runs
-	idle       atomic.Int32
+	workers    workers.Pool    // they own what runs
 	work       context.Context // of deliveries; outlives Run's
 	endWork    context.CancelFunc
 	records    context.Context // of results on their way to the store; outlives work
@@ -113,7 +112,6 @@ func New(o Options, deps Deps) (*Dispatcher, error) {
 		parked:    make(map[string]*lane),
 		seed:      maphash.MakeSeed(),
 		wake:      make(chan struct{}, 1),
-		handoff:   make(chan *task),
 	}
 	times := byTime{&d.tasks}
 	d.byTime, d.byUrgency = times, byUrgency{times, &d.messages}
@@ -491,6 +489,7 @@ func (d *Dispatcher) stop() {
 	go func() {
 		defer close(done)
 		d.jobs.Wait()
+		d.workers.Close()
 	}()
 	select {
 	case <-done:

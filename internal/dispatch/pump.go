@@ -125,7 +125,7 @@ func (d *Dispatcher) skip(t *task, now instant) bool {
 	return true
 }
 
-// start hands t to an idle worker, or to a new one.
+// start lets a worker run t.
 func (d *Dispatcher) start(t *task, now instant) {
 	l := d.laneOf(t)
 	t.where = running
@@ -137,32 +137,7 @@ func (d *Dispatcher) start(t *task, now instant) {
 		l.key.group.running++
 	}
 	d.jobs.Add(1)
-	select {
-	case d.handoff <- t:
-	default:
-		go d.worker(t)
-	}
-}
-
-// maxIdle is how many workers wait for the next task.
-const maxIdle = 64
-
-// worker runs tasks one after another: its stack has grown to what a pass takes, which for a new
-// goroutine is a twentieth of a delivery's work.
-func (d *Dispatcher) worker(t *task) {
-	for {
-		d.run(t)
-		if d.idle.Add(1) > maxIdle {
-			d.idle.Add(-1)
-			return
-		}
-		select {
-		case t = <-d.handoff:
-			d.idle.Add(-1)
-		case <-d.work.Done():
-			return
-		}
-	}
+	d.workers.Go(func() { d.run(t) })
 }
 
 // release gives back what start took. The task itself stays the caller's.

@@ -13,6 +13,7 @@ import (
 	stdfs "io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,8 +67,11 @@ func (f *FS) Sub(name string) (fs.FS, error) {
 	return sub, nil
 }
 
-// path returns where name lies. A name with a zero byte is refused by package os.
+// path returns where name lies, without "." and the like. A name with a zero byte is refused by package os.
 func (f *FS) path(op, name string) (string, error) {
+	if filepath.Separator == '/' && name != "." && stdfs.ValidPath(name) { // most names have nothing to clean
+		return strings.TrimSuffix(f.root, "/") + "/" + name, nil
+	}
 	if !filepath.IsLocal(name) {
 		return "", &stdfs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
@@ -85,7 +89,7 @@ func (f *FS) entry(op, name string) (string, error) {
 		return "", &stdfs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
 	// A missing folder is the operation's own error to tell.
-	_ = f.devices.noteFolder(filepath.Dir(path))
+	_ = f.devices.noteFolder(path[:max(1, strings.LastIndexByte(path, filepath.Separator))])
 	return path, nil
 }
 
