@@ -95,5 +95,21 @@ func TestAMailboxHasOneHolder(t *testing.T) {
 		}
 		second.Close() // dropped, not quit: the mailbox is free at once
 		eventually(t, "the mailbox of a dropped connection is free", func() bool { return !inUse() })
+		// Who may not log in any more does not go on with what he has.
+		for _, verb := range [][]string{{"account", "set", s.Account}, {"domain", "set", domain}} {
+			third, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
+			if err != nil {
+				eventually(t, "the session before is over", func() bool {
+					third, err = dialPOP(s.Addr["pop3"], s.Account, s.Password)
+					return err == nil
+				})
+			}
+			s.Must(append(verb, "--disabled")...)
+			if _, err := third.Cmd("NOOP"); err == nil {
+				t.Errorf("%q: the session goes on", verb)
+			}
+			third.Close()
+			s.Must(append(verb, "--disabled=false")...)
+		}
 	})
 }

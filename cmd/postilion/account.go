@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ func (f *accountFlags) register(c *cobra.Command) {
 	c.Flags().Int64Var(&f.quotaMessages, "quota-messages", 0, "messages in the mailbox; 0 is no limit")
 	c.Flags().StringVar(&f.maxSize, "max-size", "", "size of a message; 0 is the domain's limit")
 	c.Flags().IntVar(&f.maxRecipients, "max-recipients", 0, "recipients of a message; 0 is the server's limit")
-	c.Flags().BoolVar(&f.disabled, "disabled", false, "defer its mail and refuse its logins")
+	c.Flags().BoolVar(&f.disabled, "disabled", false, "refuse its mail and its logins, and end its POP3 sessions")
 	c.Flags().BoolVar(&f.noSend, "no-send", false, "it may not send mail")
 	c.Flags().BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from the standard input's first line")
 	c.Flags().StringVar(&f.hash, "password-hash", "", "set the password by its stored form: crypt(3)'s or with a {SCHEME} prefix")
@@ -117,7 +118,7 @@ func (a *app) tellPassword(x *directory.Account, password, what string) error {
 	})
 }
 
-// findAccount returns the account of an address.
+// findAccount returns the account of an address: where local parts are told apart by case, of this spelling and no other.
 func findAccount(ctx context.Context, d directory.Admin, address string) (*directory.Account, error) {
 	addr, err := parseAddress(address)
 	if err != nil {
@@ -128,11 +129,25 @@ func findAccount(ctx context.Context, d directory.Admin, address string) (*direc
 		return nil, err
 	}
 	var names []string
+	var alike []*directory.Account
 	for _, x := range accounts {
-		if strings.EqualFold(x.Address.Local, addr.Local) {
+		switch {
+		case x.Address.Local == addr.Local:
 			return &x, nil
+		case directory.LocalKey(x.Address.Local, false) == directory.LocalKey(addr.Local, false):
+			alike = append(alike, &x)
 		}
 		names = append(names, x.Address.String())
+	}
+	if len(alike) == 1 {
+		domains, err := d.Domains(ctx)
+		if err != nil {
+			return nil, err
+		}
+		sensitive := slices.ContainsFunc(domains, func(x directory.Domain) bool { return x.Name == alike[0].Address.Domain && x.CaseSensitive })
+		if !sensitive {
+			return alike[0], nil
+		}
 	}
 	hint := ""
 	if near := config.Nearest(addr.String(), names); near != "" {
@@ -160,6 +175,9 @@ func (a *app) accountSet() *cobra.Command {
 				if err := s.Directory.PutAccount(c.Context(), x, false); err != nil {
 					return err
 				}
+				if err := endDisabled(c, s, x.Disabled, *x); err != nil {
+					return err
+				}
 				password, err := a.setPassword(c.Context(), s, &f, x.Address, x.ID)
 				if err != nil {
 					return err
@@ -172,6 +190,19 @@ func (a *app) accountSet() *cobra.Command {
 	c.Flags().BoolVar(&f.passwordAuto, "new-password", false, "set a generated password and print it")
 	c.MarkFlagsMutuallyExclusive("password-stdin", "password-hash", "new-password")
 	return c
+}
+
+// endDisabled ends the sessions of accounts that have just been disabled: they logged in when they still could.
+func endDisabled(c *cobra.Command, s *service.Stores, disabled bool, accounts ...directory.Account) error {
+	if !disabled || !c.Flags().Changed("disabled") || !s.Running {
+		return nil
+	}
+	for _, x := range accounts {
+		if _, err := s.Free(c.Context(), x.ID); err != nil {
+			return fmt.Errorf("%s is disabled, but its sessions go on: %w", x.Address, err)
+		}
+	}
+	return nil
 }
 
 func (a *app) accountList() *cobra.Command {

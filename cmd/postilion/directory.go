@@ -131,7 +131,7 @@ func (f *domainFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.catchAll, "catch-all", "", "the address that unknown local parts go to; empty refuses them")
 	c.Flags().StringVar(&f.separators, "separators", "+", "characters that begin a sub-address; empty turns them off")
 	c.Flags().BoolVar(&f.caseSensitive, "case-sensitive", false, "tell local parts apart by case")
-	c.Flags().BoolVar(&f.disabled, "disabled", false, "defer mail and refuse logins")
+	c.Flags().BoolVar(&f.disabled, "disabled", false, "defer mail, refuse logins, and end POP3 sessions")
 	c.Flags().StringVar(&f.maxSize, "max-size", "", "size of a message, such as 25MiB; 0 is the server's limit")
 	c.Flags().IntVar(&f.maxAccounts, "max-accounts", 0, "accounts that the domain may have; 0 is no limit")
 	c.Flags().IntVar(&f.maxAliases, "max-aliases", 0, "aliases that the domain may have; 0 is no limit")
@@ -183,6 +183,15 @@ func (a *app) putDomain(c *cobra.Command, f *domainFlags, d directory.Domain, cr
 	return a.withStores(c.Context(), func(s *service.Stores) error {
 		if err := s.Directory.PutDomain(c.Context(), d, create); err != nil {
 			return err
+		}
+		if !create && d.Disabled {
+			accounts, err := s.Directory.Accounts(c.Context(), d.Name)
+			if err != nil {
+				return err
+			}
+			if err := endDisabled(c, s, d.Disabled, accounts...); err != nil {
+				return err
+			}
 		}
 		return a.done("domain %s is %s", d.Name, map[bool]string{true: "added", false: "changed"}[create])
 	})
