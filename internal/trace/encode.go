@@ -80,10 +80,24 @@ func ident(b []byte, field string, v id.ID) []byte {
 
 const hex = "0123456789abcdef"
 
+// harmless reports whether s is ASCII of which nothing needs an escape, as most strings are.
+func harmless(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // appendString writes a JSON string (RFC 8259 7). Control characters, DEL and C1 are
 // escaped, so that a line of events is safe on a terminal.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	if harmless(s) {
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {

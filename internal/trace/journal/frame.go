@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/trace"
 )
 
@@ -37,14 +38,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // batch is events on their way into one frame.
 type batch struct {
 	lines    []byte
-	words    []uint64 // hashes
+	words    []uint64 // hashes, most of them once
+	recent   [512]uint64
 	count    int64
 	from, to int64 // Unix nanoseconds
 }
 
 func (b *batch) add(e *trace.Event) {
 	b.lines = append(e.AppendJSON(b.lines), '\n')
-	b.words = appendWords(b.words, e)
+	b.addWords(e)
 	ns := e.Time.UnixNano()
 	if b.count == 0 {
 		b.from, b.to = ns, ns
@@ -57,27 +59,31 @@ func (b *batch) reset() {
 	*b = batch{lines: b.lines[:0], words: b.words[:0]}
 }
 
-// appendWords appends the hashes of what an event can be found by.
-func appendWords(w []uint64, e *trace.Event) []uint64 {
-	if !e.Message.IsZero() {
-		w = append(w, hashWord(string(e.Message[:])))
+// addWord adds a word that is not among those added of late: the events of one message, and of one client, have most in common.
+func (b *batch) addWord(s string) {
+	h := hashWord(s)
+	if last := &b.recent[h%uint64(len(b.recent))]; *last != h {
+		*last = h
+		b.words = append(b.words, h)
 	}
-	if !e.Session.IsZero() {
-		w = append(w, hashWord(string(e.Session[:])))
-	}
-	if !e.Parent.IsZero() {
-		w = append(w, hashWord(string(e.Parent[:])))
+}
+
+// addWords adds what an event can be found by.
+func (b *batch) addWords(e *trace.Event) {
+	for _, v := range [...]*id.ID{&e.Message, &e.Session, &e.Parent} {
+		if !v.IsZero() {
+			b.addWord(string(v[:]))
+		}
 	}
 	for _, s := range [...]string{e.Account, e.Client, e.From, e.To} {
 		if s == "" {
 			continue
 		}
-		w = append(w, hashWord(s))
+		b.addWord(s)
 		if i := strings.LastIndexByte(s, '@'); i >= 0 {
-			w = append(w, hashWord(s[i+1:]))
+			b.addWord(s[i+1:])
 		}
 	}
-	return w
 }
 
 // hashWord is FNV-1a over the word in lower case (ASCII), with a final mix.

@@ -121,7 +121,7 @@ func TestTextLinesAreThoseOfSlog(t *testing.T) {
 func TestTextLinesQuoteWhatEndsLinesOrIsHidden(t *testing.T) {
 	t.Parallel()
 	for _, v := range []string{"\x7f", "\n", "\u0085", "\u2028", "\u009b"} {
-		if !quoted("a" + v) {
+		if formOf("a"+v) != escaped {
 			t.Errorf("%q would be written as it is", v)
 		}
 	}

@@ -3,6 +3,7 @@ package logs
 import (
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -48,30 +49,47 @@ func (t *textLine) key(key string) { *t = append(append(append(*t, ' '), key...)
 
 func (t *textLine) text(key, v string) {
 	t.key(key)
-	if quoted(v) {
-		*t = strconv.AppendQuote(*t, v)
-	} else {
+	switch formOf(v) {
+	case bare:
 		*t = append(*t, v...)
+	case between:
+		*t = append(append(append(*t, '"'), v...), '"')
+	default:
+		*t = strconv.AppendQuote(*t, v)
 	}
 }
 
-// quoted reports whether a value holds what would not be read, or shown, as it is.
-func quoted(v string) bool {
-	for i := 0; i < len(v); {
+// form is how a value is written.
+type form uint8
+
+const (
+	bare    form = iota // as it is
+	between             // as it is, between quotes
+	escaped             // it holds what would not be read, or shown, as it is
+)
+
+func formOf(v string) form {
+	f, backslash := bare, false
+	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
-		case c <= ' ' || c == '"' || c == '=' || c == 0x7f:
-			return true
-		case c < utf8.RuneSelf:
-			i++
-		default:
+		case c == ' ' || c == '=':
+			f = between
+		case c < ' ' || c == '"' || c == 0x7f:
+			return escaped
+		case c == '\\':
+			backslash = true
+		case c >= utf8.RuneSelf:
 			r, n := utf8.DecodeRuneInString(v[i:])
 			if r == utf8.RuneError || !unicode.IsPrint(r) {
-				return true
+				return escaped
 			}
-			i += n
+			i += n - 1
 		}
 	}
-	return v == ""
+	if v == "" || f == between && backslash {
+		return escaped
+	}
+	return f
 }
 
 func (t *textLine) ident(key string, v id.ID) {
@@ -94,5 +112,11 @@ func (t *textLine) time(key string, v time.Time) {
 	t.stamp(v)
 }
 
-// stamp appends a time to the millisecond.
-func (t *textLine) stamp(v time.Time) { *t = v.AppendFormat(*t, "2006-01-02T15:04:05.000Z07:00") }
+// stamp appends a time to the millisecond. RFC 3339 with nanoseconds is what package time formats fast; it drops zeros at the
+// end, so a tenth of a millisecond makes four digits, of which the last goes.
+func (t *textLine) stamp(v time.Time) {
+	const most = len("2006-01-02T15:04:05.000")
+	start := len(*t)
+	*t = v.Truncate(time.Millisecond).Add(time.Millisecond/10).AppendFormat(*t, time.RFC3339Nano)
+	*t = slices.Delete(*t, start+most, start+most+1)
+}
