@@ -141,6 +141,11 @@ func (f *domainFlags) register(c *cobra.Command) {
 
 func (f *domainFlags) apply(c *cobra.Command, d *directory.Domain) error {
 	setChanged(c, "alias-of", &d.AliasOf, f.aliasOf)
+	if f.catchAll != "" {
+		if _, err := parseAddress(f.catchAll); err != nil {
+			return fmt.Errorf("--catch-all: %w", err)
+		}
+	}
 	setChanged(c, "catch-all", &d.CatchAll, f.catchAll)
 	setChanged(c, "separators", &d.Separators, f.separators)
 	setChanged(c, "case-sensitive", &d.CaseSensitive, f.caseSensitive)

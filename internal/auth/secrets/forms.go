@@ -125,7 +125,7 @@ func (f *forms) scheme(scheme, rest string) (*form, error) {
 	case "SCRAM-SHA-256":
 		return scramForm(rest)
 	}
-	return nil, fmt.Errorf("scheme {%.20s} is not known: want one of Dovecot's, such as {SHA512-CRYPT}, {ARGON2ID}, {PBKDF2} or {SCRAM-SHA-256}", printable(name))
+	return nil, fmt.Errorf("want one of Dovecot's schemes, such as {SHA512-CRYPT}, {ARGON2ID}, {PBKDF2} or {SCRAM-SHA-256}: {%.20s} is not known", printable(name))
 }
 
 func printable(s string) string {
