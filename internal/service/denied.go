@@ -135,9 +135,10 @@ func deniedFiles(c *config.Config, ids *identities) (list []Denied) {
 	return list
 }
 
-// deniedLog names one role that cannot open its log.
+// deniedLog names one role that cannot open its log. Those in the data folder's own log/ every start gives to their roles, so
+// that whose they are before it says nothing: roles may have got users of their own since, or have been one process.
 func deniedLog(c *config.Config, ids *identities) []Denied {
-	if c.Log.To != "file" {
+	if c.Log.To != "file" || filepath.Dir(c.InData(c.Log.File)) == filepath.Join(c.Data, "log") {
 		return nil
 	}
 	for _, r := range allRoles {

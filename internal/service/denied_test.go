@@ -93,6 +93,15 @@ func TestFilesThatARoleMayNotReadAreNamedWithIt(t *testing.T) {
 	if d := deniedLog(&c, &ids); len(d) != 1 || d[0].Role == allRoles[0] {
 		t.Errorf("the log where one file is there: %v", d)
 	}
+	// A restart that gives the roles other users is none that has to be refused.
+	c.Data, c.Log.File = dir, "log/postilion.log"
+	file("log/postilion.log."+string(allRoles[0]), 0o600)
+	if err := os.Chmod(filepath.Join(dir, "log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if d := deniedLog(&c, &ids); len(d) > 0 {
+		t.Errorf("the log that every start gives to its role: %v", d)
+	}
 	c.Log.To = "stderr"
 	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem" // not there yet
 	f := &config.File{Config: &c, Origins: map[string]config.Origin{"smtp.access_rules": {From: "file", File: "postilion.toml", Line: 7}}}
