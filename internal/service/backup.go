@@ -40,6 +40,11 @@ func Backup(ctx context.Context, data, file, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	if !running {
+		if err := checkFolder(data); err != nil {
+			return err
+		}
+	}
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there already: want the name of a new folder", dir)
 	} else if err != nil {

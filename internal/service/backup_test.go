@@ -91,3 +91,37 @@ func TestABackupHasTheConfigurationThatLiesElsewhere(t *testing.T) {
 		t.Errorf("have %v", err)
 	}
 }
+
+// A folder that was named by mistake gets no databases.
+func TestVerbsMakeNothingInAFolderThatIsNoDataFolder(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	if err := os.WriteFile(filepath.Join(data, "passwd"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := data + " is no data folder: there is neither a postilion.toml in it nor what a server keeps; name yours with --data"
+	_, stores := OpenStores(t.Context(), data)
+	_, queue := OpenQueue(t.Context(), data)
+	to := filepath.Join(t.TempDir(), "copy")
+	for what, err := range map[string]error{"stores": stores, "queue": queue, "backup": Backup(t.Context(), data, ConfigPath(data), to)} {
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: have %v, want %s", what, err, want)
+		}
+	}
+	if list, err := os.ReadDir(data); err != nil || len(list) != 1 {
+		t.Errorf("there is %v now, %v", list, err)
+	}
+	if exists(to) {
+		t.Error("a copy is there")
+	}
+	if err := os.WriteFile(ConfigPath(data), []byte("host = \"mx.example.test\"\n"), 0o600); err != nil { // before the first start
+		t.Fatal(err)
+	}
+	s, err := OpenStores(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -48,6 +48,9 @@ func OpenQueue(ctx context.Context, data string) (*QueueAdmin, error) {
 		}
 		return q, nil
 	}
+	if err := checkFolder(data); err != nil {
+		return nil, err
+	}
 	return openQueue(ctx, data)
 }
 

@@ -51,11 +51,30 @@ func OpenStores(ctx context.Context, data string) (*Stores, error) {
 		}
 		return s, nil
 	}
+	if err := checkFolder(data); err != nil {
+		return nil, err
+	}
 	if err := s.open(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkFolder keeps a verb from making stores where none belong, such as in a folder that was named by mistake: a data folder
+// has a configuration or what a server keeps, or nothing yet.
+func checkFolder(data string) error {
+	list, err := os.ReadDir(data)
+	if err != nil || len(list) == 0 {
+		return nil // who opens the stores meets the error
+	}
+	for _, e := range list {
+		switch e.Name() {
+		case config.FileName, control.LockFile, "directory", "queue":
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is no data folder: there is neither a %s in it nor what a server keeps; name yours with --data", data, config.FileName)
 }
 
 func adminClient(data string, r Role) *seam.Client { return watchedSeam(data, adminSocket(r), r) }
