@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +34,8 @@ type Server struct {
 	gone chan struct{} // closed when the process has ended
 }
 
-// Quickstart sets the server up, waits until it listens, and fills in its account and, where Addr has none, its addresses. It returns all that
-// was printed about it.
+// Quickstart sets the server up, waits until it listens, and fills in its account and, where Addr has none, its addresses.
+// It returns all that was printed about it.
 func (s *Server) Quickstart(domain string, args ...string) (told map[string]any) {
 	s.T.Helper()
 	out := s.Launch(append([]string{"quickstart", domain, "--json", "--data", s.Data}, args...)...)
@@ -65,21 +66,26 @@ func (s *Server) Launch(args ...string) io.Reader {
 	out, w, err := os.Pipe()
 	Check(s.T, err)
 	cmd.Stdout = w
-	// The server must not outlive a test run that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
-	err = cmd.Start()
+	started, gone := make(chan error), make(chan struct{})
+	go func() {
+		// The server does not outlive a test run that is killed: it ends with the thread that started it (prctl(2)), which stays for that.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait() // how it ended is in the log
+			close(gone)
+		}
+	}()
+	err = <-started
 	w.Close()
 	Check(s.T, err)
 	if s.cmd == nil {
 		s.T.Cleanup(s.tidy)
 	}
-	gone := make(chan struct{})
 	s.cmd, s.gone = cmd, gone
-	go func() {
-		cmd.Wait() // how it ended is in the log
-		close(gone)
-	}()
 	return out
 }
 
