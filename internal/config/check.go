@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -35,6 +36,8 @@ func (f *File) check() (ps Problems) {
 	}
 	if c.Host == "" {
 		bad("host", `want this server's name, such as "mail.example.test"%s`, f.unfit("host"))
+	} else if _, err := netip.ParseAddr(c.Host); err == nil && f.Origins["host"].From != "qmail" { // whose host runs so
+		bad("host", `want a name, such as "mail.example.test", not an address`)
 	} else if name, err := names.Domain(c.Host); err != nil {
 		bad("host", "%s", err)
 	} else if !strings.EqualFold(name, c.Host) { // other hosts are greeted with it, and certificates have it

@@ -160,6 +160,18 @@ func TestABrokenFileIsToldByItsFirstWrongLineAlone(t *testing.T) {
 	}
 }
 
+func TestAGroupIsNoKeyAndAnAddressNoName(t *testing.T) {
+	t.Parallel()
+	got := problems(t, "host = \"192.0.2.1\"\nsmtp = 25\n")
+	want := []string{
+		`postilion.toml:1: key host: want a name, such as "mail.example.test", not an address`,
+		`postilion.toml:2: smtp is a group: write [smtp] in a line of its own, and its keys below`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestTwoServicesCannotHaveOneAddress(t *testing.T) {
 	t.Parallel()
 	got := problems(t, "host = \"mail.example.test\"\nsmtp.listen = [\":25\", \":0\"]\n[submission]\nlisten = [\":0\", \":25\"]\n")

@@ -211,6 +211,10 @@ func (l *loader) keyValue(n *unstable.Node, prefix string) {
 		return
 	}
 	k := l.schema.byName[name]
+	if k == nil && slices.ContainsFunc(l.schema.groups, func(g Group) bool { return g.Name == name && name != "" }) {
+		l.problem(line, name, "%s is a group: write [%[1]s] in a line of its own, and its keys below", name)
+		return
+	}
 	if k == nil {
 		l.problem(line, name, "there is no key %s%s", name, didYouMean(name, l.schema.names()))
 		return
