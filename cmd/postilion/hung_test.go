@@ -134,8 +134,13 @@ func TestASelftestNamesRolesThatAreStopped(t *testing.T) {
 		t.Skip("needs root: roles get processes of their own")
 	}
 	s := quickstart(t, dataFolder(t))
+	s.status() // one that is still starting is not stopped yet
 	s.Must("stop", "remote")
 	s.Must("pause", "console")
+	eventually(t, "one role is stopped and one paused", func() bool {
+		told := s.Must("status")
+		return strings.Contains(told, "stopped") && strings.Contains(told, "paused")
+	})
 	var out, errOut bytes.Buffer
 	code := run([]string{"selftest", "--data", s.Data}, strings.NewReader(""), &out, &errOut)
 	if want := "postilion: role remote is stopped: `postilion continue remote` sets it to work again\n" +
