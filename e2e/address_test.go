@@ -77,7 +77,11 @@ func TestAMailboxHasOneHolder(t *testing.T) {
 		holder, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
 		check(t, err)
 		inUse := func() bool {
-			_, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
+			c, err := dialPOP(s.Addr["pop3"], s.Account, s.Password)
+			if err == nil {
+				c.Close()
+				return false
+			}
 			var e e2etest.POPError
 			return errors.As(err, &e) && bytes.HasPrefix([]byte(e), []byte("[IN-USE] "))
 		}

@@ -149,7 +149,7 @@ const (
 	// archiveRecipients are those of one message: ten times what programs may hand in unless they are allowed more, and some 200 bytes
 	// each once they are read.
 	archiveRecipients = 1_000_000
-	sumsMax     = 1 << 10
+	sumsMax           = 1 << 10
 )
 
 // archiveReader reads an archive message by message: next, then finish.
