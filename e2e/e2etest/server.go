@@ -70,8 +70,10 @@ func (s *Server) Launch(args ...string) io.Reader {
 	cmd.WaitDelay = time.Second
 	started, gone := make(chan error), make(chan struct{})
 	go func() {
-		// The server does not outlive a test run that is killed: it ends with the thread that started it (prctl(2)), which stays for that.
+		// The server does not outlive a test run that is killed: it ends with the thread that started it (prctl(2)), which stays for that,
+		// and afterwards: it may have started what others wait for.
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
