@@ -49,39 +49,49 @@ func peerCred(c net.Conn) (*unix.Ucred, error) {
 // Gone reports whether who made the call that is being served has closed the connection: what asked gave up waiting, such as
 // for a role that was stopped with the call in its socket, and has told so.
 func (c *Conn) Gone() bool {
-	sc, ok := c.c.(syscall.Conn)
-	if !ok || c.r.Buffered() > 0 {
-		return false
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return true
-	}
-	gone := false
-	err = raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		gone = err == nil && n == 0 || err != nil && err != unix.EAGAIN
-	})
-	return gone || err != nil
+	state, ok := look(c.c)
+	return ok && c.r.Buffered() == 0 && state == ended
 }
 
-// stale reports whether the other side has closed an idle connection.
+// stale reports whether the other side has closed an idle connection. There is nothing to read on such a one: end of file and data
+// are both wrong.
 func stale(c net.Conn) bool {
+	state, ok := look(c)
+	return ok && state != quiet
+}
+
+// arrival is what waits to be read on a socket.
+type arrival int
+
+const (
+	quiet arrival = iota // nothing
+	data
+	ended // the end, or the connection is broken
+)
+
+// look tells what waits on c, without reading it. ok is false where c is no socket.
+func look(c net.Conn) (state arrival, ok bool) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return false
+		return quiet, false
 	}
 	raw, err := sc.SyscallConn()
-	if err != nil {
-		return true
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			var b [1]byte
+			n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			switch {
+			case err == unix.EAGAIN:
+				state = quiet
+			case err == nil && n > 0:
+				state = data
+			default:
+				state = ended
+			}
+		})
 	}
-	gone := false
-	err = raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		// An idle connection has nothing to read: end of file and data are both wrong.
-		gone = err == nil && n >= 0 || err != nil && err != unix.EAGAIN
-	})
-	return gone || err != nil
+	if err != nil {
+		return ended, true
+	}
+	return state, true
 }
