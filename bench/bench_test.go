@@ -66,3 +66,28 @@ func TestTheReportGoesBetweenItsMarkers(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 }
+
+func TestServersAreComparedTurnByTurn(t *testing.T) {
+	t.Parallel()
+	var r results
+	// The machine is twice as fast in every second turn.
+	for _, speed := range []float64{1, 2, 1, 2, 1} {
+		r.add(oneSession, "one sync", figures{rate: speed * 1000})
+		r.add(oneSession, "null sink", figures{rate: speed * 3000})
+		r.add(oneSession, "Postfix", figures{rate: speed * 250, cpu: 10})
+		r.add(oneSession, "Postilion, one process", figures{rate: speed * 500, cpu: speed})
+	}
+	if ratio, ok := r.ratio(oneSession, "Postilion, one process", "Postfix"); !ok || ratio != 2 {
+		t.Errorf("twice as many as Postfix: %v", ratio)
+	}
+	// A round trip of 1/3000 and a sync of 1/1000 s allow 750 a second.
+	if share, ok := r.allowed("Postilion, one process"); !ok || share < 0.666 || share > 0.667 {
+		t.Errorf("of what is allowed: %v, want two thirds", share)
+	}
+	if cpu := r.cpu(oneSession, "Postilion, one process"); cpu < 1.399 || cpu > 1.401 {
+		t.Errorf("CPU %v, want the mean", cpu)
+	}
+	if _, ok := r.allowed("Postilion, roles apart"); ok {
+		t.Error("what was not measured has a share")
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -216,3 +218,41 @@ func (h *hop) stop() error {
 	h.end.Close()
 	return errors.Join(err, h.keeper.Wait())
 }
+
+// The floors beside which accepting is measured.
+var (
+	sinkTarget = target{"null sink", func(context.Context, string) (server, string, error) {
+		s, err := startSink("")
+		if err != nil {
+			return nil, "", err
+		}
+		return s, s.addr, nil
+	}}
+	hopTarget = target{"two processes at least", func(_ context.Context, dir string) (server, string, error) {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, "", err
+		}
+		h, err := startHop(dir)
+		if err != nil {
+			return nil, "", err
+		}
+		return h, h.front.addr, nil
+	}}
+	syncTarget = target{"one sync", func(_ context.Context, dir string) (server, string, error) {
+		return &syncer{dir}, "", os.Mkdir(dir, 0o755)
+	}}
+)
+
+func (b *bench) floorTargets() []target { return []target{sinkTarget, hopTarget} }
+
+// syncer stands for a server whose message is one sync.
+type syncer struct{ dir string }
+
+// measure syncs for a while.
+func (s *syncer) measure() (figures, error) {
+	rate, err := syncFloor(s.dir, 1, 200*time.Millisecond)
+	return figures{rate: rate}, err
+}
+
+func (s *syncer) usage() (usage, error) { return usage{}, nil }
+func (s *syncer) stop() error           { return nil }

@@ -4,8 +4,8 @@
 //
 //	go run ./bench [-rounds 3] [-messages 20000] [-only floor,accept,large,deliver,relay,qmail,user,idle] [-o docs/performance.md]
 //
-// Rates are medians over the rounds; in each round every server is measured once, one
-// after the other. CPU is user and system time of all processes of a server.
+// In each round all servers of a row run on fresh folders and are loaded in turns, one burst after the other. Rates are
+// medians over the turns, ratios medians of what two servers did in the same turn. CPU is user and system time of all processes of a server.
 package main
 
 import (
@@ -110,10 +110,9 @@ type target struct {
 type setup struct {
 	queueOnly bool
 	relay     string
-	users     bool
 }
 
-// targets returns what is compared, the floor first where there is one.
+// targets returns what is compared.
 func (b *bench) targets(s setup) []target {
 	var list []target
 	if b.postfix == "" {
@@ -162,38 +161,98 @@ type figures struct {
 	rss  float64 // MiB
 }
 
-// settle is how long a server has been up before it is measured: what its start leaves to do is done by then.
-const settle = 4 * time.Second
+const (
+	// settle is how long a server has been up before it is measured: what its start leaves to do is done by then.
+	settle = 4 * time.Second
+	// turns is how many bursts every server of a row takes in a round.
+	turns = 8
+	// pause is the time between two bursts, in which the server before ends what it does besides.
+	pause = 200 * time.Millisecond
+)
 
-// measure runs every target once a round and adds the figures under the row's name.
-func (b *bench) measure(ctx context.Context, row string, s setup, run func(ctx context.Context, addr string, srv server) (figures, error)) error {
-	return b.measureTargets(ctx, row, b.targets(s), run)
+// burst loads a running server and measures it.
+type burst func(ctx context.Context, addr string, srv server) (figures, error)
+
+// running is a target that runs.
+type running struct {
+	name, addr string
+	srv        server
 }
 
-func (b *bench) measureTargets(ctx context.Context, row string, targets []target, run func(ctx context.Context, addr string, srv server) (figures, error)) error {
+// start starts a target on a fresh folder. The folder stays until the end: ext4 without a journal makes files slowly for minutes
+// after many were removed, which the next server would pay for.
+func (b *bench) start(ctx context.Context, t target) (running, error) {
+	dir := filepath.Join(b.dir, fmt.Sprintf("run%d", time.Now().UnixNano()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return running{}, err
+	}
+	srv, addr, err := t.start(ctx, filepath.Join(dir, "data"))
+	if err != nil {
+		return running{}, fmt.Errorf("%s: %w", t.name, err)
+	}
+	return running{t.name, addr, srv}, nil
+}
+
+// inTurns measures the targets together, as often as there are rounds, and adds the figures under the row's name. The
+// machine's speed changes from one moment to the next: so all run, and each is loaded in every turn. The first turn warms up.
+func (b *bench) inTurns(ctx context.Context, row string, targets []target, run burst) error {
+	for range b.rounds {
+		if err := b.round(ctx, row, targets, run); err != nil {
+			return fmt.Errorf("%s: %w", row, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) round(ctx context.Context, row string, targets []target, run burst) (err error) {
+	var list []running
+	defer func() {
+		for _, u := range list {
+			err = errors.Join(err, u.srv.stop())
+		}
+	}()
+	for _, t := range targets {
+		u, err := b.start(ctx, t)
+		if err != nil {
+			return err
+		}
+		list = append(list, u)
+	}
+	time.Sleep(settle)
+	for turn := range turns + 1 {
+		for i := range list {
+			u := list[(i+turn)%len(list)]
+			f, err := run(ctx, u.addr, u.srv)
+			if err != nil {
+				return fmt.Errorf("%s: %w", u.name, err)
+			}
+			if turn > 0 {
+				b.results.add(row, u.name, f)
+			}
+			time.Sleep(pause)
+		}
+	}
+	for _, u := range list {
+		fmt.Fprintf(os.Stderr, "%-50s %-24s %s\n", row, u.name, b.results.cell(row, u.name))
+	}
+	return nil
+}
+
+// oneByOne measures targets that cannot run together: in each round every one once, each time another first.
+func (b *bench) oneByOne(ctx context.Context, row string, targets []target, run burst) error {
 	for round := range b.rounds {
 		for i := range targets {
-			t := targets[(i+round)%len(targets)] // each is once the first: what a server leaves behind may slow the next
-			dir := filepath.Join(b.dir, fmt.Sprintf("run%d", time.Now().UnixNano()))
-			if err := os.Mkdir(dir, 0o755); err != nil {
+			u, err := b.start(ctx, targets[(i+round)%len(targets)])
+			if err != nil {
 				return err
 			}
-			srv, addr, err := t.start(ctx, filepath.Join(dir, "data"))
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
 			time.Sleep(settle)
-			f, err := run(ctx, addr, srv)
-			if stopErr := srv.stop(); err == nil {
-				err = stopErr
+			f, err := run(ctx, u.addr, u.srv)
+			if err = errors.Join(err, u.srv.stop()); err != nil {
+				return fmt.Errorf("%s, %s, round %d: %w", row, u.name, round+1, err)
 			}
-			// The folder stays until the end: ext4 without a journal makes files slowly for
-			// minutes after many were removed, which the next server would pay for.
-			if err != nil {
-				return fmt.Errorf("%s, %s, round %d: %w", row, t.name, round+1, err)
-			}
-			b.results.add(row, t.name, f)
-			fmt.Fprintf(os.Stderr, "%-40s %-24s %8.0f/s %6.0f µs %5.0f MiB\n", row, t.name, f.rate, f.cpu, f.rss)
+			b.results.add(row, u.name, f)
+			fmt.Fprintf(os.Stderr, "%-50s %-24s %8.0f/s %6.0f µs %5.0f MiB\n", row, u.name, f.rate, f.cpu, f.rss)
 		}
 	}
 	return nil
@@ -226,142 +285,114 @@ func loaded(ctx context.Context, srv server, l load, done func() error) (figures
 
 func toUsers(i int) string { return fmt.Sprintf("user%d@bench.example", i%users) }
 
-// acceptRows visits the rows of accepting with their loads.
-func (b *bench) acceptRows(visit func(name string, l load) error) error {
-	for _, fresh := range []bool{false, true} {
-		for _, sessions := range []int{1, 20, 100} {
-			l := load{sessions: sessions, messages: b.messages, size: 10 << 10, fresh: fresh, to: toUsers}
-			name := fmt.Sprintf("accept 10 KiB, %d sessions, reused connections", sessions)
-			if fresh {
-				name = fmt.Sprintf("accept 10 KiB, %d sessions, fresh connections", sessions)
-			}
-			if sessions == 1 || fresh {
-				l.messages /= 4
-			}
-			if err := visit(name, l); err != nil {
-				return err
-			}
+// warmUp is how many messages go before a burst of accepting: the first ones after a rest are slower everywhere, and where
+// few have come of late ours lets a client wait a moment for its greeting.
+const warmUp = 200
+
+// accepted is a burst that is over when everything is accepted.
+func accepted(l load) burst {
+	return func(ctx context.Context, addr string, srv server) (figures, error) {
+		if s, ok := srv.(*syncer); ok {
+			return s.measure()
 		}
+		l := l
+		l.addr = addr
+		first := l
+		first.messages = min(warmUp, l.messages/4)
+		if _, err := first.run(ctx); err != nil {
+			return figures{}, err
+		}
+		return loaded(ctx, srv, l, nil)
 	}
-	return nil
+}
+
+// accept measures accepting beside the floors.
+func (b *bench) accept(ctx context.Context) error {
+	return b.acceptRows(ctx, append(b.floorTargets(), b.targets(setup{queueOnly: true})...))
 }
 
 // floor measures what no server can exceed.
-func (b *bench) floor(ctx context.Context) error {
-	return b.acceptRows(func(name string, l load) error {
-		if err := b.sinkRow(ctx, name, l); err != nil {
-			return err
-		}
-		return b.hopRow(ctx, name, l)
-	})
-}
+func (b *bench) floor(ctx context.Context) error { return b.acceptRows(ctx, b.floorTargets()) }
 
-func (b *bench) accept(ctx context.Context) error {
-	if err := b.floor(ctx); err != nil {
-		return err
-	}
-	return b.acceptRows(func(name string, l load) error { return b.loadRow(ctx, name, setup{queueOnly: true}, l) })
-}
-
-// loadRow is a row that is over when everything is accepted.
-func (b *bench) loadRow(ctx context.Context, name string, s setup, l load) error {
-	return b.measure(ctx, name, s, func(ctx context.Context, addr string, srv server) (figures, error) {
-		l := l
-		l.addr = addr
-		return loaded(ctx, srv, l, nil)
-	})
-}
-
-// sinkRow measures the null sink under the same load.
-func (b *bench) sinkRow(ctx context.Context, name string, l load) error {
-	for range b.rounds {
-		s, err := startSink("")
-		if err != nil {
-			return err
+func (b *bench) acceptRows(ctx context.Context, targets []target) error {
+	for _, kind := range []string{"reused", "fresh"} {
+		for _, sessions := range []int{1, 20, 100} {
+			l := load{sessions: sessions, messages: b.messages / turns, size: 10 << 10, fresh: kind == "fresh", to: toUsers}
+			list := targets
+			if l.fresh || sessions == 1 {
+				l.messages /= 2
+			}
+			row := acceptRow(sessions, kind)
+			if row == oneSession {
+				list = append([]target{syncTarget}, targets...)
+			}
+			if err := b.inTurns(ctx, row, list, accepted(l)); err != nil {
+				return err
+			}
 		}
-		l.addr = s.addr
-		f, err := loaded(ctx, s, l, nil)
-		if err = errors.Join(err, s.stop()); err != nil {
-			return err
-		}
-		b.results.add(name, "null sink", f)
 	}
 	return nil
 }
 
-// hopRow measures the least of two processes under the same load.
-func (b *bench) hopRow(ctx context.Context, name string, l load) error {
-	for range b.rounds {
-		dir, err := os.MkdirTemp(b.dir, "hop")
-		if err != nil {
-			return err
-		}
-		h, err := startHop(dir)
-		if err != nil {
-			return err
-		}
-		l.addr = h.front.addr
-		f, err := loaded(ctx, h, l, nil)
-		if err = errors.Join(err, h.stop()); err != nil {
-			return err
-		}
-		b.results.add(name, "two processes at least", f)
-	}
-	return nil
+func acceptRow(sessions int, kind string) string {
+	return fmt.Sprintf("accept 10 KiB, %d sessions, %s connections", sessions, kind)
 }
+
+// oneSession is the row that is compared with what a round trip and a sync allow.
+var oneSession = acceptRow(1, "reused")
 
 func (b *bench) large(ctx context.Context) error {
-	l := load{sessions: 20, messages: max(b.messages/20, 100), size: 1 << 20, to: toUsers}
-	name := "accept 1 MiB, 20 sessions"
-	if err := b.sinkRow(ctx, name, l); err != nil {
-		return err
-	}
-	return b.loadRow(ctx, name, setup{queueOnly: true}, l)
+	l := load{sessions: 20, messages: max(b.messages/20/turns, 40), size: 1 << 20, to: toUsers}
+	return b.inTurns(ctx, "accept 1 MiB, 20 sessions", append([]target{sinkTarget}, b.targets(setup{queueOnly: true})...), accepted(l))
 }
 
 func (b *bench) deliver(ctx context.Context) error {
-	l := load{sessions: 20, messages: b.messages, size: 4 << 10, to: toUsers}
-	return b.measure(ctx, "accept and deliver 4 KiB into 100 Maildirs, 20 sessions", setup{users: true}, func(ctx context.Context, addr string, srv server) (figures, error) {
+	l := load{sessions: 20, messages: b.messages / turns, size: 4 << 10, to: toUsers}
+	return b.inTurns(ctx, "accept and deliver 4 KiB into 100 Maildirs, 20 sessions", b.targets(setup{}), func(ctx context.Context, addr string, srv server) (figures, error) {
 		l := l
 		l.addr = addr
 		dir := srv.(interface{ maildirs() string }).maildirs()
-		return loaded(ctx, srv, l, func() error { return waitDelivered(ctx, dir, l.messages) })
+		return loadedInto(ctx, srv, l, func() (int, error) { return delivered(dir) })
 	})
 }
 
-// waitDelivered returns when as many messages lie in the Maildirs' new folders.
-func waitDelivered(ctx context.Context, dir string, want int) error {
-	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		news, err := filepath.Glob(filepath.Join(dir, "*", "new"))
-		if err != nil {
-			return err
-		}
-		deeper, _ := filepath.Glob(filepath.Join(dir, "*", "*", "Maildir", "new"))
-		n := 0
-		for _, d := range slices.Concat(news, deeper) {
-			list, err := os.ReadDir(d)
-			if err != nil {
-				return err
-			}
-			n += len(list)
-		}
-		if n >= want {
-			return nil
-		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return fmt.Errorf("%d of %d messages were delivered in time", n, want)
-		}
+// loadedInto runs a load and waits until as many more have arrived as it sends.
+func loadedInto(ctx context.Context, srv server, l load, arrived func() (int, error)) (figures, error) {
+	before, err := arrived()
+	if err != nil {
+		return figures{}, err
 	}
+	return loaded(ctx, srv, l, func() error { return waitFor(ctx, before+l.messages, arrived) })
+}
+
+// delivered counts the messages in the new folders of the Maildirs below dir.
+func delivered(dir string) (n int, err error) {
+	news, err := filepath.Glob(filepath.Join(dir, "*", "new"))
+	if err != nil {
+		return 0, err
+	}
+	deeper, err := filepath.Glob(filepath.Join(dir, "*", "*", "Maildir", "new"))
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range slices.Concat(news, deeper) {
+		list, err := os.ReadDir(d)
+		if err != nil {
+			return 0, err
+		}
+		n += len(list)
+	}
+	return n, nil
 }
 
 func (b *bench) relay(ctx context.Context) error {
-	l := load{sessions: 20, messages: b.messages, size: 4 << 10, to: func(i int) string { return fmt.Sprintf("user%d@far.example", i) }}
+	l := load{sessions: 20, messages: b.messages / turns, size: 4 << 10, to: func(i int) string { return fmt.Sprintf("user%d@far.example", i) }}
 	hop, err := newSink("127.0.0.1:0", "")
 	if err != nil {
 		return err
 	}
 	defer hop.close()
-	return b.measure(ctx, "accept and relay 4 KiB, 20 sessions", setup{relay: hop.addr()}, func(ctx context.Context, addr string, srv server) (figures, error) {
+	return b.inTurns(ctx, "accept and relay 4 KiB, 20 sessions", b.targets(setup{relay: hop.addr()}), func(ctx context.Context, addr string, srv server) (figures, error) {
 		l := l
 		l.addr = addr
 		hop.messages.Store(0)
@@ -385,14 +416,11 @@ func (b *bench) idle(ctx context.Context) error {
 }
 
 func (b *bench) idleRow(ctx context.Context, name string, t target, connections int) error {
-	dir := filepath.Join(b.dir, fmt.Sprintf("run%d", time.Now().UnixNano()))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	srv, addr, err := t.start(ctx, filepath.Join(dir, "data"))
+	u, err := b.start(ctx, t)
 	if err != nil {
 		return err
 	}
+	srv := u.srv
 	defer srv.stop()
 	before, err := srv.usage()
 	if err != nil {
@@ -405,7 +433,7 @@ func (b *bench) idleRow(ctx context.Context, name string, t target, connections 
 		}
 	}()
 	for range connections {
-		c, err := dial(addr)
+		c, err := dial(u.addr)
 		if err != nil {
 			return fmt.Errorf("connection %d: %w", len(open)+1, err)
 		}

@@ -192,10 +192,10 @@ func (b *bench) throughQmail(ctx context.Context) error {
 		{"deliver 4 KiB to a program of .qmail, 20 sessions", "bench-program@bench.example", h.byProgram},
 	} {
 		l := load{sessions: 20, messages: max(b.messages/10, 200), size: 4 << 10, to: func(int) string { return row.to }}
-		err := b.measureTargets(ctx, row.name, b.qmailTargets(h), func(ctx context.Context, addr string, srv server) (figures, error) {
+		err := b.oneByOne(ctx, row.name, b.qmailTargets(h), func(ctx context.Context, addr string, srv server) (figures, error) {
 			l := l
 			l.addr = addr
-			return loaded(ctx, srv, l, func() error { return waitFor(ctx, l.messages, row.done) })
+			return loadedInto(ctx, srv, l, row.done)
 		})
 		if err != nil {
 			return err

@@ -37,6 +37,41 @@ func (r *results) median(row, column string, of func(figures) float64) (float64,
 	return median(v), len(v) > 0
 }
 
+// ratio is the median of what one column did as a multiple of another in the same turn.
+func (r *results) ratio(row, column, base string) (float64, bool) {
+	v := r.pairs(row, column, base, func(f, base figures) float64 { return f.rate / base.rate })
+	return median(v), len(v) > 0
+}
+
+// cpu is the mean: the clock of a process ticks too coarsely for one burst.
+func (r *results) cpu(row, column string) (mean float64) {
+	list := r.cells[row][column]
+	for _, f := range list {
+		mean += f.cpu / float64(len(list))
+	}
+	return mean
+}
+
+// pairs applies of to what two columns did in the same turns.
+func (r *results) pairs(row, column, base string, of func(f, base figures) float64) (v []float64) {
+	list, bases := r.cells[row][column], r.cells[row][base]
+	for i := range min(len(list), len(bases)) {
+		v = append(v, of(list[i], bases[i]))
+	}
+	return v
+}
+
+// allowed is what a column of the row oneSession did of what the null sink's round trip and one sync take together, the median of the turns.
+func (r *results) allowed(column string) (float64, bool) {
+	trips := r.pairs(oneSession, "null sink", "one sync", func(trip, sync figures) float64 { return 1/trip.rate + 1/sync.rate })
+	list := r.cells[oneSession][column]
+	var v []float64
+	for i := range min(len(trips), len(list)) {
+		v = append(v, list[i].rate*trips[i])
+	}
+	return median(v), len(v) > 0
+}
+
 // floors measures what the disk allows.
 func (b *bench) floors() error {
 	for _, writers := range []int{1, 4, 20} {
@@ -50,7 +85,7 @@ func (b *bench) floors() error {
 }
 
 // columns of the table, in order; those that were not measured are left out.
-var columns = []string{"null sink", "two processes at least", "Postfix", "notqmail", "Postilion, roles apart", "Postilion, one process"}
+var columns = []string{"one sync", "null sink", "two processes at least", "Postfix", "notqmail", "Postilion, roles apart", "Postilion, one process"}
 
 // table renders the results in Markdown: rate and CPU a message, with the ratio to the
 // server beside behind ours.
@@ -72,7 +107,7 @@ func (r *results) table() []byte {
 
 func (r *results) cell(row, column string) string {
 	rate, ok := r.median(row, column, func(f figures) float64 { return f.rate })
-	cpu, _ := r.median(row, column, func(f figures) float64 { return f.cpu })
+	cpu := r.cpu(row, column)
 	rss, _ := r.median(row, column, func(f figures) float64 { return f.rss })
 	switch {
 	case !ok:
@@ -87,8 +122,8 @@ func (r *results) cell(row, column string) string {
 		return s
 	}
 	for _, peer := range []string{"Postfix", "notqmail"} {
-		if base, ok := r.median(row, peer, func(f figures) float64 { return f.rate }); ok {
-			s += fmt.Sprintf(" (%.1f×)", rate/base)
+		if ratio, ok := r.ratio(row, column, peer); ok {
+			s += fmt.Sprintf(" (%.1f×)", ratio)
 		}
 	}
 	return s
@@ -109,6 +144,15 @@ func (b *bench) report(output string) error {
 	}
 	out.WriteByte('\n')
 	out.Write(b.results.table())
+	var shares []string
+	for _, c := range columns {
+		if share, ok := b.results.allowed(c); ok && c != "one sync" && c != "null sink" {
+			shares = append(shares, fmt.Sprintf("%s %.0f %%", c, 100*share))
+		}
+	}
+	if len(shares) > 0 {
+		fmt.Fprintf(&out, "\nOne session on a reused connection, of what the null sink's round trip and one sync allow (medians of the turns): %s.\n", strings.Join(shares, ", "))
+	}
 	if output == "" {
 		_, err := os.Stdout.Write(out.Bytes())
 		return err

@@ -92,11 +92,7 @@ func userLoad(ctx context.Context, p *postilion, l load, box string) (figures, e
 		}
 		return len(list), err
 	}
-	before, err := count()
-	if err != nil {
-		return figures{}, err
-	}
-	return loaded(ctx, p, l, func() error { return waitFor(ctx, before+l.messages, count) })
+	return loadedInto(ctx, p, l, count)
 }
 
 // benchHome makes a user of the system with instructions and a Maildir.
