@@ -19,7 +19,7 @@ import (
 type memory struct {
 	socket net.Conn
 
-	in   ring                         // read by one goroutine
+	in   ring                         // read by one goroutine at a time
 	head [frameHead + numberSize]byte // that it reads
 
 	mu  sync.Mutex
@@ -159,11 +159,10 @@ func newMemory(socket net.Conn, fds []int, client bool) (*memory, error) {
 		m.Close()
 		return nil, err
 	}
-	go m.watch()
 	return m, nil
 }
 
-// watch closes the connection when the other side is gone: nothing comes over the socket any more but its end.
+// watch returns when the other side is gone, and closes the connection: nothing comes over the socket any more but its end.
 func (m *memory) watch() {
 	m.socket.Read(make([]byte, 1))
 	m.Close()
@@ -195,10 +194,17 @@ func (m *memory) offer(kind byte, number uint32, payload []byte) bool {
 	return m.err == nil && m.out.offer(appendNumbered(head[:0], kind, number, len(payload)), payload)
 }
 
-// next reads the head of a frame and a call's number; n bytes follow.
-func (m *memory) next() (kind byte, number uint32, n int, err error) {
+// next waits for a frame and reads its head and a call's number; its n bytes of payload can be taken at once. It returns io.EOF when
+// the connection has been closed, and ctx's error when that is over; then rouse must be called.
+func (m *memory) next(ctx context.Context) (kind byte, number uint32, n int, err error) {
+	if err := m.in.wait(ctx); err != nil {
+		return 0, 0, 0, err
+	}
+	if m.in.empty() {
+		return 0, 0, 0, ctx.Err()
+	}
 	head := m.head[:]
-	if _, err := io.ReadFull(&m.in, head); err != nil {
+	if err := m.in.take(head); err != nil {
 		return 0, 0, 0, err
 	}
 	length := binary.BigEndian.Uint32(head[1:])

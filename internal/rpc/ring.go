@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,8 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // A ring is a one-way stream through memory that two processes have in common. The side that has to wait sleeps
@@ -107,35 +106,43 @@ func (r *ring) offer(parts ...[]byte) bool {
 	return true
 }
 
-// Read implements io.Reader. It waits for something to read, and returns io.EOF once the connection has been closed.
-func (r *ring) Read(p []byte) (int, error) {
-	for r.empty() {
-		err := r.come.sleep(func(uintptr) bool {
-			r.readerSleeps.Store(1)
-			return !r.empty()
-		})
-		if errors.Is(err, os.ErrClosed) {
-			err = io.EOF
-		}
-		if err != nil {
-			return 0, err
-		}
+// wait returns when there is something to read, or when ctx is over and ring.rouse was called. It returns io.EOF once the connection
+// has been closed.
+func (r *ring) wait(ctx context.Context) error {
+	if !r.empty() {
+		return nil
 	}
-	held := r.written.Load() - r.at
-	if held > uint64(len(r.data)) {
-		return 0, errRing
+	err := r.come.sleep(func(uintptr) bool {
+		r.readerSleeps.Store(1)
+		return !r.empty() || ctx.Err() != nil
+	})
+	if errors.Is(err, os.ErrClosed) {
+		err = io.EOF
 	}
-	ordered()
-	p = p[:min(uint64(len(p)), held)]
-	n := copy(p, r.data[r.at%uint64(len(r.data)):])
-	n += copy(p[n:], r.data)
-	r.at += uint64(n)
-	r.read.Store(r.at)
-	r.room.ringIf(&r.writerSleeps)
-	return n, nil
+	return err
 }
 
-// empty reports whether Read would wait.
+// rouse wakes who waits. He falls asleep again unless he has a reason not to.
+func (r *ring) rouse() {
+	r.come.raw.Control(func(fd uintptr) { ringBell(int(fd)) })
+}
+
+// take fills p. What has been written together can be taken whole without waiting, and the error is errRing if it cannot.
+func (r *ring) take(p []byte) error {
+	held := r.written.Load() - r.at
+	if held > uint64(len(r.data)) || held < uint64(len(p)) {
+		return errRing
+	}
+	ordered()
+	n := copy(p, r.data[r.at%uint64(len(r.data)):])
+	copy(p[n:], r.data)
+	r.at += uint64(len(p))
+	r.read.Store(r.at)
+	r.room.ringIf(&r.writerSleeps)
+	return nil
+}
+
+// empty reports whether wait would wait.
 func (r *ring) empty() bool { return r.written.Load() == r.at }
 
 // A bell is an eventfd(2) on which one side sleeps and the other rings. Its count is never taken back: each time that it grows
@@ -168,6 +175,11 @@ func (b *bell) ringIf(sleeps *atomic.Uint32) {
 	if sleeps.Load() == 0 || sleeps.Swap(0) == 0 {
 		return
 	}
+	ringBell(b.fd)
+}
+
+// ringBell does not wait, and does not tell Go's scheduler of a call that ends sooner than it could make use of knowing.
+func ringBell(fd int) {
 	one := [8]byte{1} // of either order of bytes: any number but 0 will do
-	unix.Write(b.fd, one[:])
+	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), uintptr(len(one)))
 }

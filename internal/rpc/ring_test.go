@@ -71,8 +71,11 @@ func TestARingCarriesAStreamWhole(t *testing.T) {
 		got := make([]byte, len(content))
 		r := rand.New(rand.NewPCG(uint64(size), 2))
 		for n := 0; n < len(got); {
-			c, err := in.Read(got[n:min(len(got), n+1+r.IntN(2*size))])
-			if err != nil {
+			if err := in.wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c := 1 + r.IntN(int(in.written.Load()-in.at))
+			if err := in.take(got[n : n+c]); err != nil {
 				t.Fatal(err)
 			}
 			n += c
@@ -81,7 +84,7 @@ func TestARingCarriesAStreamWhole(t *testing.T) {
 			t.Errorf("a ring of %d bytes: the stream came changed", size)
 		}
 		hangUp()
-		if _, err := in.Read(got); err != io.EOF {
+		if err := in.wait(t.Context()); err != io.EOF {
 			t.Errorf("after the end: %v", err)
 		}
 	}
@@ -110,7 +113,7 @@ func TestARingBelievesNoPosition(t *testing.T) {
 	for _, wrong := range []uint64{65, 1 << 63, ^uint64(0)} {
 		_, in, _ := pipe(t, 64)
 		in.written.Store(wrong)
-		if _, err := in.Read(make([]byte, 100)); !errors.Is(err, errRing) {
+		if err := in.take(make([]byte, 1)); !errors.Is(err, errRing) {
 			t.Errorf("reading with %d bytes written: %v", wrong, err)
 		}
 	}
@@ -179,19 +182,31 @@ func TestMemoryEndsWithItsSocket(t *testing.T) {
 	if err := client.send(kindGathered, 7, []byte("payload")); err != nil {
 		t.Fatal(err)
 	}
-	kind, number, n, err := server.next()
+	kind, number, n, err := server.next(t.Context())
 	if kind != kindGathered || number != 7 || n != len("payload") || err != nil {
 		t.Errorf("%q %d %d, %v", kind, number, n, err)
 	}
 	if !server.offer(kindResult, 7, []byte("reply")) {
 		t.Error("no room for a reply")
 	}
-	if _, number, n, err := client.next(); number != 7 || n != 5 || err != nil {
+	if _, number, n, err := client.next(t.Context()); number != 7 || n != 5 || err != nil {
 		t.Errorf("%d %d, %v", number, n, err)
 	}
-	io.ReadFull(&client.in, make([]byte, 5))
+	if err := client.in.take(make([]byte, 6)); !errors.Is(err, errRing) {
+		t.Errorf("more than was written: %v", err)
+	}
+	if err := client.in.take(make([]byte, 5)); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer context.AfterFunc(ctx, client.in.rouse)()
+	go cancel()
+	if _, _, _, err := client.next(ctx); err != context.Canceled {
+		t.Errorf("who will wait no more: %v", err)
+	}
+	go client.watch()
 	go server.socket.Close() // as when its process dies
-	if _, _, _, err := client.next(); err != io.EOF {
+	if _, _, _, err := client.next(t.Context()); err != io.EOF {
 		t.Errorf("after the other side has gone: %v", err)
 	}
 }
@@ -280,6 +295,56 @@ func TestWhoLeavesWhileMemoryIsAskedForHoldsNobodyUp(t *testing.T) {
 	if _, err := b.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is still open")
 	}
+}
+
+// holding serves a call whose answers wait for the test.
+func holding(t *testing.T) (cl *Client, held <-chan func()) {
+	t.Helper()
+	waiting := make(chan func(), 10)
+	return serve(t, &Server{Prompts: map[string]Prompt{"keep": func(_ context.Context, _ *Conn, request []byte, answer func([]byte, error)) {
+		reply := bytes.Clone(request)
+		waiting <- func() { answer(reply, nil) }
+	}}}), waiting
+}
+
+func TestWhoReadsItsOwnReplyLeavesOthersTheirs(t *testing.T) {
+	t.Parallel()
+	cl, held := holding(t)
+	leaving, leave := context.WithCancel(t.Context())
+	// call returns what answers the call, once the server has it, and then waits until it has ended.
+	call := func(ctx context.Context, name string, want error) (answer, wait func()) {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			got, err := gather(ctx, cl, "keep", []byte(name), nil)
+			if !errors.Is(err, want) || err == nil && string(got) != name {
+				t.Errorf("call %s: %q, %v, want %v", name, got, err, want)
+			}
+		}()
+		return <-held, func() { <-ended }
+	}
+	first, left := call(leaving, "first", context.Canceled) // reads
+	second, secondEnds := call(t.Context(), "second", nil)
+	leave()
+	left()
+	third, thirdEnds := call(t.Context(), "third", nil)
+	third()
+	thirdEnds()
+	second()
+	secondEnds()
+	first() // nobody waits for it
+	for _, name := range []string{"alone", "alone again"} {
+		answer, ends := call(t.Context(), name, nil)
+		answer()
+		ends()
+	}
+	// One comes while another reads, which has its reply first.
+	fourth, fourthEnds := call(t.Context(), "fourth", nil)
+	fifth, fifthEnds := call(t.Context(), "fifth", nil)
+	fourth()
+	fourthEnds()
+	fifth()
+	fifthEnds()
 }
 
 func TestPromptCallsAreAnsweredWheneverTheyAreDone(t *testing.T) {

@@ -144,20 +144,23 @@ func (g *Gathered) Close() {
 	}
 }
 
-// shared is a client's connection for gathered calls.
+// shared is a client's connection for gathered calls. A caller who is alone reads its reply itself, which then wakes
+// nobody else. Those who are many have a goroutine that reads for them.
 type shared struct {
 	*memory
+	many chan struct{} // wakes that goroutine
 
-	mu    sync.Mutex
-	calls map[uint32]*call // without a whole reply yet
-	last  uint32
-	err   error // why the connection has ended
+	mu      sync.Mutex
+	calls   map[uint32]*call // without a whole reply yet
+	last    uint32
+	reading bool  // somebody does: there are calls
+	err     error // why the connection has ended
 }
 
 // call is what a caller waits for.
 type call struct {
 	done  chan result
-	begun []byte // of the reply; used by the reading goroutine alone
+	begun []byte // of the reply; used by who reads
 }
 
 type result struct {
@@ -217,9 +220,13 @@ func (cl *Client) openShared(ctx context.Context, o *opening) {
 	case m == nil:
 		cl.alone = time.Now()
 	default:
-		o.s = &shared{memory: m, calls: map[uint32]*call{}}
+		o.s = &shared{memory: m, many: make(chan struct{}, 1), calls: map[uint32]*call{}}
 		cl.shared = o.s
-		go func() { o.s.end(o.s.read()) }()
+		go o.s.readForMany()
+		go func() {
+			m.watch()
+			o.s.end(io.EOF)
+		}()
 	}
 }
 
@@ -252,9 +259,15 @@ func (s *shared) call(ctx context.Context, frames []byte) ([]byte, error) {
 	s.last++
 	number := s.last
 	s.calls[number] = c
+	alone := !s.reading
+	s.reading = true
 	s.mu.Unlock()
 	if err := s.send(kindGathered, number, frames); err != nil {
 		s.end(err)
+	}
+	if alone {
+		s.readOwn(ctx, c)
+		defer s.leave()
 	}
 	select {
 	case r := <-c.done:
@@ -263,6 +276,39 @@ func (s *shared) call(ctx context.Context, frames []byte) ([]byte, error) {
 		s.find(number, true)
 		return nil, ctx.Err()
 	}
+}
+
+// readOwn reads until c has its reply, or ctx is over.
+func (s *shared) readOwn(ctx context.Context, c *call) {
+	defer context.AfterFunc(ctx, s.in.rouse)()
+	for len(c.done) == 0 && ctx.Err() == nil {
+		s.readReply(ctx)
+	}
+}
+
+// leave lets others read: those who have called since.
+func (s *shared) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading = len(s.calls) > 0; s.reading {
+		s.many <- struct{}{}
+	}
+}
+
+func (s *shared) readForMany() {
+	for range s.many {
+		for s.more() {
+			s.readReply(context.Background())
+		}
+	}
+}
+
+// more reports whether there is still something to read.
+func (s *shared) more() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = len(s.calls) > 0
+	return s.reading
 }
 
 // find returns who waits for a reply, nil when nobody does any more; last is set when the waiting ends.
@@ -284,11 +330,12 @@ func (s *shared) ended() error {
 
 // end closes the connection and fails the calls that have no reply.
 func (s *shared) end(err error) {
-	s.memory.Close()
+	defer s.memory.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = noEOF(err)
+		close(s.many) // nobody calls any more
 	}
 	for _, c := range s.calls {
 		c.done <- result{err: s.err}
@@ -296,41 +343,41 @@ func (s *shared) end(err error) {
 	clear(s.calls)
 }
 
-// read hands the replies to their callers until the connection ends.
-func (s *shared) read() error {
-	for {
-		kind, number, n, err := s.next()
-		if err != nil {
-			return err
-		}
-		var reply []byte
-		if n > 0 {
-			reply = make([]byte, n)
-			if _, err := io.ReadFull(&s.in, reply); err != nil {
-				return err
-			}
-		}
-		c := s.find(number, kind != kindPart)
-		if c == nil {
-			continue
-		}
-		switch kind {
-		case kindPart:
-			if len(c.begun)+len(reply) > maxReply {
-				return errLongReply
-			}
-			c.begun = append(c.begun, reply...)
-		case kindResult:
-			if c.begun != nil {
-				reply = append(c.begun, reply...)
-			}
-			c.done <- result{reply: reply}
-		case kindFailure:
-			c.done <- result{err: decodeError(reply)}
-		default:
-			return fmt.Errorf("rpc: unexpected frame %q", kind)
-		}
+// readReply waits for a reply, or a part of one, and hands it to its caller. It ends the connection when there can be none.
+func (s *shared) readReply(ctx context.Context) {
+	kind, number, n, err := s.next(ctx)
+	reply := make([]byte, n)
+	if err == nil {
+		err = s.in.take(reply)
 	}
+	if err == nil {
+		err = s.hand(kind, number, reply)
+	}
+	if err != nil && err != ctx.Err() {
+		s.end(err)
+	}
+}
+
+// hand gives a reply, or a part of one, to its caller.
+func (s *shared) hand(kind byte, number uint32, reply []byte) error {
+	c := s.find(number, kind == kindResult || kind == kindFailure)
+	switch {
+	case c == nil:
+	case kind == kindResult:
+		if c.begun != nil {
+			reply = append(c.begun, reply...)
+		}
+		c.done <- result{reply: reply}
+	case kind == kindFailure:
+		c.done <- result{err: decodeError(reply)}
+	case kind != kindPart:
+		return fmt.Errorf("rpc: unexpected frame %q", kind)
+	case len(c.begun)+len(reply) > maxReply:
+		return errLongReply
+	default:
+		c.begun = append(c.begun, reply...)
+	}
+	return nil
 }
 
 // share serves the gathered calls of a connection until it ends. It returns nil when the client closed it, or when there is no memory
@@ -357,10 +404,11 @@ func (s *Server) share(ctx context.Context, c *Conn) error {
 
 // serveGathered serves the calls that come through memory.
 func (s *Server) serveGathered(ctx context.Context, m *memory) error {
+	go m.watch()
 	g := &gathering{server: s, ctx: ctx, m: m, slots: make(chan struct{}, mostAtOnce)}
 	defer g.end()
 	for {
-		kind, number, n, err := m.next()
+		kind, number, n, err := m.next(context.Background()) // the server closes m when ctx is over
 		if err == nil && kind != kindGathered {
 			err = fmt.Errorf("rpc: frame %q where a gathered call was expected", kind)
 		}
@@ -372,7 +420,7 @@ func (s *Server) serveGathered(ctx context.Context, m *memory) error {
 			*buf = make([]byte, n)
 		}
 		*buf = (*buf)[:n]
-		if _, err := io.ReadFull(&m.in, *buf); err != nil {
+		if err := m.in.take(*buf); err != nil {
 			return err
 		}
 		g.begin(&numbered{g: g, number: number, buf: buf})
