@@ -125,7 +125,7 @@ func (s *Server) now() time.Time {
 // begin checks what can be checked without reading and starts the session.
 func (s *Server) begin(ctx context.Context, nc net.Conn, sessions *workers.Pool) {
 	c := &Conn{
-		Conn: nc, raw: nc, ID: s.IDs.New(), Listener: s.Name, Started: s.now(),
+		Conn: newSocket(nc), raw: nc, ID: s.IDs.New(), Listener: s.Name, Started: s.now(),
 		Client: addrPort(nc.RemoteAddr()), Server: addrPort(nc.LocalAddr()),
 	}
 	c.ctx, c.end = context.WithCancel(context.WithoutCancel(ctx))
