@@ -39,7 +39,8 @@ func (r *reader) starts(s runScript) (st started, ok bool) {
 	if st.service != "" {
 		return st, true
 	}
-	for program, of := range map[string][2]string{"qmail-smtpd": {"smtp", "submissions"}, "qmail-popup": {"pop3", "pop3s"}} {
+	for program, of := range map[string][2]string{"qmail-smtpd": {"smtp", "submissions"}, "qmail-popup": {"pop3", "pop3s"},
+		"qmail-qmtpd": {"qmtp", "qmtp"}, "qmail-qmqpd": {"qmqp", "qmqp"}} {
 		if slices.ContainsFunc(st.rest, func(w word) bool { return r.own(w, program) }) {
 			st.service = of[0] // on a port of its own
 			if tls {
@@ -125,7 +126,7 @@ func clash(a, b string) bool {
 
 // quiet are programs that may stand before a server and of which nothing is left to tell: limits and uids are this
 // server's own, and rblsmtpd's lists are taken.
-var quiet = []string{"softlimit", "setuidgid", "envuidgid", "env", "nice", "ulimit", "chpst", "rblsmtpd", "qmail-smtpd", "qmail-popup"}
+var quiet = []string{"softlimit", "setuidgid", "envuidgid", "env", "nice", "ulimit", "chpst", "rblsmtpd", "qmail-smtpd", "qmail-popup", "qmail-qmtpd", "qmail-qmqpd"}
 
 // instead says what does here what a program or variable of a run script did.
 var instead = map[string]string{
@@ -156,13 +157,13 @@ func (r *reader) wrapped(st *started) {
 	}
 	for i, w := range st.rest {
 		name := filepath.Base(w.text)
-		if name == "qmail-smtpd" || name == "qmail-popup" {
+		if serverPorts[name] != nil {
 			break
 		}
 		switch {
 		case i < 2 || !w.plain || slices.Contains(quiet, name):
 		case name == "fixcrio":
-			if key := st.service + ".bare_newline"; !strings.HasPrefix(key, "pop3") {
+			if key := st.service + ".bare_newline"; strings.HasPrefix(key, "s") { // SMTP's and submission's
 				r.r.Set(key, "normalise", st.path, st.line)
 				r.r.Taken(migrate.At(st.path, st.line, w.text), key)
 			}

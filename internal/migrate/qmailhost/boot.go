@@ -73,6 +73,8 @@ func (r *reader) boot() {
 	r.startScript()
 	r.smtpdScript()
 	r.otherListeners()
+	r.qmtpScript()
+	r.qmqpScript()
 	r.beside()
 }
 
@@ -328,7 +330,7 @@ func (r *reader) tcpserverOption(option byte, value word, service, path string, 
 	case 'c':
 		if n, err := strconv.Atoi(value.text); err == nil && n > 0 {
 			r.r.Set(service+".max_connections", value.text, path, line)
-			r.r.Note(migrate.At(path, line, "-c "+value.text), migrate.Differs, service+".max_connections", "clients above it get 421 instead of waiting unanswered")
+			r.r.Note(migrate.At(path, line, "-c "+value.text), migrate.Differs, service+".max_connections", "clients above it get a temporary answer instead of waiting unanswered")
 		}
 	case 'x':
 		if filepath.IsAbs(value.text) {

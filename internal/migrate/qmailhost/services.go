@@ -58,6 +58,8 @@ var serverPorts = map[string][]struct {
 }{
 	"qmail-smtpd": {{25, "smtp"}, {587, "submission"}, {465, "submissions"}},
 	"qmail-popup": {{110, "pop3"}, {995, "pop3s"}},
+	"qmail-qmtpd": {{209, "qmtp"}},
+	"qmail-qmqpd": {{628, "qmqp"}},
 }
 
 // run returns the run script of a service: of the folder that has one of its usual names, else of the first

@@ -7,15 +7,19 @@ package admin
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 
+	"github.com/postilion/postilion/internal/fs"
+	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/qmail"
 	"github.com/postilion/postilion/internal/qmail/assign"
 	"github.com/postilion/postilion/internal/qmail/control"
@@ -34,32 +38,48 @@ func Programs() []tool.Program {
 	}
 }
 
-// Replace writes a file through tmp, syncs it and renames it over final; names are as the
-// process must open them.
-func Replace(tmp, final string, write func(f *os.File) error) error {
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+// Replace writes a file through tmp, syncs it and renames it over final, which lasts through a power cut when Replace
+// has returned; names are as the process must open them.
+func Replace(tmp, final string, write func(w io.WriteSeeker) error) error {
+	root, err := osfs.New("/")
 	if err != nil {
 		return &Step{"write", err}
 	}
-	defer f.Close()
-	if err := write(f); err != nil {
+	from, err := fromRoot(tmp)
+	if err != nil {
 		return &Step{"write", err}
 	}
-	if err := f.Sync(); err != nil {
-		return &Step{"write", err}
-	}
-	if err := f.Close(); err != nil {
-		return &Step{"write", err}
-	}
-	if err := os.Rename(tmp, final); err != nil {
-		return &Step{"move", err}
-	}
-	d, err := os.Open(filepath.Dir(final))
+	to, err := fromRoot(final)
 	if err != nil {
 		return &Step{"move", err}
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	return replace(root, from, to, write)
+}
+
+// fromRoot names a file, whose folder exists, from the root of the file system.
+func fromRoot(name string) (string, error) {
+	dir, file := filepath.Split(name)
+	// A ".." behind a link means the folder above the one that it leads to.
+	dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	return strings.TrimPrefix(dir+"/", "/") + file, err
+}
+
+func replace(dir fs.FS, tmp, final string, write func(w io.WriteSeeker) error) error {
+	f, err := dir.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return &Step{"write", err}
+	}
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		_ = dir.Remove(tmp) // what is wrong has been told
+		return &Step{"write", err}
+	}
+	if err = dir.Rename(tmp, final); err == nil {
+		err = dir.SyncDir(path.Dir(final))
+	}
+	if err != nil {
 		return &Step{"move", err}
 	}
 	return nil
@@ -112,7 +132,7 @@ func newu(_ context.Context, e *tool.Env) int {
 		}
 		return e.Fatal(tool.Temporary, "bad format in users/assign")
 	}
-	return compile(e, dir+"cdb.tmp", dir+"cdb", func(f *os.File) error { return assign.Compile(entries, f) },
+	return compile(e, dir+"cdb.tmp", dir+"cdb", func(f io.WriteSeeker) error { return assign.Compile(entries, f) },
 		map[string]string{"write": "unable to write users/cdb.tmp", "move": "unable to move users/cdb.tmp to users/cdb"})
 }
 
@@ -122,7 +142,7 @@ func isDir(name string) bool {
 }
 
 // compile is Replace with the program's words.
-func compile(e *tool.Env, tmp, final string, write func(*os.File) error, words map[string]string) int {
+func compile(e *tool.Env, tmp, final string, write func(io.WriteSeeker) error, words map[string]string) int {
 	err := Replace(tmp, final, write)
 	if step, ok := errors.AsType[*Step](err); ok {
 		return e.Fatal(tool.Temporary, words[step.Name], ": ", step)
@@ -140,7 +160,7 @@ func newmrh(_ context.Context, e *tool.Env) int {
 	if err != nil {
 		return e.Fatal(tool.Temporary, "unable to read control/morercpthosts: ", err)
 	}
-	return compile(e, dir+"morercpthosts.tmp", dir+"morercpthosts.cdb", func(f *os.File) error { return control.CompileRcpthosts(b, f) },
+	return compile(e, dir+"morercpthosts.tmp", dir+"morercpthosts.cdb", func(f io.WriteSeeker) error { return control.CompileRcpthosts(b, f) },
 		map[string]string{
 			"write": "unable to write to control/morercpthosts.tmp",
 			"move":  "unable to move control/morercpthosts.tmp to control/morercpthosts.cdb",

@@ -30,7 +30,7 @@ func CompileRules(e *tool.Env) int {
 	if err != nil {
 		return e.Fatal(tool.Temporary, err)
 	}
-	err = Replace(e.Path(tmp), e.Path(final), func(f *os.File) error { return tcprules.Compile(rules, f) })
+	err = Replace(e.Path(tmp), e.Path(final), func(f io.WriteSeeker) error { return tcprules.Compile(rules, f) })
 	if step, ok := errors.AsType[*Step](err); ok {
 		if step.Name == "move" {
 			return e.Fatal(tool.Temporary, "unable to move ", tmp, " to ", final, ": ", step)

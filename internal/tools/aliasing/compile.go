@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/postilion/postilion/internal/qmail/aliases"
@@ -25,7 +24,7 @@ func input(e *tool.Env) ([]byte, int) {
 }
 
 // replace puts what write writes in the place of final, by way of tmp.
-func replace(e *tool.Env, tmp, final string, write func(*os.File) error) int {
+func replace(e *tool.Env, tmp, final string, write func(io.WriteSeeker) error) int {
 	err := admin.Replace(e.Path(tmp), e.Path(final), write)
 	step, ok := errors.AsType[*admin.Step](err)
 	switch {
@@ -52,7 +51,7 @@ func setforward(_ context.Context, e *tool.Env) int {
 	if err != nil {
 		return e.Fatal(tool.Temporary, err)
 	}
-	return replace(e, e.Args[2], e.Args[1], func(f *os.File) error { return aliases.CompileForward(table, f) })
+	return replace(e, e.Args[2], e.Args[1], func(f io.WriteSeeker) error { return aliases.CompileForward(table, f) })
 }
 
 func printforward(_ context.Context, e *tool.Env) int {
@@ -98,7 +97,7 @@ func writeList(e *tool.Env, tmp, final string, list []string) int {
 			return e.Fatal(tool.Temporary, "addresses must be under 800 bytes")
 		}
 	}
-	return replace(e, tmp, final, func(f *os.File) error {
+	return replace(e, tmp, final, func(f io.WriteSeeker) error {
 		_, err := f.Write(aliases.AppendMaillist(nil, list))
 		return err
 	})

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
+	"io"
 
 	"github.com/postilion/postilion/internal/qmail/aliases"
+	"github.com/postilion/postilion/internal/tools/admin"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
 
@@ -41,7 +42,7 @@ func newaliases(ctx context.Context, e *tool.Env) int {
 	if err != nil {
 		return e.Fatal(tool.Temporary, err)
 	}
-	if err := writeWhole(file+".cdb", file+".tmp", func(f *os.File) error { return aliases.CompileForward(table, f) }); err != nil {
+	if err := admin.Replace(file+".tmp", file+".cdb", func(f io.WriteSeeker) error { return aliases.CompileForward(table, f) }); err != nil {
 		return e.Fatal(tool.Temporary, "unable to write ", file, ".cdb: ", err)
 	}
 	longest, total := 0, 0
@@ -54,26 +55,4 @@ func newaliases(ctx context.Context, e *tool.Env) int {
 	}
 	fmt.Fprintf(e.Out(), "%s: %d aliases, longest %d bytes, %d bytes total\n", file, len(list), longest, total)
 	return tool.OK
-}
-
-// writeWhole writes a file that is there in whole or not at all.
-func writeWhole(name, temporary string, write func(*os.File) error) error {
-	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(temporary, name)
-	}
-	if err != nil {
-		os.Remove(temporary)
-	}
-	return err
 }

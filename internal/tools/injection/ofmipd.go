@@ -15,6 +15,7 @@ import (
 	"github.com/postilion/postilion/internal/qmail/cdb"
 	"github.com/postilion/postilion/internal/qmail/mess822"
 	"github.com/postilion/postilion/internal/smtp"
+	"github.com/postilion/postilion/internal/tools/admin"
 	"github.com/postilion/postilion/internal/tools/tool"
 )
 
@@ -365,7 +366,7 @@ func ofmipname(ctx context.Context, e *tool.Env) int {
 	in.Buffer(nil, maxHeader)
 	n := 0
 	var failed error
-	err := writeWhole(e.Path(e.Args[1]), e.Path(e.Args[2]), func(f *os.File) error {
+	err := admin.Replace(e.Path(e.Args[2]), e.Path(e.Args[1]), func(f io.WriteSeeker) error {
 		w := cdb.NewWriter(f)
 		for in.Scan() {
 			n++
