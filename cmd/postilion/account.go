@@ -13,7 +13,7 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) accountCommand() *cobra.Command {
@@ -56,7 +56,7 @@ func (f *accountFlags) apply(c *cobra.Command, x *directory.Account) error {
 }
 
 // setPassword sets what the flags ask for. It returns a generated password.
-func (a *app) setPassword(ctx context.Context, s *service.Stores, f *accountFlags, of mail.Address, id uint64) (generated string, err error) {
+func (a *app) setPassword(ctx context.Context, s *verbs.Stores, f *accountFlags, of mail.Address, id uint64) (generated string, err error) {
 	switch {
 	case f.hash != "":
 		err = s.Auth.SetHash(ctx, id, f.hash)
@@ -66,13 +66,13 @@ func (a *app) setPassword(ctx context.Context, s *service.Stores, f *accountFlag
 			err = s.Auth.SetPassword(ctx, id, password)
 		}
 	case f.passwordAuto:
-		generated = service.NewPassword()
+		generated = verbs.NewPassword()
 		err = s.Auth.SetPassword(ctx, id, generated)
 	default:
 		return "", nil
 	}
 	if err == nil && a.as.address == "" {
-		err = service.ForgetFirstPassword(a.data, of)
+		err = verbs.ForgetFirstPassword(a.data, of)
 	}
 	return generated, err
 }
@@ -91,7 +91,7 @@ func (a *app) accountAdd() *cobra.Command {
 				return err
 			}
 			f.passwordAuto = f.hash == "" && !f.passwordStdin
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				if err := s.Directory.PutAccount(c.Context(), x, true); err != nil {
 					return err
 				}
@@ -164,7 +164,7 @@ func (a *app) accountSet() *cobra.Command {
 			if err := wantChange(c); err != nil {
 				return err
 			}
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				x, err := findAccount(c.Context(), s.Directory, args[0])
 				if err != nil {
 					return err
@@ -193,7 +193,7 @@ func (a *app) accountSet() *cobra.Command {
 }
 
 // endDisabled ends the sessions of accounts that have just been disabled: they logged in when they still could.
-func endDisabled(c *cobra.Command, s *service.Stores, disabled bool, accounts ...directory.Account) error {
+func endDisabled(c *cobra.Command, s *verbs.Stores, disabled bool, accounts ...directory.Account) error {
 	if !disabled || !c.Flags().Changed("disabled") || !s.Running {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (a *app) accountList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list [DOMAIN]", Short: "List accounts", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				accounts, err := s.Directory.Accounts(c.Context(), strings.Join(args, ""))
 				if err != nil {
 					return err
@@ -243,7 +243,7 @@ func (a *app) accountShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show ADDRESS", Short: "Show an account and what it can log in with", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				x, err := findAccount(c.Context(), s.Directory, args[0])
 				if err != nil {
 					return err
@@ -273,7 +273,7 @@ func (a *app) accountRemove() *cobra.Command {
 	c := &cobra.Command{
 		Use: "remove ADDRESS", Short: "Remove an account; its mail is set aside", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				x, err := findAccount(c.Context(), s.Directory, args[0])
 				if err != nil {
 					return err
@@ -311,7 +311,7 @@ func (a *app) appPasswordCommand() *cobra.Command {
 	add := &cobra.Command{
 		Use: "add ADDRESS NAME", Short: "Make an app password and print it, this once", Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAccount(c, args[0], func(s *service.Stores, x *directory.Account) error {
+			return a.withAccount(c, args[0], func(s *verbs.Stores, x *directory.Account) error {
 				password, err := s.Auth.AddAppPassword(c.Context(), x.ID, args[1], protocols)
 				if err != nil {
 					return err
@@ -326,7 +326,7 @@ func (a *app) appPasswordCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list ADDRESS", Short: "List the app passwords of an account", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAccount(c, args[0], func(s *service.Stores, x *directory.Account) error {
+			return a.withAccount(c, args[0], func(s *verbs.Stores, x *directory.Account) error {
 				credentials, err := s.Auth.Credentials(c.Context(), x.ID)
 				if err != nil {
 					return err
@@ -348,7 +348,7 @@ func (a *app) appPasswordCommand() *cobra.Command {
 	remove := &cobra.Command{
 		Use: "remove ADDRESS NAME", Short: "Remove an app password", Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAccount(c, args[0], func(s *service.Stores, x *directory.Account) error {
+			return a.withAccount(c, args[0], func(s *verbs.Stores, x *directory.Account) error {
 				if err := s.Auth.RemoveAppPassword(c.Context(), x.ID, args[1]); err != nil {
 					return err
 				}
@@ -361,8 +361,8 @@ func (a *app) appPasswordCommand() *cobra.Command {
 }
 
 // withAccount finds an account for one verb.
-func (a *app) withAccount(c *cobra.Command, address string, use func(s *service.Stores, x *directory.Account) error) error {
-	return a.withStores(c.Context(), func(s *service.Stores) error {
+func (a *app) withAccount(c *cobra.Command, address string, use func(s *verbs.Stores, x *directory.Account) error) error {
+	return a.withStores(c.Context(), func(s *verbs.Stores) error {
 		x, err := findAccount(c.Context(), s.Directory, address)
 		if err != nil {
 			return err
@@ -375,7 +375,7 @@ func (a *app) accountFree() *cobra.Command {
 	return &cobra.Command{
 		Use: "free ADDRESS", Short: "End the sessions that hold an account's mailbox", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAccount(c, args[0], func(s *service.Stores, x *directory.Account) error {
+			return a.withAccount(c, args[0], func(s *verbs.Stores, x *directory.Account) error {
 				freed, err := s.Free(c.Context(), x.ID)
 				if err != nil {
 					return err

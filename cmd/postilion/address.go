@@ -12,7 +12,7 @@ import (
 	"github.com/postilion/postilion/internal/mail"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) addressCommand() *cobra.Command {
@@ -37,8 +37,8 @@ func (a *app) addressCommand() *cobra.Command {
 	return group
 }
 
-func question(to, from, client string, withFrom bool) (service.Question, error) {
-	q := service.Question{To: mail.ParseAddress(to), From: mail.ParseAddress(from), WithFrom: withFrom}
+func question(to, from, client string, withFrom bool) (verbs.Question, error) {
+	q := verbs.Question{To: mail.ParseAddress(to), From: mail.ParseAddress(from), WithFrom: withFrom}
 	if to == "" {
 		return q, usageError{errors.New("the address is empty; want one such as joe@example.test")}
 	}
@@ -53,12 +53,12 @@ func question(to, from, client string, withFrom bool) (service.Question, error) 
 	return q, nil
 }
 
-func (a *app) testAddress(c *cobra.Command, address string, q service.Question) error {
+func (a *app) testAddress(c *cobra.Command, address string, q verbs.Question) error {
 	f, err := a.readConfig()
 	if err != nil {
 		return err
 	}
-	return a.withStores(c.Context(), func(s *service.Stores) error {
+	return a.withStores(c.Context(), func(s *verbs.Stores) error {
 		x, err := s.Explain(c.Context(), f.Config, q)
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ func (a *app) testAddress(c *cobra.Command, address string, q service.Question) 
 }
 
 // verdict gives the exit code: what is refused or has to wait has been told.
-func verdict(x *service.Explanation) error {
+func verdict(x *verbs.Explanation) error {
 	var e *reason.Error
 	switch {
 	case x.Err != nil:
@@ -93,7 +93,7 @@ func verdict(x *service.Explanation) error {
 }
 
 // explained is what --json prints.
-func explained(address string, x *service.Explanation) map[string]any {
+func explained(address string, x *verbs.Explanation) map[string]any {
 	r := &x.Route
 	m := map[string]any{"address": address, "kind": r.Kind.String(), "local": r.Local, "final": r.Final.String(), "steps": orEmpty(r.Steps),
 		"sentence": route.Sentence(address, r, x.Err)}
@@ -138,7 +138,7 @@ func putError(m map[string]any, key string, e *reason.Error) {
 	}
 }
 
-func printExplained(w io.Writer, address string, x *service.Explanation) {
+func printExplained(w io.Writer, address string, x *verbs.Explanation) {
 	n := printSteps(w, 0, x.Policy)
 	n = printSteps(w, n, x.Route.Steps)
 	printSteps(w, n, x.Deliveries)

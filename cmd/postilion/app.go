@@ -18,7 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/postilion/postilion/internal/config"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/trace/logs"
 )
 
@@ -55,7 +55,7 @@ func (a *app) locate() error {
 	case a.config != "":
 		a.data = filepath.Dir(a.config)
 	default:
-		a.data = a.asFolder(service.DefaultData())
+		a.data = a.asFolder(datafolder.Default())
 	}
 	abs, err := filepath.Abs(a.data)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *app) locate() error {
 	a.data = abs
 	apart := a.config != ""
 	if !apart {
-		a.config = service.ConfigPath(a.data)
+		a.config = datafolder.ConfigPath(a.data)
 	}
 	return a.agree(asked, told && apart)
 }

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/directory"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // Verbs that an administrator of domains, or an account's owner, may call too take --as ADDRESS: any user of this
@@ -29,7 +30,7 @@ const (
 // asFlags are the flags of it.
 type asFlags struct {
 	address, passwordFile string
-	login                 *service.As // once the password is known
+	login                 *verbs.As // once the password is known
 }
 
 // takeAs gives a group of verbs the flags.
@@ -48,23 +49,23 @@ func (a *app) asFolder(otherwise string) string {
 	if _, err := os.Stat(control.SocketPath(otherwise, control.Manage)); err == nil {
 		return otherwise
 	}
-	return service.HostData
+	return datafolder.Host
 }
 
 // asWho returns what --as logs in with. The password is asked for once.
-func (a *app) asWho() (service.As, error) {
+func (a *app) asWho() (verbs.As, error) {
 	if a.as.login != nil {
 		return *a.as.login, nil
 	}
 	addr, err := parseAddress(a.as.address)
 	if err != nil {
-		return service.As{}, err
+		return verbs.As{}, err
 	}
 	password, err := a.asPassword(addr.String())
 	if err != nil {
-		return service.As{}, err
+		return verbs.As{}, err
 	}
-	a.as.login = &service.As{Address: addr.String(), Password: password, Socket: os.Getenv(socketVariable)}
+	a.as.login = &verbs.As{Address: addr.String(), Password: password, Socket: os.Getenv(socketVariable)}
 	return *a.as.login, nil
 }
 
@@ -107,7 +108,7 @@ func passwordFrom(path string) (string, error) {
 
 func (a *app) domainAdminCommand() *cobra.Command {
 	group := &cobra.Command{Use: "admin", Short: "Manage who administers a domain"}
-	change := func(use, short, done string, do func(s *service.Stores, c *cobra.Command, x directory.Administrator) error) *cobra.Command {
+	change := func(use, short, done string, do func(s *verbs.Stores, c *cobra.Command, x directory.Administrator) error) *cobra.Command {
 		return &cobra.Command{
 			Use: use + " DOMAIN ADDRESS", Short: short, Args: cobra.ExactArgs(2),
 			RunE: func(c *cobra.Command, args []string) error {
@@ -115,7 +116,7 @@ func (a *app) domainAdminCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.withStores(c.Context(), func(s *service.Stores) error {
+				return a.withStores(c.Context(), func(s *verbs.Stores) error {
 					if err := do(s, c, directory.Administrator{Address: addr, Domain: args[0]}); err != nil {
 						return err
 					}
@@ -127,7 +128,7 @@ func (a *app) domainAdminCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list [DOMAIN]", Short: "List administrators", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				all, err := s.Directory.Administrators(c.Context(), strings.Join(args, ""))
 				if err != nil {
 					return err
@@ -137,10 +138,10 @@ func (a *app) domainAdminCommand() *cobra.Command {
 		},
 	}
 	group.AddCommand(
-		change("add", "Have an account administer a domain", "%s administers %s", func(s *service.Stores, c *cobra.Command, x directory.Administrator) error {
+		change("add", "Have an account administer a domain", "%s administers %s", func(s *verbs.Stores, c *cobra.Command, x directory.Administrator) error {
 			return s.Directory.PutAdministrator(c.Context(), x)
 		}),
-		change("remove", "Have an account administer a domain no more", "%s administers %s no more", func(s *service.Stores, c *cobra.Command, x directory.Administrator) error {
+		change("remove", "Have an account administer a domain no more", "%s administers %s no more", func(s *verbs.Stores, c *cobra.Command, x directory.Administrator) error {
 			return s.Directory.RemoveAdministrator(c.Context(), x)
 		}), list)
 	return group

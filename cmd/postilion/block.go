@@ -11,7 +11,7 @@ import (
 	"github.com/postilion/postilion/internal/auth"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) blockCommand() *cobra.Command {
@@ -29,7 +29,7 @@ func (a *app) blockCommand() *cobra.Command {
 				}
 				b.Expires = a.now(c.Context()).Add(d).UTC().Truncate(time.Second)
 			}
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				if err := s.Directory.PutBlock(c.Context(), b); err != nil {
 					return err
 				}
@@ -42,7 +42,7 @@ func (a *app) blockCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List blocks, and who must wait because of failed logins", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				blocks, err := s.Directory.Blocks(c.Context())
 				if err != nil {
 					return err
@@ -58,7 +58,7 @@ func (a *app) blockCommand() *cobra.Command {
 	remove := &cobra.Command{
 		Use: "remove ADDRESS|RANGE|ACCOUNT", Short: "Remove a block, or forget failed logins", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				blockErr := s.Directory.RemoveBlock(c.Context(), args[0])
 				err := s.Auth.Unblock(c.Context(), args[0])
 				if err != nil && blockErr != nil {

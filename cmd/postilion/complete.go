@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/role"
 )
 
 // What the shell completes beyond verbs and flags: words that are known without asking a server.
@@ -25,7 +25,7 @@ func oneOf(words []string) completion {
 // oneOfRoles completes a role's name.
 func oneOfRoles() completion {
 	var names []string
-	for _, r := range append(service.AllRoles(), service.RunAs) {
+	for _, r := range append(role.All(), role.RunAs) {
 		names = append(names, string(r))
 	}
 	return oneOf(names)

@@ -13,8 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/control/rolecall"
+	"github.com/postilion/postilion/internal/role"
 	"github.com/postilion/postilion/internal/rpc"
-	"github.com/postilion/postilion/internal/service"
 )
 
 type none struct{}
@@ -92,7 +93,7 @@ func toWake(p control.Process) string {
 // aboutRole looks behind an error that names a hung role: with the whole server hung, or all roles in one process, the
 // role cannot be restarted.
 func (a *app) aboutRole(ctx context.Context, err error) error {
-	if !service.IsHung(err) {
+	if !rolecall.IsHung(err) {
 		return err
 	}
 	name, _, _ := strings.Cut(err.Error(), ":")
@@ -237,36 +238,36 @@ func (a *app) awaitStopped(ctx context.Context, most time.Duration) error {
 }
 
 // commandRole tells one role alone what to do.
-func (a *app) commandRole(ctx context.Context, role, command, done string) error {
-	if _, err := service.ParseRole(role); err != nil {
+func (a *app) commandRole(ctx context.Context, name, command, done string) error {
+	if _, err := role.Parse(name); err != nil {
 		return usageError{err}
 	}
-	if _, err := ask[control.RoleCommand, none](ctx, a, control.MethodRole, control.RoleCommand{Role: role, Command: command}); err != nil {
+	if _, err := ask[control.RoleCommand, none](ctx, a, control.MethodRole, control.RoleCommand{Role: name, Command: command}); err != nil {
 		return err
 	}
-	return a.done("%s %s", done, role)
+	return a.done("%s %s", done, name)
 }
 
 func (a *app) restartCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "restart [ROLE]", Short: "Restart the server, or one role; a mistake in the configuration changes nothing", Args: cobra.MaximumNArgs(1), ValidArgsFunction: oneOfRoles(),
 		RunE: func(c *cobra.Command, args []string) error {
-			role := strings.Join(args, "")
-			if role != "" {
-				if _, err := service.ParseRole(role); err != nil {
+			name := strings.Join(args, "")
+			if name != "" {
+				if _, err := role.Parse(name); err != nil {
 					return usageError{err}
 				}
 			}
-			if _, err := ask[string, none](c.Context(), a, control.MethodRestart, role); err != nil {
-				if _, wrong := a.readConfig(); role == "" && wrong != nil {
+			if _, err := ask[string, none](c.Context(), a, control.MethodRestart, name); err != nil {
+				if _, wrong := a.readConfig(); name == "" && wrong != nil {
 					return wrong // with the exit code of that
 				}
 				return err
 			}
-			if role == "" {
-				role = "the server"
+			if name == "" {
+				name = "the server"
 			}
-			return a.done("restarting %s", role)
+			return a.done("restarting %s", name)
 		},
 	}
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/mail"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // withStores opens the data folder's stores, through the server where one runs, for one verb.
-func (a *app) withStores(ctx context.Context, use func(s *service.Stores) error) error {
+func (a *app) withStores(ctx context.Context, use func(s *verbs.Stores) error) error {
 	s, err := a.openStores(ctx)
 	if err != nil {
 		return err
@@ -29,15 +29,15 @@ func (a *app) withStores(ctx context.Context, use func(s *service.Stores) error)
 	return s.Close()
 }
 
-func (a *app) openStores(ctx context.Context) (*service.Stores, error) {
+func (a *app) openStores(ctx context.Context) (*verbs.Stores, error) {
 	if a.as.address == "" {
-		return service.OpenStores(ctx, a.data)
+		return verbs.OpenStores(ctx, a.data)
 	}
 	who, err := a.asWho()
 	if err != nil {
 		return nil, err
 	}
-	return service.OpenStoresAs(ctx, a.data, who)
+	return verbs.OpenStoresAs(ctx, a.data, who)
 }
 
 // wantChange refuses a set that was not told what to change.
@@ -94,7 +94,7 @@ func (a *app) domainCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List the domains", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				domains, err := s.Directory.Domains(c.Context())
 				if err != nil {
 					return err
@@ -107,7 +107,7 @@ func (a *app) domainCommand() *cobra.Command {
 	remove := &cobra.Command{
 		Use: "remove DOMAIN", Short: "Remove a domain", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				return a.removeDomain(c.Context(), s, args[0], how)
 			})
 		},
@@ -185,7 +185,7 @@ func (a *app) putDomain(c *cobra.Command, f *domainFlags, d directory.Domain, cr
 	if err := f.apply(c, &d); err != nil {
 		return err
 	}
-	return a.withStores(c.Context(), func(s *service.Stores) error {
+	return a.withStores(c.Context(), func(s *verbs.Stores) error {
 		if err := s.Directory.PutDomain(c.Context(), d, create); err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (a *app) findDomain(ctx context.Context, name string) (d directory.Domain, 
 	if err != nil {
 		return d, err
 	}
-	err = a.withStores(ctx, func(s *service.Stores) error {
+	err = a.withStores(ctx, func(s *verbs.Stores) error {
 		domains, err := s.Directory.Domains(ctx)
 		if err != nil {
 			return err
@@ -235,7 +235,7 @@ type removeFlags struct {
 	yes bool // without asking
 }
 
-func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, f removeFlags) error {
+func (a *app) removeDomain(ctx context.Context, s *verbs.Stores, name string, f removeFlags) error {
 	accounts, err := s.Directory.Accounts(ctx, name)
 	if err != nil {
 		return err
@@ -266,7 +266,7 @@ func (a *app) removeDomain(ctx context.Context, s *service.Stores, name string, 
 }
 
 // goesWith tells what is removed with a domain, and would not come back with it.
-func goesWith(ctx context.Context, s *service.Stores, name string, accounts int) (string, error) {
+func goesWith(ctx context.Context, s *verbs.Stores, name string, accounts int) (string, error) {
 	aliases, err := s.Directory.Aliases(ctx, name)
 	if err != nil {
 		return "", err
@@ -351,7 +351,7 @@ func (a *app) aliasCommand() *cobra.Command {
 						alias.Targets = append(alias.Targets, addr)
 					}
 				}
-				return a.withStores(c.Context(), func(s *service.Stores) error {
+				return a.withStores(c.Context(), func(s *verbs.Stores) error {
 					if err := s.Directory.PutAlias(c.Context(), alias, create); err != nil {
 						return err
 					}
@@ -363,7 +363,7 @@ func (a *app) aliasCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list [DOMAIN]", Short: "List aliases", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				aliases, err := s.Directory.Aliases(c.Context(), strings.Join(args, ""))
 				if err != nil {
 					return err
@@ -397,7 +397,7 @@ func (a *app) aliasCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withStores(c.Context(), func(s *service.Stores) error {
+			return a.withStores(c.Context(), func(s *verbs.Stores) error {
 				if err := s.Directory.RemoveAlias(c.Context(), addr); err != nil {
 					return err
 				}

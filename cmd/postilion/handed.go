@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/control/handed"
 )
 
 // handedCommands are what tcpserver, inetd and systemd's units with Accept=yes start for a connection,
@@ -19,7 +19,7 @@ func (a *app) handedCommands() []*cobra.Command {
 				"program ends with the session. Whoever starts it must do so as root or the data folder's owner.",
 			Example: "  tcpserver -v -R -H -l0 0 smtp postilion " + use,
 			RunE: func(c *cobra.Command, _ []string) error {
-				return service.HandOver(c.Context(), a.data, name, os.Stdin)
+				return handed.Over(c.Context(), a.data, name, os.Stdin)
 			},
 		}
 		c.Flags().StringVar(&name, "service", def, "the service that takes it")

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) queueHosts() *cobra.Command {
@@ -19,7 +19,7 @@ func (a *app) queueHosts() *cobra.Command {
 			if a.as.address != "" {
 				return reason.AdminOwnerOnly.With("queue hosts")
 			}
-			h, err := service.Hosts(c.Context(), a.data)
+			h, err := verbs.Hosts(c.Context(), a.data)
 			if err != nil {
 				return err
 			}
@@ -28,7 +28,7 @@ func (a *app) queueHosts() *cobra.Command {
 	}
 }
 
-func (a *app) printHosts(w io.Writer, h service.FailingHosts) {
+func (a *app) printHosts(w io.Writer, h verbs.FailingHosts) {
 	if len(h.Destinations)+len(h.Addresses) == 0 {
 		fmt.Fprintln(w, "all hosts that were tried lately answered")
 		return

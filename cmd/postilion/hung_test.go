@@ -9,17 +9,19 @@ import (
 	"testing"
 
 	"github.com/postilion/postilion/e2e/e2etest"
+	"github.com/postilion/postilion/internal/control/rolecall"
 	"github.com/postilion/postilion/internal/dispatch"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/role"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // opened returns a running server's queue and stores.
-func opened(t *testing.T, s *server) (*service.QueueAdmin, *service.Stores) {
+func opened(t *testing.T, s *server) (*verbs.Queue, *verbs.Stores) {
 	t.Helper()
-	q, err := service.OpenQueue(t.Context(), s.Data)
+	q, err := verbs.OpenQueue(t.Context(), s.Data)
 	check(t, err)
 	t.Cleanup(func() { q.Close() })
-	stores, err := service.OpenStores(t.Context(), s.Data)
+	stores, err := verbs.OpenStores(t.Context(), s.Data)
 	check(t, err)
 	t.Cleanup(func() { stores.Close() })
 	return q, stores
@@ -39,8 +41,8 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 		"account list": func() error { _, err := stores.Directory.Accounts(t.Context(), ""); return err },
 		"account set":  func() error { return stores.Auth.SetPassword(t.Context(), 1, "new secret") },
 		"--as": func() error {
-			as := service.As{Address: "joe@example.test", Password: "a secret"}
-			s, err := service.OpenStoresAs(t.Context(), s.Data, as)
+			as := verbs.As{Address: "joe@example.test", Password: "a secret"}
+			s, err := verbs.OpenStoresAs(t.Context(), s.Data, as)
 			if err != nil {
 				return err
 			}
@@ -50,7 +52,7 @@ func TestAServerThatStandsStillIsNamedByEveryVerb(t *testing.T) {
 		},
 	} {
 		wg.Go(func() {
-			if err := call(); !service.IsHung(err) {
+			if err := call(); !rolecall.IsHung(err) {
 				t.Errorf("%s, in the middle of it: %v", what, err)
 			}
 		})
@@ -83,18 +85,18 @@ func TestARoleThatStandsStillIsNamedInTheMiddleOfAVerb(t *testing.T) {
 		pids[r.Name] = r.PID
 	}
 	q, stores := opened(t, s)
-	for _, role := range []service.Role{service.Queue, service.Directory} {
-		e2etest.StandStill(t, pids[string(role)])
+	for _, r := range []role.Role{role.Queue, role.Directory} {
+		e2etest.StandStill(t, pids[string(r)])
 	}
 	var wg sync.WaitGroup
-	for role, call := range map[service.Role]func() error{
-		service.Queue:     func() error { _, _, err := q.Count(t.Context(), dispatch.Filter{}); return err },
-		service.Directory: func() error { _, err := stores.Directory.Accounts(t.Context(), ""); return err },
+	for r, call := range map[role.Role]func() error{
+		role.Queue:     func() error { _, _, err := q.Count(t.Context(), dispatch.Filter{}); return err },
+		role.Directory: func() error { _, err := stores.Directory.Accounts(t.Context(), ""); return err },
 	} {
 		wg.Go(func() {
-			want := fmt.Sprintf("role %[1]s does not answer: `postilion status` tells how it is, `postilion restart %[1]s` starts it anew", role)
-			if err := call(); !service.IsHung(err) || err.Error() != want {
-				t.Errorf("%s: %v", role, err)
+			want := fmt.Sprintf("role %[1]s does not answer: `postilion status` tells how it is, `postilion restart %[1]s` starts it anew", r)
+			if err := call(); !rolecall.IsHung(err) || err.Error() != want {
+				t.Errorf("%s: %v", r, err)
 			}
 		})
 	}
@@ -113,7 +115,7 @@ func TestASelftestNamesARoleThatStandsStill(t *testing.T) {
 	s := quickstart(t, dataFolder(t))
 	_, stores := opened(t, s)
 	for _, r := range s.status().Roles {
-		if r.Name == string(service.Local) {
+		if r.Name == string(role.Local) {
 			e2etest.StandStill(t, r.PID)
 		}
 	}

@@ -22,7 +22,9 @@ import (
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/reason"
 	"github.com/postilion/postilion/internal/route"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/service/certs"
+	"github.com/postilion/postilion/internal/service/owners"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // lintTime bounds how long `config check` waits for DNS.
@@ -223,12 +225,12 @@ func missingFiles(f *config.File) (found []lint.Finding) {
 
 // deniedFiles tells of a certificate that cannot be used, and of files that root may use and the roles may not.
 func deniedFiles(f *config.File) (found []lint.Finding) {
-	if err := service.CheckCertificate(f.Config); err != nil && !errors.Is(err, fs.ErrPermission) { // who checks may not be who serves
+	if err := certs.Check(f.Config); err != nil && !errors.Is(err, fs.ErrPermission) { // who checks may not be who serves
 		at := f.Origins["tls.cert"]
 		found = append(found, lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "certificate",
 			What: err.Error(), Consequence: "the server does not start", Cure: "give tls.cert and tls.key the two files of one certificate, in PEM, the key without a passphrase"})
 	}
-	for _, d := range service.DeniedFiles(f.Config) {
+	for _, d := range owners.DeniedFiles(f.Config) {
 		at := f.Origins[d.Key]
 		x := lint.Finding{File: cmp.Or(at.File, f.Path), Line: at.Line, Level: lint.Wrong, Case: "file-denied",
 			What: d.Key + " = " + d.String(), Consequence: "mail waits until it may", Cure: d.Cure()}
@@ -267,9 +269,9 @@ func (a *app) postmaster(ctx context.Context, f *config.File) []lint.Finding {
 		return nil
 	}
 	var found []lint.Finding
-	err := a.withStores(ctx, func(s *service.Stores) error {
+	err := a.withStores(ctx, func(s *verbs.Stores) error {
 		for _, name := range []string{"postmaster", "mailer-daemon", "root"} {
-			x, err := s.Explain(ctx, f.Config, service.Question{To: mail.Address{Local: name}})
+			x, err := s.Explain(ctx, f.Config, verbs.Question{To: mail.Address{Local: name}})
 			if err != nil {
 				return err
 			}

@@ -1,5 +1,5 @@
 // Postilion is a whole mail system in one program. This package only wires: each file
-// holds one group of verbs, which call internal/service and print what it says.
+// holds one group of verbs, which call internal/verbs and print what it says.
 package main
 
 import (
@@ -18,9 +18,10 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/control/rolecall"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/service"
 )
 
 // version is set by the linker for releases.
@@ -92,7 +93,7 @@ func exitCode(err error) int {
 		return exitConfig
 	case errors.Is(err, control.ErrNotRunning):
 		return exitNotRunning
-	case isReason && r.Class == reason.Temporary, isHung, service.IsHung(err):
+	case isReason && r.Class == reason.Temporary, isHung, rolecall.IsHung(err):
 		return exitTemporary
 	}
 	return exitFailure
@@ -129,7 +130,7 @@ func (a *app) root() *cobra.Command {
 		return usageError{fmt.Errorf("%s; see `%s --help`", flagMistake(err), c.CommandPath())}
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&a.data, "data", "", "the data folder (default $POSTILION_DATA, or "+service.DefaultData()+")")
+	f.StringVar(&a.data, "data", "", "the data folder (default $POSTILION_DATA, or "+datafolder.Default()+")")
 	f.StringVar(&a.config, "config", "", "the configuration file (default postilion.toml in the data folder)")
 	f.StringVar(&a.qmail, "qmail", "", "run on this qmail `folder` as it stands, as the key of that name does")
 	f.StringArrayVar(&a.set, "set", nil, "set a key of the configuration, as `key=value`; goes before the file")

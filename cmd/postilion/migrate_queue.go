@@ -17,7 +17,7 @@ import (
 
 	"github.com/postilion/postilion/internal/migrate"
 	"github.com/postilion/postilion/internal/qmail/control"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // queueTakeover is the flags of `migrate queue`.
@@ -99,7 +99,7 @@ func (a *app) importQueue(ctx context.Context, source migrate.QueueSource) (n, i
 	if err != nil {
 		return n, 0, err
 	}
-	err = a.withQueue(ctx, func(q *service.QueueAdmin) (err error) {
+	err = a.withQueue(ctx, func(q *verbs.Queue) (err error) {
 		imported, err = q.Import(ctx, f)
 		return err
 	})

@@ -19,11 +19,11 @@ import (
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/queue"
 	"github.com/postilion/postilion/internal/reason"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // withQueue opens the queue for one verb.
-func (a *app) withQueue(ctx context.Context, use func(q *service.QueueAdmin) error) error {
+func (a *app) withQueue(ctx context.Context, use func(q *verbs.Queue) error) error {
 	q, err := a.openQueue(ctx)
 	if err != nil {
 		return err
@@ -31,15 +31,15 @@ func (a *app) withQueue(ctx context.Context, use func(q *service.QueueAdmin) err
 	return errors.Join(use(q), q.Close())
 }
 
-func (a *app) openQueue(ctx context.Context) (*service.QueueAdmin, error) {
+func (a *app) openQueue(ctx context.Context) (*verbs.Queue, error) {
 	if a.as.address == "" {
-		return service.OpenQueue(ctx, a.data)
+		return verbs.OpenQueue(ctx, a.data)
 	}
 	who, err := a.asWho()
 	if err != nil {
 		return nil, err
 	}
-	return service.OpenQueueAs(ctx, a.data, who)
+	return verbs.OpenQueueAs(ctx, a.data, who)
 }
 
 // states are those of recipients and messages that filters know.
@@ -160,7 +160,7 @@ func (a *app) queueList() *cobra.Command {
 			if most < 0 {
 				return usageError{fmt.Errorf("--limit %d: want a number that is not negative", most)}
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				list := []dispatch.Info{}
 				more := false
 				err := q.Each(c.Context(), filter, func(m dispatch.Info) bool {
@@ -230,7 +230,7 @@ func (a *app) queueShow() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				if content {
 					return missing(args[0], q.Body(c.Context(), message, a.out))
 				}
@@ -295,7 +295,7 @@ func (a *app) queueStats() *cobra.Command {
 	return &cobra.Command{
 		Use: "stats", Short: "Sum the queue up, as qmail-qstat does, with the busiest destinations", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				s, err := q.Stats(c.Context())
 				if err != nil {
 					return err

@@ -13,10 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/dispatch"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/queue"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 // The verbs that change the queue: what is done to messages one by one or by filter, archives in and out, pauses.
@@ -52,7 +53,7 @@ func (a *app) act(ctx context.Context, b bulk) error {
 	if !b.f.all && reflect.DeepEqual(b.filter, dispatch.Filter{}) {
 		return usageError{errors.New("which messages? Name ids, a filter such as --to or --domain, or --all")}
 	}
-	return a.withQueue(ctx, func(q *service.QueueAdmin) error {
+	return a.withQueue(ctx, func(q *verbs.Queue) error {
 		finish := a.busy("counting messages")
 		messages, recipients, err := q.Count(ctx, b.filter)
 		finish()
@@ -158,7 +159,7 @@ func (a *app) queueSet() *cobra.Command {
 	}
 	f.registerBulk(c)
 	c.Flags().Int8Var(&priority, "priority", 0, "-128 to 127: 0 is normal; higher goes first")
-	c.Flags().StringVar(&group, "new-group", "", "the group they go to")
+	c.Flags().StringVar(&group, "new-group", "", "the group they go to; one that dispatch.groups does not name has no limit")
 	return c
 }
 
@@ -175,7 +176,7 @@ func (a *app) queueEdit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				if !c.Flags().Changed("recipient") {
 					m, err := q.Show(c.Context(), message)
 					if err != nil {
@@ -231,7 +232,7 @@ func (a *app) queueExport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				step, finish := a.progress("KiB", 0)
 				defer finish()
 				if args[0] == "-" {
@@ -262,7 +263,7 @@ func (a *app) queueImport() *cobra.Command {
 		Long: "Put messages of a tar file that export wrote into the queue, with their age; - is the standard input. The whole\n" +
 			"file is checked first: nothing of one that is damaged or cut off is put into the queue.",
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := service.Running(c.Context(), a.data); err != nil {
+			if _, err := datafolder.Running(c.Context(), a.data); err != nil {
 				return err
 			}
 			file, size, err := a.archiveFile(args[0])
@@ -274,7 +275,7 @@ func (a *app) queueImport() *cobra.Command {
 			if name == "-" {
 				name = "the standard input"
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				step, finish := a.progress("KiB", 2*size) // it is read twice
 				imported, err := q.Import(c.Context(), countedFile{countedReader{file, step}, file})
 				finish()
@@ -335,7 +336,7 @@ func (a *app) queueScope(use, short string, pause bool) *cobra.Command {
 			if err := checkDestination(s.Domain); err != nil {
 				return err
 			}
-			return a.withQueue(c.Context(), func(q *service.QueueAdmin) error {
+			return a.withQueue(c.Context(), func(q *verbs.Queue) error {
 				if err := q.PauseScope(c.Context(), s, pause); err != nil {
 					return err
 				}

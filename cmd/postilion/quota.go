@@ -13,7 +13,7 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/deliver/local"
 	"github.com/postilion/postilion/internal/directory"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) quotaCommand() *cobra.Command {
@@ -73,7 +73,7 @@ type quotaView struct {
 }
 
 func (a *app) showQuotas(ctx context.Context, names []string, recount bool) error {
-	return a.withStores(ctx, func(s *service.Stores) error {
+	return a.withStores(ctx, func(s *verbs.Stores) error {
 		accounts, err := namedAccounts(ctx, s.Directory, names)
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func (a *app) printQuotas(w io.Writer, views []quotaView) {
 
 // copyQuota gives accounts the quota of a prototype.
 func (a *app) copyQuota(ctx context.Context, prototype string, names []string, yes bool) error {
-	return a.withStores(ctx, func(s *service.Stores) error {
+	return a.withStores(ctx, func(s *verbs.Stores) error {
 		from, err := findAccount(ctx, s.Directory, prototype)
 		if err != nil {
 			return err

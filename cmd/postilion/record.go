@@ -13,7 +13,7 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/record"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) recordCommand() *cobra.Command {
@@ -42,7 +42,7 @@ func (a *app) recordCommand() *cobra.Command {
 			if err := r.Check(); err != nil {
 				return usageError{err}
 			}
-			if err := service.AddRecording(c.Context(), a.data, r); err != nil {
+			if err := verbs.AddRecording(c.Context(), a.data, r); err != nil {
 				return err
 			}
 			return a.show(r, func(w io.Writer) {
@@ -58,7 +58,7 @@ func (a *app) recordCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List what is recorded", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			all, err := service.Recordings(c.Context(), a.data)
+			all, err := verbs.Recordings(c.Context(), a.data)
 			if err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (a *app) recordCommand() *cobra.Command {
 	remove := &cobra.Command{
 		Use: "remove ID", Short: "End a recording; its files stay", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			found, err := service.RemoveRecording(c.Context(), a.data, args[0])
+			found, err := verbs.RemoveRecording(c.Context(), a.data, args[0])
 			if err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func (a *app) recordCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Print what a recording holds, also of one that has ended", Args: cobra.ExactArgs(1),
 		Example: "  postilion record show r4f2a1c | postilion-tools tai64nlocal",
-		RunE:    func(_ *cobra.Command, args []string) error { return service.CopyRecording(a.data, args[0], a.out) },
+		RunE:    func(_ *cobra.Command, args []string) error { return verbs.CopyRecording(a.data, args[0], a.out) },
 	}
 	group.AddCommand(add, list, remove, show)
 	return group

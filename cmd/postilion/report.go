@@ -15,8 +15,8 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/qmail/analog"
-	"github.com/postilion/postilion/internal/service"
 	"github.com/postilion/postilion/internal/trace/journal"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -118,7 +118,7 @@ func (a *app) logOf(ctx context.Context, since time.Duration, files []string, w 
 		if since > 0 {
 			q.From = a.now(ctx).Add(-since)
 		}
-		return service.QmailLog(ctx, a.data, q, w)
+		return verbs.QmailLog(ctx, a.data, q, w)
 	}
 	for _, name := range files {
 		if err := a.copyFile(name, w); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postilion/postilion/internal/control"
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) selftestCommand() *cobra.Command {
@@ -23,7 +23,7 @@ func (a *app) selftestCommand() *cobra.Command {
 				return err
 			}
 			finish := a.busy("sending test messages")
-			results, err := service.Selftest(c.Context(), f.Config)
+			results, err := verbs.Selftest(c.Context(), f.Config)
 			finish()
 			if err != nil {
 				return err
@@ -75,7 +75,7 @@ func (a *app) backupCommand() *cobra.Command {
 			"holds every message until `postilion queue release --all`. Mailboxes are files: copy mail/ with any tool.",
 		RunE: func(c *cobra.Command, args []string) error {
 			finish := a.busy("copying")
-			err := service.Backup(c.Context(), a.data, a.config, args[0])
+			err := verbs.Backup(c.Context(), a.data, a.config, args[0])
 			finish()
 			if err != nil {
 				return err

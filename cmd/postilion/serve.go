@@ -15,6 +15,7 @@ import (
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -111,7 +112,7 @@ func (a *app) roleCommand() *cobra.Command {
 }
 
 func (a *app) quickstartCommand() *cobra.Command {
-	var o service.QuickstartOptions
+	var o verbs.QuickstartOptions
 	c := &cobra.Command{
 		Use: "quickstart [DOMAIN]", Short: "Set up a mail server for a domain and run it", Args: cobra.MaximumNArgs(1),
 		Long: "Make a data folder with a configuration, the domain, an account with a password and a self-signed\n" +
@@ -126,7 +127,7 @@ func (a *app) quickstartCommand() *cobra.Command {
 			if len(args) > 0 {
 				o.Domain = args[0]
 			}
-			result, err := service.Quickstart(c.Context(), o)
+			result, err := verbs.Quickstart(c.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -151,7 +152,7 @@ func (a *app) again(data string) string {
 }
 
 // greet tells how to use the new server, once it listens.
-func (a *app) greet(q *service.QuickstartResult, list []control.ListenerStatus) {
+func (a *app) greet(q *verbs.QuickstartResult, list []control.ListenerStatus) {
 	addrs := map[string]string{}
 	for _, l := range list {
 		if addrs[l.Name] == "" {

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,6 +61,84 @@ var (
 func (s *server) emptied() {
 	s.T.Helper()
 	eventually(s.T, "the queue is empty", func() bool { return strings.Contains(s.Must("queue", "list"), "0 messages") })
+}
+
+// sessions are one of POP3 and one of submission, both logged in.
+func (s *server) sessions() []*e2etest.Wire {
+	s.T.Helper()
+	var pop *e2etest.POP
+	var smtp *e2etest.SMTP
+	login := func(service string, try func() error) {
+		var err error
+		eventually(s.T, "a login to "+service, func() bool { err = try(); return err == nil }) // a block lasts for a moment longer
+		check(s.T, err)
+	}
+	login("pop3", func() (err error) {
+		pop, err = e2etest.DialPOP(s.Addr["pop3"], s.Account, s.Password)
+		return err
+	})
+	login("submission", func() (err error) {
+		if smtp, err = e2etest.DialSMTP(s.Addr["submission"]); err == nil {
+			err = smtp.Login(s.Account, s.Password)
+		}
+		return err
+	})
+	return []*e2etest.Wire{pop.Wire, smtp.Wire}
+}
+
+func TestSessionsEndWithWhatTheyWereLetInBy(t *testing.T) {
+	t.Parallel()
+	e2etest.EachLayout(t, func(t *testing.T, single bool) {
+		s := quickstart(t, dataFolder(t), "--set", "process.single="+strconv.FormatBool(single))
+		s.status()
+		for _, verb := range [][]string{
+			{"account", "set", s.Account, "--password-hash", "{PLAIN}the next password"},
+			{"block", "add", s.Account},
+			{"block", "add", "127.0.0.0/8"},
+			{"account", "remove", s.Account, "--yes"},
+		} {
+			open := s.sessions()
+			s.Must("account", "set", s.Account, "--name", "someone") // ends none
+			for _, w := range open {
+				check(t, w.Send("NOOP"))
+				if _, err := w.Line(); err != nil {
+					t.Errorf("before %v: %v", verb, err)
+				}
+			}
+			s.Must(verb...)
+			for i, w := range open {
+				if line, err := w.Line(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%v: session %d goes on: %q %v", verb, i, line, err)
+				}
+			}
+			switch verb[0] {
+			case "account":
+				s.Password = "the next password"
+			case "block":
+				s.Must("block", "remove", verb[2])
+			}
+		}
+	})
+}
+
+func TestARemovalThatWasKilledIsFinished(t *testing.T) {
+	t.Parallel()
+	s := quickstart(t, dataFolder(t))
+	check(t, s.send("you@example.org", s.Account, "kept"))
+	s.arrives("kept")
+	remover := exec.Command("postilion", "account", "remove", s.Account, "--yes", "--data", s.Data)
+	check(t, remover.Start())
+	eventually(t, "the account is removed", func() bool { return !strings.Contains(s.Must("account", "list"), s.Account) })
+	remover.Process.Kill() // while it waits for roles to forget the account
+	remover.Wait()
+	s.Stop()
+	s.Must("account", "add", s.Account) // the first thing that opens the stores
+	if kept, err := filepath.Glob(filepath.Join(s.Data, "mail/example.test/hello/Maildir.removed-*/*/*")); len(kept) != 1 || err != nil {
+		t.Errorf("set aside: %q, %v", kept, err)
+	}
+	if out := s.Must("account", "show", s.Account); !strings.Contains(out, "example.test/hello/Maildir") {
+		t.Errorf("the next account has another mailbox: %s", out)
+	}
 }
 
 // letter is a small message.

@@ -5,14 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/postilion/postilion/internal/service"
+	"github.com/postilion/postilion/internal/verbs"
 )
 
 func (a *app) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stats", Short: "Count messages, bytes and connections by mailer, as mailstats does", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := service.Counters(c.Context(), a.data)
+			s, err := verbs.Counters(c.Context(), a.data)
 			if err != nil {
 				return err
 			}

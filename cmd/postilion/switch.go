@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/migrate/takeover"
-	"github.com/postilion/postilion/internal/service"
 	"github.com/postilion/postilion/internal/tools"
 )
 
@@ -112,7 +112,7 @@ func (a *app) hasPortsToGive(ctx context.Context) error {
 	if err != nil || j.State == takeover.Never || filepath.Join("/", j.Root) != "/" {
 		return err
 	}
-	if running, err := service.Running(ctx, a.data); err != nil || !running {
+	if running, err := datafolder.Running(ctx, a.data); err != nil || !running {
 		return err
 	}
 	return errors.New("this server is running and has the ports of the old system; stop it for good first, as by `systemctl disable --now postilion` or `svc -d`; nothing was changed")

@@ -20,10 +20,9 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	pfs "github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
+	"github.com/postilion/postilion/internal/netx/unixaddr"
 	"github.com/postilion/postilion/internal/rpc"
 )
 
@@ -109,7 +108,7 @@ func SocketPath(data, name string) string {
 func Dial(ctx context.Context, data, name string) (net.Conn, error) {
 	path := SocketPath(data, name)
 	var c net.Conn
-	err := WithShortPath(path, func(short string) (err error) {
+	err := unixaddr.Fit(path, func(short string) (err error) {
 		c, err = new(net.Dialer).DialContext(ctx, "unix", short)
 		return err
 	})
@@ -122,21 +121,6 @@ func Dial(ctx context.Context, data, name string) (net.Conn, error) {
 // Client returns a client of a running server's socket.
 func Client(data, name string) *rpc.Client {
 	return &rpc.Client{Dial: func(ctx context.Context) (net.Conn, error) { return Dial(ctx, data, name) }}
-}
-
-// WithShortPath calls use with a name of the socket path that fits into a socket
-// address (107 bytes, unix(7)): through its folder's descriptor when path is longer. The folder need not be readable: that of the
-// sockets is so for root alone.
-func WithShortPath(path string, use func(short string) error) error {
-	if len(path) <= 107 {
-		return use(path)
-	}
-	dir, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return use("/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path))
 }
 
 // Owners allows root, this process's uid, and the data folder's owner.

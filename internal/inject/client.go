@@ -9,12 +9,11 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/postilion/postilion/internal/netx/unixaddr"
 )
 
 // Client asks the server behind one socket. Each call is a connection of its own.
@@ -104,21 +103,14 @@ func (c *Client) open(ctx context.Context, verb string, e *Envelope) (*call, err
 	return k, nil
 }
 
-// oPath is O_PATH of open(2), which package syscall lacks: a folder so opened need not be readable, as that of the sockets is not.
-const oPath = 0x200000
-
-// dial connects to a socket whose path may be longer than an address holds (unix(7)).
-func dial(ctx context.Context, path string) (net.Conn, error) {
-	if len(path) > 107 {
-		dir, err := os.OpenFile(filepath.Dir(path), oPath|syscall.O_DIRECTORY, 0)
-		if err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		path = "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)
-	}
-	d := net.Dialer{Timeout: DefaultTimeout}
-	return d.DialContext(ctx, "unix", path)
+// dial connects to a socket, whatever the length of its path.
+func dial(ctx context.Context, path string) (conn net.Conn, err error) {
+	err = unixaddr.Fit(path, func(short string) (err error) {
+		d := net.Dialer{Timeout: DefaultTimeout}
+		conn, err = d.DialContext(ctx, "unix", short)
+		return err
+	})
+	return conn, err
 }
 
 // arm bounds the next write or answer.

@@ -3,13 +3,9 @@ package inject
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -137,32 +133,5 @@ func TestWhatAnIntentSaysIsBounded(t *testing.T) {
 		if got := parseIntent([]byte(payload)); got != want {
 			t.Errorf("%q: %+v, want %+v", payload, got, want)
 		}
-	}
-}
-
-// The folder of the sockets lets users pass and not read.
-func TestALongPathNeedsNoFolderThatCanBeRead(t *testing.T) {
-	t.Parallel()
-	base, err := os.MkdirTemp("", "long") // t.TempDir's parent lets nobody pass
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(base) })
-	dir := filepath.Join(base, strings.Repeat("d", 120))
-	if err := errors.Join(os.Chmod(base, 0o755), os.Mkdir(dir, 0o311), os.Chmod(dir, 0o311)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Chmod(dir, 0o755) })
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // which ends with this goroutine
-		if os.Geteuid() == 0 {
-			syscall.Setfsuid(70_000)
-		}
-		_, err := dial(context.Background(), filepath.Join(dir, "inject.sock"))
-		done <- err
-	}()
-	if err := <-done; !errors.Is(err, fs.ErrNotExist) { // there is no such socket, which is found
-		t.Error(err)
 	}
 }

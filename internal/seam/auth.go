@@ -39,8 +39,8 @@ type (
 	}
 )
 
-// AuthHandlers serves auth.Service.
-func AuthHandlers(s auth.Service) map[string]rpc.Handler {
+// AuthHandlers serves auth.Service, and whose credentials were changed.
+func AuthHandlers(s auth.Service, revoked *auth.Revoked) map[string]rpc.Handler {
 	return map[string]rpc.Handler{
 		"auth.password": rpc.Handle(func(ctx context.Context, r passwordRequest) (auth.Identity, error) {
 			return s.Password(ctx, r.Attempt, string(r.User), string(r.Password))
@@ -51,9 +51,35 @@ func AuthHandlers(s auth.Service) map[string]rpc.Handler {
 		"auth.allowed": rpc.Handle(func(ctx context.Context, client netip.Addr) (none, error) {
 			return none{}, s.Allowed(ctx, client)
 		}),
+		"auth.revoked": rpc.Handle(func(ctx context.Context, m auth.Mark) (auth.Revocation, error) {
+			ctx, cancel := context.WithTimeout(ctx, changesWait)
+			defer cancel()
+			return revoked.Since(ctx, m), nil
+		}),
 		"auth.scram": func(ctx context.Context, c *rpc.Conn, request []byte) ([]byte, error) {
 			return nil, serveSCRAM(ctx, s, c, request)
 		},
+	}
+}
+
+// Revoked is auth.Revoked's Since, which waits until there is something to tell or ctx ends.
+func (a Auth) Revoked(ctx context.Context, m auth.Mark) (auth.Revocation, error) {
+	for pause := followSoonest; ; pause = min(2*pause, time.Second) {
+		within, cancel := context.WithTimeout(ctx, 2*changesWait)
+		r, err := rpc.Do[auth.Mark, auth.Revocation](within, a.Client.Client, "auth.revoked", m)
+		cancel()
+		switch {
+		case err == nil && r.Now != m:
+			return r, nil
+		case err == nil:
+			pause = followSoonest
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return auth.Revocation{Now: m}, ctx.Err()
+		case <-time.After(pause):
+		}
 	}
 }
 

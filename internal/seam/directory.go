@@ -15,7 +15,10 @@ import (
 // Directory is a directory.Admin over rpc.
 type Directory struct{ Client *Client }
 
-var _ directory.Admin = Directory{}
+var (
+	_ directory.Admin    = Directory{}
+	_ directory.Removals = Directory{}
+)
 
 // maxLocal is more than the bytes of any local part that an account has.
 const maxLocal = 4 * directory.MaxLocal
@@ -63,6 +66,27 @@ func BlocksHandlers(d directory.Admin) map[string]rpc.Handler {
 	}
 }
 
+// RemovalsHandlers serves directory.Removals.
+func RemovalsHandlers(r directory.Removals) map[string]rpc.Handler {
+	return map[string]rpc.Handler{
+		"directory.removed": rpc.Handle(func(ctx context.Context, _ none) ([]directory.Removed, error) { return r.Removed(ctx) }),
+		"directory.forget-removed": rpc.Handle(func(ctx context.Context, accounts []uint64) (none, error) {
+			return none{}, r.ForgetRemoved(ctx, accounts)
+		}),
+	}
+}
+
+// Removed implements directory.Removals.
+func (d Directory) Removed(ctx context.Context) ([]directory.Removed, error) {
+	return call[none, []directory.Removed](ctx, d.Client, "directory.removed", none{})
+}
+
+// ForgetRemoved implements directory.Removals.
+func (d Directory) ForgetRemoved(ctx context.Context, accounts []uint64) error {
+	_, err := call[[]uint64, none](ctx, d.Client, "directory.forget-removed", accounts)
+	return err
+}
+
 // changesWait bounds one wait for a change, well within what a call may take.
 const changesWait = 15 * time.Second
 
@@ -79,21 +103,34 @@ func ChangesHandlers(g *directory.Generations) map[string]rpc.Handler {
 }
 
 // Follow brings g to the directory's generation, and keeps it there until ctx ends. While the
-// directory cannot be reached g stays.
+// directory cannot be reached g stays, and calls of the same client know of it.
 func (d Directory) Follow(ctx context.Context, g *directory.Generations) error {
+	known, pause := g.Now(), followSoonest
 	for ctx.Err() == nil {
-		now, err := call[uint64, uint64](ctx, d.Client, "directory.changed", g.Now())
+		var now uint64
+		err := d.Client.try(ctx, time.Now().Add(2*changesWait), func(ctx context.Context) (err error) {
+			now, err = rpc.Do[uint64, uint64](ctx, d.Client.Client, "directory.changed", known)
+			return err
+		})
 		if err == nil {
 			g.Set(now)
+			known, pause = now, followSoonest
 			continue
 		}
+		known = noGeneration // a role that comes up answers at once
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
+		pause = min(2*pause, time.Second)
 	}
 	return nil
 }
+
+const (
+	followSoonest = 10 * time.Millisecond
+	noGeneration  = ^uint64(0) // that no directory comes to
+)
 
 // AdminHandlers serves directory.Admin.
 func AdminHandlers(d directory.Admin) map[string]rpc.Handler {

@@ -24,6 +24,13 @@ type Client struct {
 	// Patience is how long calls that may be repeated wait for a role that is being
 	// restarted; 0 means 10 s.
 	Patience time.Duration
+	// Answer is how long such a call waits for its answer in all; 0 means Patience and 20 s.
+	Answer time.Duration
+	// Silent is how long it waits where the role is known not to answer: it has ended, or the last call waited in vain.
+	// That is the time for a restart. 0 makes no difference.
+	Silent time.Duration
+
+	heard heard
 }
 
 // maxIdle bounds the connections to one role that wait for the next call. They hold 32 KiB each.
@@ -61,21 +68,26 @@ func broken(err error) bool {
 // call makes a call that may be repeated: when the role is restarted meanwhile it is
 // made again, for up to Patience.
 func call[Req, Resp any](ctx context.Context, cl *Client, method string, req Req) (Resp, error) {
-	patience := cl.Patience
-	if patience == 0 {
-		patience = 10 * time.Second
-	}
-	// The deadline also bounds waiting for a role that does not come up: the supervisor
-	// holds its socket open, and calls would wait there. A watched call is ended by who watches it.
-	if cl.Watch == nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience+20*time.Second)
-		defer cancel()
-	}
-	end := time.Now().Add(patience)
+	began, silent := time.Now(), time.Time{}
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
-		resp, err := rpc.Do[Req, Resp](ctx, cl.Client, method, req)
-		if !broken(err) || time.Now().After(end) {
+		var resp Resp
+		ask := func(ctx context.Context) (err error) {
+			resp, err = rpc.Do[Req, Resp](ctx, cl.Client, method, req)
+			return err
+		}
+		if silent.IsZero() && cl.heard.silent.Load() {
+			silent = time.Now()
+		}
+		end := cl.bound(began, silent)
+		var err error
+		if cl.Watch == nil {
+			// The deadline also bounds waiting for a role that does not come up: the supervisor
+			// holds its socket open, and calls would wait there.
+			err = cl.try(ctx, end, ask)
+		} else { // who watches a call ends it
+			err = ask(ctx)
+		}
+		if !broken(err) || time.Since(began) > cl.patience() || time.Now().After(end) {
 			return resp, restoreInvalid(err)
 		}
 		select {

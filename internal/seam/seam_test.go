@@ -143,7 +143,7 @@ func (e *echo) Close() error            { return nil }
 
 func TestAuthCarriesVerdictsAndConversations(t *testing.T) {
 	t.Parallel()
-	cl, _ := dial(t, AuthHandlers(service{}))
+	cl, _ := dial(t, AuthHandlers(service{}, auth.NewRevoked()))
 	a, ctx := Auth{cl}, context.Background()
 	attempt := auth.Attempt{Client: netip.MustParseAddr("192.0.2.1")}
 	if who, err := a.Password(ctx, attempt, "joe", "right"); err != nil || who != (auth.Identity{Account: 7, Address: "joe", Device: "phone"}) {
@@ -180,6 +180,45 @@ func TestAuthCarriesVerdictsAndConversations(t *testing.T) {
 	}
 }
 
+func TestChangedPasswordsAreHeardOfOverARestart(t *testing.T) {
+	t.Parallel()
+	revoked := auth.NewRevoked()
+	cl, r := dial(t, AuthHandlers(service{}, revoked))
+	a := Auth{cl}
+	began, err := a.Revoked(t.Context(), auth.Mark{})
+	if err != nil || began.Accounts != nil {
+		t.Fatalf("%+v, %v", began, err)
+	}
+	heard := make(chan auth.Revocation)
+	hear := func(m auth.Mark) {
+		rev, err := a.Revoked(t.Context(), m)
+		if err != nil {
+			t.Error(err)
+		}
+		heard <- rev
+	}
+	go hear(began.Now)
+	revoked.Add(7)
+	got := <-heard
+	if !cmp.Equal(got.Accounts, []uint64{7}) {
+		t.Errorf("%+v", got)
+	}
+	go hear(got.Now)
+	r.stop()
+	anew := auth.NewRevoked()
+	anew.Add(8)
+	r.handlers = AuthHandlers(service{}, anew)
+	r.start(t)
+	if got = <-heard; !cmp.Equal(got.Accounts, []uint64{8}) {
+		t.Errorf("after a restart: %+v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.Revoked(ctx, got.Now); err == nil {
+		t.Error("no end")
+	}
+}
+
 // secrets keeps what was set, and compares with it.
 type secrets struct {
 	auth.Service
@@ -205,7 +244,7 @@ func (s *secrets) APOP(_ context.Context, _ auth.Attempt, user, timestamp, diges
 func TestPasswordsOfAnyBytesSurvive(t *testing.T) {
 	t.Parallel()
 	s := &secrets{kept: map[string]string{}}
-	cl, _ := dial(t, Handlers(AuthHandlers(s), AuthAdminHandlers(s)))
+	cl, _ := dial(t, Handlers(AuthHandlers(s, nil), AuthAdminHandlers(s)))
 	ctx := context.Background()
 	for _, password := range []string{"", "plain", "\xe9t\xe9", "\xff\xfe", "가", "<&>\u2028\x7f", strings.Repeat("\x80", 4096)} {
 		if err := (AuthAdmin{cl}).SetPassword(ctx, 7, password); err != nil || s.kept["password"] != password {

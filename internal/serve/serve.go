@@ -89,10 +89,10 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	return &s
 }
 
-// SetAccount tells the table of connections who logged in.
-func (c *Conn) SetAccount(account string) {
+// SetAccount tells the table of connections who logged in: the account's id and address; 0 and "" for nobody.
+func (c *Conn) SetAccount(account uint64, address string) {
 	if c.entry != nil {
-		c.entry.account.Store(&account)
+		c.entry.login.Store(&login{account, address})
 	}
 }
 

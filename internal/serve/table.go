@@ -23,9 +23,16 @@ type Table struct {
 
 // entry is a connection's row in the table of connections.
 type entry struct {
-	conn           *Conn
-	client         origin
-	account, state atomic.Pointer[string]
+	conn   *Conn
+	client origin
+	login  atomic.Pointer[login]
+	state  atomic.Pointer[string]
+}
+
+// login is who logged in.
+type login struct {
+	account uint64
+	address string
 }
 
 // Connection is a row of the table of connections.
@@ -34,8 +41,10 @@ type Connection struct {
 	Listener string         `json:"listener"`
 	Client   netip.AddrPort `json:"client"`
 	Started  time.Time      `json:"started"`
-	Account  string         `json:"account,omitempty"`
-	State    string         `json:"state,omitempty"`
+	Account  string         `json:"account,omitempty"` // its address
+	// AccountID is the account's id; 0 before a login.
+	AccountID uint64 `json:"-"`
+	State     string `json:"state,omitempty"`
 }
 
 // origin is who limits are counted for, at one listener.
@@ -62,14 +71,7 @@ func (t *Table) List() []Connection {
 	defer t.mu.Unlock()
 	list := make([]Connection, 0, len(t.entries))
 	for e := range t.entries {
-		c := Connection{ID: e.conn.ID, Listener: e.conn.Listener, Client: e.conn.Client, Started: e.conn.Started}
-		if p := e.account.Load(); p != nil {
-			c.Account = *p
-		}
-		if p := e.state.Load(); p != nil {
-			c.State = *p
-		}
-		list = append(list, c)
+		list = append(list, e.row())
 	}
 	slices.SortFunc(list, func(a, b Connection) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID.String(), b.ID.String()))
@@ -84,21 +86,28 @@ func (t *Table) Len() int {
 	return len(t.entries)
 }
 
+// row is what is told of a connection.
+func (e *entry) row() Connection {
+	c := Connection{ID: e.conn.ID, Listener: e.conn.Listener, Client: e.conn.Client, Started: e.conn.Started}
+	if p := e.login.Load(); p != nil {
+		c.Account, c.AccountID = p.address, p.account
+	}
+	if p := e.state.Load(); p != nil {
+		c.State = *p
+	}
+	return c
+}
+
 // Close ends the connections that match and returns how many there were.
 func (t *Table) Close(match func(Connection) bool) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	n := 0
-	for _, c := range t.List() {
-		if !match(c) {
-			continue
+	for e := range t.entries {
+		if match(e.row()) {
+			e.conn.abort()
+			n++
 		}
-		t.mu.Lock()
-		for e := range t.entries {
-			if e.conn.ID == c.ID {
-				e.conn.abort()
-				n++
-			}
-		}
-		t.mu.Unlock()
 	}
 	return n
 }

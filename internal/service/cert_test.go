@@ -12,6 +12,8 @@ import (
 
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/service/certs"
+	"github.com/postilion/postilion/internal/service/listen"
+	"github.com/postilion/postilion/internal/service/owners"
 )
 
 func TestACertificateThatCannotBeUsedIsToldBeforeTheStart(t *testing.T) {
@@ -20,7 +22,7 @@ func TestACertificateThatCannotBeUsedIsToldBeforeTheStart(t *testing.T) {
 	c := &config.Config{Host: "mx.example.test", Data: data}
 	c.TLS.Cert, c.TLS.Key = "tls/cert.pem", "tls/key.pem"
 	f := &config.File{Config: c, Origins: map[string]config.Origin{"tls.cert": {From: "file", File: "postilion.toml", Line: 3}}}
-	check := func() error { return checkFiles(f, nil, slog.New(slog.DiscardHandler)) }
+	check := func() error { return owners.CheckFiles(f, nil, slog.New(slog.DiscardHandler)) }
 	if err := check(); err != nil {
 		t.Errorf("one that is still to be made: %v", err)
 	}
@@ -100,16 +102,16 @@ admin.socket = %q
 			t.Errorf("have %v, want %s", err, want)
 		}
 	}
-	if _, err := bindUnix(dir, socket{Name: injectSocket, Path: kept, Open: true}, nil); err == nil {
+	if _, err := listen.Bind(dir, []listen.Socket{{Name: injectSocket, Path: kept, Open: true}}, nil, nil); err == nil {
 		t.Error("a socket has taken a file's place")
 	}
 	if p, err := os.ReadFile(kept); err != nil || string(p) != "kept" {
 		t.Errorf("the file holds %q, %v", p, err)
 	}
 	// What the server has itself is free when it restarts.
-	own := bound{{socket{Name: "smtp"}, taken}}
+	own := listen.Bound{{Socket: listen.Socket{Name: "smtp"}, Listener: taken}}
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
-	if err := checkBind([]socket{{Name: "smtp", Address: taken.Addr().String()}, {Name: "pop3", Address: ":" + port}}, own, nil); err != nil {
+	if err := listen.Check([]listen.Socket{{Name: "smtp", Address: taken.Addr().String()}, {Name: "pop3", Address: ":" + port}}, own, nil); err != nil {
 		t.Errorf("have %v", err)
 	}
 }

@@ -3,14 +3,21 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"time"
 
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control/handed"
+	"github.com/postilion/postilion/internal/control/rolecall"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/dnsbl"
 	"github.com/postilion/postilion/internal/intake/client"
 	"github.com/postilion/postilion/internal/record"
+	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/service/blocks"
 	"github.com/postilion/postilion/internal/service/certs"
+	"github.com/postilion/postilion/internal/service/listen"
 	"github.com/postilion/postilion/internal/trace"
 )
 
@@ -91,20 +98,22 @@ func (f *front) facts(context.Context) map[string]any {
 
 // listen serves the process's listeners of a name.
 func (p *process) listen(part *part, name string, h serve.Handler, o serve.Options, implicit *tls.Config) {
-	p.handed[name] = newHanded()
-	list := append(p.sockets.named(name), listener{socket{Name: name}, p.handed[name]})
+	p.handed[name] = handed.NewListener()
+	list := append(p.sockets.Named(name), listen.Listener{Socket: listen.Socket{Name: name}, Listener: p.handed[name]})
 	if part.blocks == nil {
-		part.blocks = newBlocks(p.blockList(), p.here.changes, p.clock.Now)
-		part.run = append(part.run, part.blocks.watch)
+		end := func(match func(serve.Connection) bool) int { return p.endSessions(part, match) }
+		part.blocks = blocks.New(p.blockList(), p.here.changes, p.clock.Now, end)
+		part.run = append(part.run, part.blocks.Watch, func(ctx context.Context) error { return p.watchRevoked(ctx, end) })
 	}
+	part.services = append(part.services, name)
 	for _, l := range list {
 		server := &serve.Server{Name: name, Handler: h, Options: o, TLS: implicit, Table: p.table, IDs: p.ids, Clock: p.clock,
-			Log: p.logger(), Admit: part.blocks.admit, Refused: func(c *serve.Conn, why string) {
+			Log: p.logger(), Admit: part.blocks.Admit, Refused: func(c *serve.Conn, why string) {
 				part.recorder.Record(trace.Event{Time: p.clock.Now(), Kind: trace.Refused, Role: name, Session: c.ID,
 					Client: c.Client.Addr().String(), Text: why})
 			}}
 		part.run = append(part.run, func(ctx context.Context) error {
-			part.blocks.wait(ctx)
+			part.blocks.Wait(ctx)
 			return server.Serve(ctx, l)
 		})
 	}
@@ -122,4 +131,29 @@ func (p *process) startCertificate(part *part) (*certs.Certificate, error) {
 	}
 	part.run = append(part.run, func(ctx context.Context) error { c.Watch(ctx, every); return nil })
 	return c, nil
+}
+
+// takeHanded serves the socket on which a role's services get connections, once they are all there.
+func (p *process) takeHanded(part *part) {
+	server := &handed.Server{Allow: p.allowAdmin, Services: maps.Clone(p.handed),
+		Refused: func(err error) { p.log.Warn("a connection was not taken over", "part", part.role, "error", err) }}
+	for _, l := range p.sockets.Named(part.role.HandedSocket()) {
+		part.run = append(part.run, func(ctx context.Context) error { return server.Serve(ctx, l) })
+	}
+}
+
+// newBook gives a role its recordings, with the verbs for them.
+func (p *process) newBook(part *part) (*record.Book, error) {
+	dir, err := p.folder(datafolder.Recordings(part.role))
+	if err != nil {
+		return nil, err
+	}
+	b := record.New(dir, p.clock)
+	part.close = append(part.close, b.Close)
+	maps.Copy(part.admin, map[string]rpc.Handler{
+		rolecall.MethodRecordAdd:    rpc.Handle(func(_ context.Context, r record.Rule) (none, error) { return none{}, b.Add(r) }),
+		rolecall.MethodRecordRemove: rpc.Handle(func(_ context.Context, id string) (bool, error) { return b.Remove(id), nil }),
+		rolecall.MethodRecordList:   rpc.Handle(func(context.Context, none) ([]record.Status, error) { return b.List(), nil }),
+	})
+	return b, nil
 }

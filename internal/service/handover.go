@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,10 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/role"
+	"github.com/postilion/postilion/internal/service/limits"
+	"github.com/postilion/postilion/internal/service/listen"
 )
 
 // A role's process is this program again, started with `role NAME`. On descriptor 3 it
@@ -30,55 +30,55 @@ const (
 
 // handover is what a role's process is told.
 type handover struct {
-	Role        Role          `json:"role"`
-	Config      string        `json:"config"` // its part of the configuration, as TOML
-	Sockets     []socket      `json:"sockets"`
-	ClockOffset time.Duration `json:"clock_offset"`
-	Callers     []int         `json:"callers"`          // the uids of the roles, which may use its seam's socket
-	Office      int           `json:"office"`           // the uid of role console, which may use its office socket
-	Roles       map[Role]int  `json:"roles,omitempty"`  // which uid is whose, for role runas
-	Groups      []int         `json:"groups,omitempty"` // the server's own gids, for role runas
+	Role        role.Role         `json:"role"`
+	Config      string            `json:"config"` // its part of the configuration, as TOML
+	Sockets     []listen.Socket   `json:"sockets"`
+	ClockOffset time.Duration     `json:"clock_offset"`
+	Callers     []int             `json:"callers"`          // the uids of the roles, which may use its seam's socket
+	Office      int               `json:"office"`           // the uid of role console, which may use its office socket
+	Roles       map[role.Role]int `json:"roles,omitempty"`  // which uid is whose, for role runas
+	Groups      []int             `json:"groups,omitempty"` // the server's own gids, for role runas
 }
 
 // roleCommand makes the process of one role.
-func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
+func (n *Node) roleCommand(r role.Role) (*exec.Cmd, func(), error) {
 	n.mu.Lock()
 	cfg := n.cfg
 	n.mu.Unlock()
-	text, err := forRole(cfg, role).Encode(groupsOf(role)...)
+	text, err := forRole(cfg, r).Encode(groupsOf(r)...)
 	if err != nil {
 		return nil, nil, err
 	}
-	h := handover{Role: role, Config: string(text), ClockOffset: n.opts.ClockOffset, Office: n.ids.roles[Console].UID}
-	for _, r := range allRoles {
-		h.Callers = append(h.Callers, n.ids.roles[r].UID)
+	h := handover{Role: r, Config: string(text), ClockOffset: n.opts.ClockOffset, Office: n.ids.Of(role.Console).UID}
+	for _, other := range role.All() {
+		h.Callers = append(h.Callers, n.ids.Of(other).UID)
 	}
-	if role == RunAs {
-		h.Roles = map[Role]int{}
-		for _, r := range allRoles {
-			h.Roles[r] = n.ids.roles[r].UID
+	if r == role.RunAs {
+		h.Roles = map[role.Role]int{}
+		for _, other := range role.All() {
+			h.Roles[other] = n.ids.Of(other).UID
 		}
-		h.Groups = n.ids.groups()
+		h.Groups = n.ids.GIDs()
 	}
-	r, w, err := os.Pipe()
+	told, tell, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	// The binary may lie in a folder that the role's uid cannot reach: the link in
 	// proc(5) leads to it nevertheless.
-	cmd := exec.Command("/proc/self/exe", "role", string(role))
+	cmd := exec.Command("/proc/self/exe", "role", string(r))
 	cmd.Args[0] = "postilion"
 	cmd.Stdout, cmd.Stderr = n.opts.Stderr, n.opts.Stderr
 	cmd.Dir = "/"
 	cmd.Env = roleEnv()
-	cmd.ExtraFiles = []*os.File{r}
+	cmd.ExtraFiles = []*os.File{told}
 	for _, l := range n.sockets {
-		if l.Role == role {
+		if l.Role == r {
 			cmd.ExtraFiles = append(cmd.ExtraFiles, n.files[l.Listener])
-			h.Sockets = append(h.Sockets, l.socket)
+			h.Sockets = append(h.Sockets, l.Socket)
 		}
 	}
-	id := n.ids.roles[role]
+	id := n.ids.Of(r)
 	groups := make([]uint32, len(id.Groups))
 	for i, g := range id.Groups {
 		groups[i] = uint32(g)
@@ -88,27 +88,21 @@ func (n *Node) roleCommand(role Role) (*exec.Cmd, func(), error) {
 		Credential: &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID), Groups: groups},
 	}
 	started := func() {
-		r.Close()
-		// Handing a descriptor over may have made it blocking for all who share it.
-		for _, f := range cmd.ExtraFiles[1:] {
-			if c, err := f.SyscallConn(); err == nil {
-				c.Control(func(fd uintptr) { unix.SetNonblock(int(fd), true) })
-			}
-		}
-		n.keepPipe(role, w)
-		go json.NewEncoder(w).Encode(h) // a role that does not read is found by its being down
+		told.Close()
+		n.keepPipe(r, tell)
+		go json.NewEncoder(tell).Encode(h) // a role that does not read is found by its being down
 	}
 	return cmd, started, nil
 }
 
 // keepPipe keeps the pipe to a role's present process open, and closes the last one's.
-func (n *Node) keepPipe(role Role, w *os.File) {
+func (n *Node) keepPipe(r role.Role, w *os.File) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if old := n.pipes[role]; old != nil {
+	if old := n.pipes[r]; old != nil {
 		old.Close()
 	}
-	n.pipes[role] = w
+	n.pipes[r] = w
 }
 
 // roleEnv is the little of the environment that a role's process needs.
@@ -124,13 +118,13 @@ func roleEnv() []string {
 
 // RunRole is the main function of a role's process.
 func RunRole(ctx context.Context, name string, stderr io.Writer) error {
-	role, err := ParseRole(name)
+	r, err := role.Parse(name)
 	if err != nil {
 		return err
 	}
 	// The program's name in ps(1) would be that of the link it was started by.
 	_ = os.WriteFile("/proc/self/comm", []byte("postilion"), 0)
-	if role == RunAs {
+	if r == role.RunAs {
 		if err := giveUpRights(); err != nil {
 			return err
 		}
@@ -141,30 +135,30 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	}
 	decoder := json.NewDecoder(pipe)
 	var h handover
-	if err := decoder.Decode(&h); err != nil || h.Role != role {
+	if err := decoder.Decode(&h); err != nil || h.Role != r {
 		return fmt.Errorf("this verb is for the supervisor, which starts roles by itself: use serve (%w)", errors.Join(err, errors.New("no handover")))
 	}
 	f, err := config.Decode("handover", []byte(h.Config))
 	if err != nil {
 		return err
 	}
-	sockets, err := inherit(h.Sockets)
+	sockets, err := listen.Inherit(firstSocket, h.Sockets)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer cancel()
-	if role != RunAs { // whose programs would inherit it
+	if r != role.RunAs { // whose programs would inherit it
 		signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	}
 	go func() {
 		io.Copy(io.Discard, pipe) // until the supervisor is gone
 		cancel()
 	}()
-	if role == RunAs {
+	if r == role.RunAs {
 		return serveRunas(ctx, f.Config, h, sockets, stderr)
 	}
-	p, err := newProcess(f.Config, []Role{role}, sockets, h.ClockOffset, stderr)
+	p, err := newProcess(f.Config, []role.Role{r}, sockets, h.ClockOffset, stderr)
 	if err != nil {
 		return err
 	}
@@ -172,24 +166,6 @@ func RunRole(ctx context.Context, name string, stderr io.Writer) error {
 	p.allowAdmin = control.Owners(f.Data)
 	p.allowOffice = callers([]int{h.Office})
 	return p.run(ctx)
-}
-
-// inherit takes over the listeners that the supervisor passed.
-func inherit(sockets []socket) (all bound, err error) {
-	for i, s := range sockets {
-		f := os.NewFile(uintptr(firstSocket+i), s.Name)
-		l, err := net.FileListener(f)
-		f.Close()
-		if err != nil {
-			all.close()
-			return nil, fmt.Errorf("listener %s: %w", s.Name, err)
-		}
-		if u, ok := l.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false)
-		}
-		all = append(all, listener{s, l})
-	}
-	return all, nil
 }
 
 // callers allows root and the uids of the roles.
@@ -203,8 +179,8 @@ func callers(uids []int) func(uint32) bool {
 
 // run starts the roles, waits for ctx or a failure, and stops them.
 func (p *process) run(ctx context.Context) error {
-	setLimits(p.cfg.Process, p.logger())
-	floor := floorHeap(p.cfg.Process)
+	limits.Set(p.cfg.Process, p.logger())
+	floor := limits.FloorHeap(p.cfg.Process)
 	defer runtime.KeepAlive(floor)
 	defer p.log.Close()
 	if err := p.start(ctx); err != nil {

@@ -1,3 +1,9 @@
+// Package service wires the parts into a running server: who runs the roles and as whom,
+// what they listen on, and how they find each other.
+//
+// A process runs any set of roles. What it needs of a role that it does not run
+// itself it reaches over that role's socket, so that one process, one process per
+// role, and anything between are the same code.
 package service
 
 import (
@@ -9,7 +15,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -21,9 +26,15 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
-	"github.com/postilion/postilion/internal/fs"
+	"github.com/postilion/postilion/internal/control/queueadmin"
+	"github.com/postilion/postilion/internal/datafolder"
+	"github.com/postilion/postilion/internal/role"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/service/certs"
+	"github.com/postilion/postilion/internal/service/limits"
+	"github.com/postilion/postilion/internal/service/listen"
+	"github.com/postilion/postilion/internal/service/owners"
+	"github.com/postilion/postilion/internal/service/supervisor"
 	"github.com/postilion/postilion/internal/trace/logs"
 )
 
@@ -44,21 +55,21 @@ type Options struct {
 type Node struct {
 	opts    Options
 	log     *slog.Logger
-	ids     *identities // nil in a single process
-	sockets bound
+	ids     *owners.IDs // nil in a single process
+	sockets listen.Bound
 	passed  []*os.File                // by systemd, for the next one after a restart
 	files   map[net.Listener]*os.File // the sockets' descriptors, to hand over
 	started time.Time
 	lock    io.Closer
-	sup     *supervisor // nil in a single process
-	proc    *process    // nil with roles apart
+	sup     *supervisor.Supervisor // nil in a single process
+	proc    *process               // nil with roles apart
 	signals chan os.Signal
 
 	mu       sync.Mutex
 	cfg      *config.Config
 	file     *config.File // as read last
 	began    *config.File // as the server began with
-	pipes    map[Role]*os.File
+	pipes    map[role.Role]*os.File
 	reloaded time.Time
 	paused   bool
 	stop     context.CancelFunc
@@ -75,20 +86,20 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, cfg: f.Config, file: f, began: f, started: time.Now(), pipes: map[Role]*os.File{}, files: map[net.Listener]*os.File{}}
+	n := &Node{opts: o, cfg: f.Config, file: f, began: f, started: time.Now(), pipes: map[role.Role]*os.File{}, files: map[net.Listener]*os.File{}}
 	n.log = logs.Direct(logOptions(f.Config, o.ClockOffset), "supervisor", o.Stderr)
 	if err := n.checkOffset(); err != nil {
 		return nil, err
 	}
 	if n.ids = apart(f.Config, o); n.ids != nil {
-		if err := checkReachable(f.Data); err != nil {
+		if err := owners.CheckReachable(f.Data); err != nil {
 			return nil, err
 		}
 	}
-	if n.lock, err = takeFolder(f.Data); err != nil {
+	if n.lock, err = datafolder.Take(f.Data); err != nil {
 		return nil, err
 	}
-	if err := checkOwner(f.Data); err != nil {
+	if err := datafolder.CheckOwner(f.Data); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -100,36 +111,18 @@ func Open(o Options) (*Node, error) {
 }
 
 // apart returns who the roles run as; nil is all in one process.
-func apart(c *config.Config, o Options) *identities {
+func apart(c *config.Config, o Options) *owners.IDs {
 	if os.Getuid() != 0 || o.Single || c.Process.Single {
 		return nil
 	}
-	ids := newIdentities(c.Process.UIDBase)
-	return &ids
-}
-
-// folderWait is how long a start waits for a data folder that is in use, though no server answers there.
-const folderWait = 10 * time.Second
-
-// takeFolder takes the data folder's lock. A verb may have it that found no server, as while one starts anew: that keeps
-// the server waiting, not down.
-func takeFolder(data string) (io.Closer, error) {
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		lock, err := control.Lock(data)
-		if !errors.Is(err, fs.ErrLocked) || time.Since(began) > folderWait {
-			return lock, err
-		}
-		if running, _ := Running(context.Background(), data); running {
-			return nil, err
-		}
-	}
+	return owners.New(c.Process.UIDBase)
 }
 
 func (n *Node) checkOffset() error {
 	if n.opts.ClockOffset == 0 {
 		return nil
 	}
-	testing, err := isTesting(n.cfg.Data)
+	testing, err := datafolder.IsTesting(n.cfg.Data)
 	if err == nil && !testing {
 		err = fmt.Errorf("--clock-offset is only for data folders made with quickstart --for-testing; %s is not one", n.cfg.Data)
 	}
@@ -144,63 +137,34 @@ func (n *Node) prepare() error {
 			return err
 		}
 	}
-	if err := makeFolders(n.cfg.Data, n.ids); err != nil {
+	if err := owners.MakeFolders(n.cfg.Data, n.ids); err != nil {
 		return err
 	}
 	if err := makeTrialFolder(n.cfg, n.ids); err != nil {
 		return err
 	}
 	if n.ids != nil {
-		if err := makeLogFolder(n.cfg, n.ids); err != nil {
+		if err := owners.MakeLogFolder(n.cfg, n.ids); err != nil {
 			return fmt.Errorf("the log's folder: %w", err)
 		}
 	}
-	if err := checkFiles(n.file, n.ids, n.log); err != nil {
+	if err := owners.CheckFiles(n.file, n.ids, n.log); err != nil {
 		return err
 	}
 	if n.ids != nil {
-		if err := mirrorCertificate(n.cfg, n.ids); err != nil {
+		if err := certs.Share(n.cfg, n.ids.TLS); err != nil {
 			return fmt.Errorf("the certificate: %w", err)
 		}
 	}
 	var err error
-	n.passed = passedSockets()
-	n.sockets, err = bind(n.cfg.Data, append(sockets(n.cfg), n.runasSockets()...), n.ids, n.passed)
+	n.passed = listen.Passed()
+	n.sockets, err = listen.Bind(n.cfg.Data, append(sockets(n.cfg), n.runasSockets()...), n.ids, n.passed)
 	return err
-}
-
-// sockets lists everything that the configuration asks to listen on.
-func sockets(c *config.Config) (list []socket) {
-	tcp := func(name string, role Role, addrs []string) {
-		for _, a := range addrs {
-			list = append(list, socket{Name: name, Role: role, Address: c.Trial.Address(a)})
-		}
-	}
-	for _, s := range c.Services() {
-		tcp(s.Name, serviceRoles[s.Name], s.Listen)
-	}
-	if c.TLS.ACME {
-		tcp("acme", SMTPD, []string{c.TLS.ACMEHTTP})
-	}
-	list = append(list, injectSockets(c)...)
-	list = append(list, handedSockets()...)
-	list = append(list, manageSockets(c)...)
-	list = append(list, officeSockets()...)
-	for _, r := range allRoles {
-		list = append(list, socket{Name: string(r), Role: r}, socket{Name: adminSocket(r), Role: r, Admin: true})
-	}
-	return append(list, socket{Name: control.Supervisor, Admin: true})
-}
-
-// serviceRoles tells who serves what.
-var serviceRoles = map[string]Role{
-	"smtp": SMTPD, "submission": SMTPD, "submissions": SMTPD, "lmtp": SMTPD, "qmtp": SMTPD, "qmqp": SMTPD,
-	"pop3": Access, "pop3s": Access, "metrics": Console,
 }
 
 // Close gives everything back. It is for a Node that does not Run.
 func (n *Node) Close() {
-	n.sockets.close()
+	n.sockets.Close()
 	for _, f := range n.files {
 		f.Close()
 	}
@@ -212,7 +176,7 @@ func (n *Node) Close() {
 // Listeners tells where services listen; several addresses of one are in order.
 func (n *Node) Listeners() (list []control.ListenerStatus) {
 	for _, l := range n.sockets {
-		if !l.unix() {
+		if !l.Unix() {
 			list = append(list, control.ListenerStatus{Name: l.Name, Addr: l.Listener.Addr().String()})
 		}
 	}
@@ -241,10 +205,10 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (n *Node) runSingle(ctx context.Context) error {
-	setLimits(n.cfg.Process, n.log)
-	floor := floorHeap(n.cfg.Process)
+	limits.Set(n.cfg.Process, n.log)
+	floor := limits.FloorHeap(n.cfg.Process)
 	defer runtime.KeepAlive(floor)
-	p, err := newProcess(n.cfg, allRoles, n.sockets, n.opts.ClockOffset, n.opts.Stderr)
+	p, err := newProcess(n.cfg, role.All(), n.sockets, n.opts.ClockOffset, n.opts.Stderr)
 	if err != nil {
 		return err
 	}
@@ -272,25 +236,25 @@ func (n *Node) runApart(ctx context.Context) error {
 		if l.Name == control.Supervisor {
 			continue
 		}
-		f, err := l.Listener.(interface{ File() (*os.File, error) }).File()
+		f, err := listen.LetGo(l.Listener)
 		if err != nil {
 			return err
 		}
 		n.files[l.Listener] = f
 	}
-	n.sup = &supervisor{
-		command:     n.roleCommand,
-		identity:    func(r Role) Identity { return n.ids.roles[r] },
-		abandon:     n.abandon,
-		stopTimeout: n.cfg.Process.StopTimeout,
-		log:         n.log,
+	n.sup = &supervisor.Supervisor{
+		Command:     n.roleCommand,
+		Identity:    n.ids.Of,
+		Abandon:     n.abandon,
+		StopTimeout: n.cfg.Process.StopTimeout,
+		Log:         n.log,
 	}
-	n.sup.prepare(n.roles())
-	n.sup.openFolders(serviceTree(n.cfg.Data), n.log)
-	defer n.sup.closeFolders()
+	n.sup.Prepare(n.roles())
+	n.sup.OpenFolders(serviceTree(n.cfg.Data))
+	defer n.sup.CloseFolders()
 	done := n.attend(ctx)
 	done.Go(func() { n.shareMaildirs(ctx) })
-	n.sup.run(ctx, n.roles())
+	n.sup.Run(ctx)
 	done.Wait()
 	for _, w := range n.pipes {
 		w.Close()
@@ -299,7 +263,7 @@ func (n *Node) runApart(ctx context.Context) error {
 }
 
 // abandon closes a role's sockets.
-func (n *Node) abandon(r Role) {
+func (n *Node) abandon(r role.Role) {
 	for _, l := range n.sockets {
 		if l.Role == r && l.Name != control.Supervisor {
 			l.Close()
@@ -312,7 +276,7 @@ func (n *Node) abandon(r Role) {
 func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 	var done sync.WaitGroup
 	server := &rpc.Server{Handlers: n.controlHandlers(), Allow: control.Owners(n.cfg.Data)}
-	for _, l := range n.sockets.named(control.Supervisor) {
+	for _, l := range n.sockets.Named(control.Supervisor) {
 		done.Go(func() {
 			if err := server.Serve(ctx, l); err != nil {
 				n.log.Error("the control socket failed", "error", err)
@@ -365,7 +329,7 @@ func (n *Node) watchSignals(ctx context.Context) {
 }
 
 func (n *Node) flush(ctx context.Context) {
-	if due, err := askRole[none, int](ctx, n.cfg.Data, Queue, methodFlush, none{}); err != nil {
+	if due, err := queueadmin.Flush(ctx, n.cfg.Data); err != nil {
 		n.log.Error("what waits could not be tried now", "error", err)
 	} else {
 		n.log.Info("ALRM: what waits is tried now", "due", due)
@@ -389,16 +353,35 @@ func watchdog(ctx context.Context) {
 	}
 }
 
-// HostData is the data folder of the host's own server.
-const HostData = "/var/lib/postilion"
-
-// DefaultData is the data folder when none is given: root's is the host's.
-func DefaultData() string {
-	if os.Getuid() == 0 {
-		return HostData
+// shareMaildirs gives folders of Maildirs that are not role local's to it, until ctx ends.
+func (n *Node) shareMaildirs(ctx context.Context) {
+	given, err := owners.GiveMaildirs(ctx, n.cfg.Data, n.ids)
+	if given > 0 {
+		n.log.Info("Maildirs that were copied in are shared with the roles now", "folders", given)
 	}
-	return "postilion-data"
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("Maildirs of others cannot be shared with the roles", "error", err)
+	}
 }
 
-// ConfigPath returns the configuration's path for a data folder.
-func ConfigPath(data string) string { return filepath.Join(data, config.FileName) }
+// HandOn leaves systemd's sockets to the program that this process becomes by its next exec.
+func (n *Node) HandOn() error { return listen.HandOn(n.passed) }
+
+// watchCertificate hands the pair over again when it has changed, until ctx ends.
+func (n *Node) watchCertificate(ctx context.Context) {
+	if n.ids == nil {
+		return
+	}
+	cert, key := n.cfg.InData(n.cfg.TLS.Cert), n.cfg.InData(n.cfg.TLS.Key)
+	seen := certs.StampsOf(cert, key)
+	for clock.Sleep(ctx, max(n.cfg.TLS.Check, time.Second)) == nil {
+		now := certs.StampsOf(cert, key)
+		if now == seen {
+			continue
+		}
+		seen = now
+		if err := certs.Share(n.cfg, n.ids.TLS); err != nil {
+			n.log.Error("the changed certificate could not be handed to the roles", "error", err)
+		}
+	}
+}

@@ -8,21 +8,27 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/control/handed"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/fs"
 	osfs "github.com/postilion/postilion/internal/fs/os"
 	"github.com/postilion/postilion/internal/id"
 	"github.com/postilion/postilion/internal/policy"
+	"github.com/postilion/postilion/internal/role"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
+	"github.com/postilion/postilion/internal/service/blocks"
+	"github.com/postilion/postilion/internal/service/listen"
+	"github.com/postilion/postilion/internal/service/owners"
 	"github.com/postilion/postilion/internal/stats"
 	"github.com/postilion/postilion/internal/submit"
 	"github.com/postilion/postilion/internal/trace"
@@ -34,8 +40,8 @@ import (
 // process runs a set of roles in this process.
 type process struct {
 	cfg     *config.Config
-	roles   []Role
-	sockets bound
+	roles   []role.Role
+	sockets listen.Bound
 	clock   clock.Clock
 	ids     id.Source
 	log     *logs.Log
@@ -45,12 +51,12 @@ type process struct {
 
 	table   *serve.Table
 	rates   policy.Rates // of accounts that send
-	parts   map[Role]*part
+	parts   map[role.Role]*part
 	started []*part // in order
 
 	filters *submit.Filters // of all generations of the configuration
 
-	handed map[string]*handed // connections that others accepted, by service
+	handed map[string]*handed.Listener // connections that others accepted, by service
 
 	here here // what this process's roles offer each other
 
@@ -59,11 +65,12 @@ type process struct {
 
 // part is one role at work.
 type part struct {
-	role     Role
+	role     role.Role
 	recorder trace.Recorder
 	watch    *watch.Hub // for those who follow a message
 	counters *stats.Counters
-	blocks   *blocks // of a role with listeners
+	blocks   *blocks.Blocks // of a role with listeners
+	services []string       // what it listens for
 
 	run   []func(ctx context.Context) error // until ctx ends
 	close []func() error                    // in order, after run
@@ -82,9 +89,9 @@ type part struct {
 }
 
 // newProcess opens what all roles of a process share.
-func newProcess(c *config.Config, roles []Role, sockets bound, offset time.Duration, stderr io.Writer) (*process, error) {
+func newProcess(c *config.Config, roles []role.Role, sockets listen.Bound, offset time.Duration, stderr io.Writer) (*process, error) {
 	p := &process{cfg: c, roles: roles, sockets: sockets, table: new(serve.Table),
-		parts: map[Role]*part{}, handed: map[string]*handed{}, failed: make(chan error, 16), filters: newFilters(c)}
+		parts: map[role.Role]*part{}, handed: map[string]*handed.Listener{}, failed: make(chan error, 16), filters: newFilters(c)}
 	p.clock = serverClock(offset)
 	p.ids = id.Source{Clock: p.clock}
 	name, file := "postilion", c.InData(c.Log.File)
@@ -129,20 +136,20 @@ func (p *process) limits() (local, remote int) {
 }
 
 // starters makes each role's part. It opens everything; run only works.
-var starters = map[Role]func(*process, context.Context, *part) error{
-	Directory: (*process).startDirectory,
-	Auth:      (*process).startAuth,
-	Local:     (*process).startLocal,
-	Remote:    (*process).startRemote,
-	Queue:     (*process).startQueue,
-	SMTPD:     (*process).startSMTPD,
-	Access:    (*process).startAccess,
-	Console:   (*process).startConsole,
+var starters = map[role.Role]func(*process, context.Context, *part) error{
+	role.Directory: (*process).startDirectory,
+	role.Auth:      (*process).startAuth,
+	role.Local:     (*process).startLocal,
+	role.Remote:    (*process).startRemote,
+	role.Queue:     (*process).startQueue,
+	role.SMTPD:     (*process).startSMTPD,
+	role.Access:    (*process).startAccess,
+	role.Console:   (*process).startConsole,
 }
 
 // start starts the roles in order. After an error everything is stopped again.
 func (p *process) start(ctx context.Context) error {
-	for _, r := range allRoles {
+	for _, r := range role.All() {
 		if !slices.Contains(p.roles, r) {
 			continue
 		}
@@ -152,7 +159,7 @@ func (p *process) start(ctx context.Context) error {
 			return fmt.Errorf("role %s: %w", r, err)
 		}
 		p.parts[r] = part
-		if r != Directory {
+		if r != role.Directory {
 			p.followDirectory(part)
 		}
 		if err := starters[r](p, ctx, part); err != nil {
@@ -167,6 +174,15 @@ func (p *process) start(ctx context.Context) error {
 		p.launch(part)
 	}
 	return nil
+}
+
+// prepareNow runs a part's own prepare for its start.
+func prepareNow(part *part, c *config.Config) error {
+	switchOver, err := part.prepare(c)
+	if err == nil {
+		switchOver()
+	}
+	return err
 }
 
 // launch sets a part to work.
@@ -203,7 +219,7 @@ func (p *process) stop() {
 	p.started = nil
 	if c, ok := p.here.runas.(io.Closer); ok {
 		if err := c.Close(); err != nil {
-			p.log.Error("closing", "part", RunAs, "error", err)
+			p.log.Error("closing", "part", role.RunAs, "error", err)
 		}
 		p.here.runas = nil
 	}
@@ -219,18 +235,16 @@ func (p *process) serveSockets(part *part) {
 		allow    func(uint32) bool
 	}{
 		{string(part.role), part.seam, part.soon, p.allowRun},
-		{adminSocket(part.role), part.admin, nil, p.allowAdmin},
-		{officeSocket(part.role), officeHandlers(part), nil, p.allowOffice},
+		{part.role.AdminSocket(), part.admin, nil, p.allowAdmin},
+		{part.role.OfficeSocket(), officeHandlers(part), nil, p.allowOffice},
 	} {
 		server := &rpc.Server{Handlers: s.handlers, Prompts: s.prompts, Allow: s.allow,
 			Log: func(err error) { p.log.Debug("a caller's connection broke", "role", part.role, "error", err) }}
-		for _, l := range p.sockets.named(s.name) {
+		for _, l := range p.sockets.Named(s.name) {
 			part.run = append(part.run, func(ctx context.Context) error { return server.Serve(ctx, l) })
 		}
 	}
 }
-
-func adminSocket(r Role) string { return string(r) + "-admin" }
 
 // startEvents gives a role its journal, counters and log, as one recorder.
 func (p *process) startEvents(part *part) error {
@@ -248,7 +262,7 @@ func (p *process) startEvents(part *part) error {
 
 // openCounters continues the role's counts and saves them now and then.
 func (p *process) openCounters(dir fs.FS, part *part) *stats.Counters {
-	const file, every = countersFile, 5 * time.Second
+	const file, every = datafolder.CountersFile, 5 * time.Second
 	c, err := stats.Load(dir, file, p.clock)
 	if err != nil {
 		p.log.Warn("the counters begin at zero", "role", part.role, "error", err)
@@ -273,17 +287,11 @@ func (p *process) openCounters(dir fs.FS, part *part) *stats.Counters {
 	return c
 }
 
-// countersFile keeps a role's counts over restarts.
-const countersFile = "counters.json"
-
-// eventsFolder is where a role keeps its events and counts.
-func eventsFolder(data string, r Role) string { return filepath.Join(data, "events", string(r)) }
-
 // has reports whether this process runs the role.
-func (p *process) has(r Role) bool { return slices.Contains(p.roles, r) }
+func (p *process) has(r role.Role) bool { return slices.Contains(p.roles, r) }
 
 // client returns a client of another role's socket.
-func (p *process) client(r Role) *seam.Client {
+func (p *process) client(r role.Role) *seam.Client {
 	data := p.cfg.Data
 	return seam.NewClient(func(ctx context.Context) (net.Conn, error) { return control.Dial(ctx, data, string(r)) })
 }
@@ -297,4 +305,15 @@ func (p *process) folder(name string) (fs.FS, error) {
 		return nil, err
 	}
 	return p.data.Sub(name)
+}
+
+// mailFolder returns the Maildirs' tree. Where local and access are processes of their
+// own it is shared with the group.
+func (p *process) mailFolder() (fs.FS, error) {
+	mail, err := p.folder("mail")
+	if err != nil || p.has(role.Local) && p.has(role.Access) {
+		return mail, err
+	}
+	syscall.Umask(0o007)
+	return owners.SharedMail(mail), nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/postilion/postilion/internal/access/session"
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/control/mailboxes"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/intake/client"
@@ -69,11 +70,8 @@ func (p *process) startAccess(_ context.Context, part *part) error {
 		facts["holders"] = holders.Holders()
 		return facts
 	}
-	part.admin[MethodFree] = rpc.Handle(func(_ context.Context, account uint64) ([]session.Holder, error) {
+	part.admin[mailboxes.MethodFree] = rpc.Handle(func(_ context.Context, account uint64) ([]session.Holder, error) {
 		return holders.Free(account), nil
 	})
 	return nil
 }
-
-// MethodFree frees the mailbox of an account's id and answers which sessions held it.
-const MethodFree = "access.free"

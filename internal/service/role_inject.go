@@ -11,12 +11,13 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
-	"github.com/postilion/postilion/internal/dispatch"
+	"github.com/postilion/postilion/internal/control/queueadmin"
 	"github.com/postilion/postilion/internal/id"
 	wire "github.com/postilion/postilion/internal/inject"
 	"github.com/postilion/postilion/internal/intake/inject"
 	"github.com/postilion/postilion/internal/intake/smtpd"
 	"github.com/postilion/postilion/internal/mail"
+	"github.com/postilion/postilion/internal/role"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/rpc"
 	"github.com/postilion/postilion/internal/smtp"
@@ -33,22 +34,12 @@ const injectSocket = "inject"
 
 const methodWatch = "watch" // of the seams' sockets of roles queue and remote
 
-// injectSockets are what the local socket listens on: one in the run folder, and one where the
-// operator wants it.
-func injectSockets(c *config.Config) []socket {
-	list := []socket{{Name: injectSocket, Role: SMTPD, Open: true}}
-	if c.Inject.Socket != "" {
-		list = append(list, socket{Name: injectSocket, Role: SMTPD, Open: true, Path: c.Inject.Socket})
-	}
-	return list
-}
-
 // newFilters are what filters run with.
 func newFilters(c *config.Config) *submit.Filters {
 	return &submit.Filters{Env: []string{
 		"PATH=/var/qmail/bin:/usr/local/bin:/usr/bin:/bin",
 		injectVariable(c),
-	}, Spool: c.InData("events/" + string(SMTPD))}
+	}, Spool: c.InData("events/" + string(role.SMTPD))}
 }
 
 // injectVariable tells programs that the server runs where the local socket is: the path that every
@@ -87,78 +78,18 @@ func (j *injection) prepare(c *config.Config, submitter *submit.Submitter, deps 
 	if j.server, err = inject.New(c.Inject, d); err != nil {
 		return nil, err
 	}
-	for _, l := range p.sockets.named(injectSocket) {
+	for _, l := range p.sockets.Named(injectSocket) {
 		j.part.run = append(j.part.run, func(ctx context.Context) error { return j.server.Serve(ctx, l) })
 	}
 	return func() {}, nil
 }
 
-// queueView is the queue as mailq and sendmail -q want it.
-func (p *process) queueView() inject.Queue {
+// queueView is the queue as mailq, sendmail -q and ETRN want it.
+func (p *process) queueView() queueadmin.View {
 	if d := p.here.dispatcher; d != nil {
-		return localQueue{d}
+		return queueadmin.ViewHere(d)
 	}
-	return remoteQueue{p.client(Queue).Client}
-}
-
-type localQueue struct{ d *dispatch.Dispatcher }
-
-// List implements inject.Queue.
-func (q localQueue) List(ctx context.Context, limit int, cursor string) ([]dispatch.Info, string, error) {
-	awaitLoaded(ctx, q.d)
-	return q.d.List(ctx, dispatch.Filter{}, limit, cursor)
-}
-
-// Flush implements inject.Queue.
-func (q localQueue) Flush(ctx context.Context) (int, error) {
-	awaitLoaded(ctx, q.d)
-	return q.d.Flush(), nil
-}
-
-// Retry implements inject.Queue.
-func (q localQueue) Retry(ctx context.Context, messages []id.ID, by string) (int, error) {
-	if len(messages) == 0 { // no ids in a filter are all
-		return 0, nil
-	}
-	awaitLoaded(ctx, q.d)
-	return q.d.Act(ctx, dispatch.Filter{IDs: messages, By: by}, dispatch.Action{Verb: dispatch.Retry})
-}
-
-type remoteQueue struct{ cl *rpc.Client }
-
-// List implements inject.Queue.
-func (q remoteQueue) List(ctx context.Context, limit int, cursor string) ([]dispatch.Info, string, error) {
-	r, err := rpc.Do[listRequest, listReply](ctx, q.cl, methodList, listRequest{Limit: limit, Cursor: cursor})
-	return r.List, r.Next, err
-}
-
-// Flush implements inject.Queue.
-func (q remoteQueue) Flush(ctx context.Context) (int, error) {
-	return rpc.Do[none, int](ctx, q.cl, methodFlush, none{})
-}
-
-// Retry implements inject.Queue.
-func (q remoteQueue) Retry(ctx context.Context, messages []id.ID, by string) (int, error) {
-	return rpc.Do[retryRequest, int](ctx, q.cl, methodRetry, retryRequest{messages, by})
-}
-
-// retryRequest asks for messages to be tried now.
-type retryRequest struct {
-	Messages []id.ID
-	By       string
-}
-
-// viewHandlers lets role smtpd see and flush the queue for its programs.
-func viewHandlers(d *dispatch.Dispatcher) map[string]rpc.Handler {
-	q := localQueue{d}
-	return map[string]rpc.Handler{
-		methodList: rpc.Handle(func(ctx context.Context, r listRequest) (reply listReply, err error) {
-			reply.List, reply.Next, err = q.List(ctx, min(max(r.Limit, 1), maxListed), r.Cursor)
-			return fitFrame(reply), err
-		}),
-		methodFlush: rpc.Handle(func(ctx context.Context, _ none) (int, error) { return q.Flush(ctx) }),
-		methodRetry: rpc.Handle(func(ctx context.Context, r retryRequest) (int, error) { return q.Retry(ctx, r.Messages, r.By) }),
-	}
+	return queueadmin.ViewOver(p.client(role.Queue).Client)
 }
 
 // watchHandlers gives the events of one message as a stream, until the caller hangs up.
@@ -194,20 +125,19 @@ func watchHandlers(h *watch.Hub) map[string]rpc.Handler {
 			return nil, rpc.MidStream(err)
 		}
 		for {
-			select {
-			case <-ctx.Done():
+			e, err := sub.Next(ctx)
+			if err != nil {
 				return nil, rpc.MidStream(io.EOF)
-			case e := <-sub.Events():
-				if err := tell(&e); err != nil {
-					return nil, rpc.MidStream(err)
-				}
+			}
+			if err := tell(&e); err != nil {
+				return nil, rpc.MidStream(err)
 			}
 		}
 	}}
 }
 
 // watchedRoles are those that tell of a message under way.
-var watchedRoles = []Role{Queue, Remote}
+var watchedRoles = []role.Role{role.Queue, role.Remote}
 
 // watchMessage gives a message's events of all roles, until ctx ends.
 func (p *process) watchMessage(ctx context.Context, message id.ID) (<-chan trace.Event, error) {
@@ -227,7 +157,7 @@ func (p *process) watchMessage(ctx context.Context, message id.ID) (<-chan trace
 }
 
 // watchRole begins to watch one role; the returned function passes its events on until ctx ends.
-func (p *process) watchRole(ctx context.Context, r Role, message id.ID, out chan<- trace.Event) (func(), error) {
+func (p *process) watchRole(ctx context.Context, r role.Role, message id.ID, out chan<- trace.Event) (func(), error) {
 	pass := func(e trace.Event) bool {
 		select {
 		case out <- e:
@@ -244,12 +174,7 @@ func (p *process) watchRole(ctx context.Context, r Role, message id.ID, out chan
 		return func() {
 			defer sub.Close()
 			for {
-				select {
-				case e := <-sub.Events():
-					if !pass(e) {
-						return
-					}
-				case <-ctx.Done():
+				if e, err := sub.Next(ctx); err != nil || !pass(e) {
 					return
 				}
 			}

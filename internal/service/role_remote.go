@@ -10,14 +10,12 @@ import (
 	"sync/atomic"
 
 	"github.com/postilion/postilion/internal/config"
+	"github.com/postilion/postilion/internal/datafolder"
 	"github.com/postilion/postilion/internal/deliver"
 	"github.com/postilion/postilion/internal/deliver/remote"
 	"github.com/postilion/postilion/internal/netx"
 	"github.com/postilion/postilion/internal/seam"
 )
-
-// policiesFolder has the MTA-STS policies of other domains, a file for each.
-const policiesFolder = "mta-sts"
 
 func (p *process) startRemote(_ context.Context, part *part) error {
 	resolver, err := netx.NewResolver(p.cfg.DNS)
@@ -28,7 +26,7 @@ func (p *process) startRemote(_ context.Context, part *part) error {
 	if err != nil {
 		return err
 	}
-	policies, err := p.folder(policiesFolder)
+	policies, err := p.folder(datafolder.Policies)
 	if err != nil {
 		return err
 	}

@@ -21,13 +21,16 @@ import (
 	"github.com/postilion/postilion/internal/clock"
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
+	"github.com/postilion/postilion/internal/control/rolecall"
 	"github.com/postilion/postilion/internal/deliver/runas"
 	"github.com/postilion/postilion/internal/directory"
 	"github.com/postilion/postilion/internal/directory/passwd"
 	"github.com/postilion/postilion/internal/directory/sysuser"
 	"github.com/postilion/postilion/internal/fs"
 	"github.com/postilion/postilion/internal/mailbox/maildir"
+	"github.com/postilion/postilion/internal/role"
 	"github.com/postilion/postilion/internal/rpc"
+	"github.com/postilion/postilion/internal/service/listen"
 	"github.com/postilion/postilion/internal/trace/logs"
 )
 
@@ -36,19 +39,11 @@ import (
 const runasSocket = "runas-users"
 
 // roles are those that this server runs: runas first, since it is needed to the last.
-func (n *Node) roles() []Role {
+func (n *Node) roles() []role.Role {
 	if n.ids != nil && n.cfg.RunAs.Enabled {
-		return append([]Role{RunAs}, allRoles...)
+		return append([]role.Role{role.RunAs}, role.All()...)
 	}
-	return allRoles
-}
-
-// runasSockets are those of role runas, where it is run.
-func (n *Node) runasSockets() []socket {
-	if n.ids == nil || !n.cfg.RunAs.Enabled {
-		return nil
-	}
-	return []socket{{Name: runasSocket, Role: RunAs}, {Name: adminSocket(RunAs), Role: RunAs, Admin: true}}
+	return role.All()
 }
 
 // runas returns how this process reaches users of the system: nil where none are served.
@@ -58,7 +53,7 @@ func (p *process) runas() (runas.Service, error) {
 		return nil, nil
 	case p.here.runas != nil:
 		return p.here.runas, nil
-	case p.has(Local) && p.has(Access): // all in one process
+	case p.has(role.Local) && p.has(role.Access): // all in one process
 		h, err := runas.NewHere(p.cfg.RunAs)
 		if err != nil {
 			return nil, err
@@ -82,26 +77,26 @@ func systemPasswords() *shadow.Passwords {
 
 // serveRunas is role runas: the one process that keeps root. It opens no file of the data folder,
 // since those who own them are trusted less; what it has to say goes to the supervisor's standard error.
-func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound, stderr io.Writer) error {
+func serveRunas(ctx context.Context, c *config.Config, h handover, sockets listen.Bound, stderr io.Writer) error {
 	unix.Umask(0o077)
 	// HUP means nothing here. Ignored it would be ignored by programs too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	log := logs.Direct(c.Log, string(RunAs), stderr)
+	log := logs.Direct(c.Log, string(role.RunAs), stderr)
 	var own runas.Reserved
 	for _, gid := range h.Groups {
 		own.GIDs = append(own.GIDs, uint32(gid))
 	}
 	peers := map[uint32]runas.Rights{}
-	for role, uid := range h.Roles {
+	for r, uid := range h.Roles {
 		own.UIDs = append(own.UIDs, uint32(uid))
-		switch role {
-		case Local:
+		switch r {
+		case role.Local:
 			peers[uint32(uid)] = runas.Rights{Files: true, Programs: !c.Trial.Enabled}
-		case Access:
+		case role.Access:
 			peers[uint32(uid)] = runas.Rights{Files: true}
-		case Auth:
+		case role.Auth:
 			peers[uint32(uid)] = runas.Rights{Passwords: true}
-		case Queue:
+		case role.Queue:
 			peers[uint32(uid)] = runas.Rights{Holds: true}
 		}
 	}
@@ -111,7 +106,7 @@ func serveRunas(ctx context.Context, c *config.Config, h handover, sockets bound
 	}
 	s.Peers, s.Passwords, s.Log = peers, systemPasswords(), log
 	admin := &rpc.Server{Allow: control.Owners(c.Data), Handlers: map[string]rpc.Handler{
-		MethodFacts: rpc.Handle(func(context.Context, none) (map[string]any, error) { return s.Facts(), nil }),
+		rolecall.MethodFacts: rpc.Handle(func(context.Context, none) (map[string]any, error) { return s.Facts(), nil }),
 	}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -189,7 +184,7 @@ func (p *process) systemUsers() secrets.SystemUsers {
 		return nil
 	}
 	s := systemUsers{Source: p.systemAccounts()}
-	if p.has(Local) && p.has(Access) { // all in one process
+	if p.has(role.Local) && p.has(role.Access) { // all in one process
 		s.Passwords = systemPasswords()
 	} else {
 		s.Passwords = p.runasClient()

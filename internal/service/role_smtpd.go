@@ -18,6 +18,7 @@ import (
 	"github.com/postilion/postilion/internal/policy"
 	"github.com/postilion/postilion/internal/policy/headers"
 	"github.com/postilion/postilion/internal/queue"
+	"github.com/postilion/postilion/internal/role"
 	"github.com/postilion/postilion/internal/route"
 	"github.com/postilion/postilion/internal/seam"
 	"github.com/postilion/postilion/internal/serve"
@@ -70,7 +71,7 @@ func (f *front) prepareSMTPD(c *config.Config, local *injection) (func(), error)
 		return nil, err
 	}
 	all := &services{handlers: map[string]serve.Handler{}}
-	deps := smtpd.Deps{Submit: submitter, Auth: p.authService(), Events: f.part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.etrn,
+	deps := smtpd.Deps{Submit: submitter, Auth: p.authService(), Events: f.part.recorder, Clock: p.clock, Busy: floors.Busy, ETRN: fetchers.ETRN,
 		Record: f.book, TLS: f.tls(c)}
 	if err := f.addSMTP(all, c, lists, deps); err != nil {
 		return nil, err
@@ -79,10 +80,8 @@ func (f *front) prepareSMTPD(c *config.Config, local *injection) (func(), error)
 	if err := f.addNetstrings(all, c, lists, family); err != nil {
 		return nil, err
 	}
-	if len(fetchers.auto) > 0 {
-		for _, name := range []string{"smtp", "qmtp"} {
-			all.handlers[name] = turning{all.handlers[name], fetchers}
-		}
+	for _, name := range []string{"smtp", "qmtp"} {
+		all.handlers[name] = fetchers.Handler(all.handlers[name])
 	}
 	setLocal, err := local.prepare(c, submitter, deps)
 	if err != nil {
@@ -145,13 +144,13 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 	}
 	floors := &policy.Floors{Options: c.Floors, LoadAverage: loadPerProcessor,
 		Space: func() (fs.Space, error) { return p.data.Space("queue") }}
-	var q queue.Enqueuer = seam.Enqueuer{Client: p.client(Queue)}
+	var q queue.Enqueuer = seam.Enqueuer{Client: p.client(role.Queue)}
 	if p.here.store != nil {
 		q = p.here.store
 	}
 	room, exists := p.here.room, p.here.exists
 	if room == nil {
-		room, exists = seam.NewRoom(p.client(Local)), seam.NewExists(p.client(Local))
+		room, exists = seam.NewRoom(p.client(role.Local)), seam.NewExists(p.client(role.Local))
 	}
 	quota := &seam.RoomCache{Room: room, Log: p.logger()}
 	known := &seam.ExistsCache{Exists: exists, Log: p.logger()}
@@ -170,7 +169,7 @@ func (p *process) newSubmitter(c *config.Config, part *part) (*submit.Submitter,
 }
 
 func (p *process) startACME(part *part, c *certs.Certificate) {
-	for _, l := range p.sockets.named("acme") {
+	for _, l := range p.sockets.Named("acme") {
 		k := &certs.Keeper{Host: p.cfg.Host, Options: p.cfg.TLS, Store: p.cfg.InData("tls/acme"), Cert: c.Cert, Key: c.Key, Listener: l, Log: p.logger()}
 		part.run = append(part.run, k.Run)
 	}
@@ -181,7 +180,7 @@ func (p *process) authService() auth.Service {
 	if p.here.auth != nil {
 		return p.here.auth
 	}
-	return seam.Auth{Client: p.client(Auth)}
+	return seam.Auth{Client: p.client(role.Auth)}
 }
 
 // loadPerProcessor is the 1-minute load divided by the number of processors.

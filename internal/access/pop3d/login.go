@@ -227,14 +227,15 @@ func (s *state) enter(login *session.Login, err error) {
 		return
 	}
 	s.hold = hold
+	s.conn.SetAccount(login.Account.ID, login.Address) // before what may take a while: the password may be changed meanwhile
 	box, ok := s.open(login)
 	if !ok {
+		s.conn.SetAccount(0, "")
 		s.release()
 		s.hold = nil
 		return
 	}
 	s.login, s.box = login, box
-	s.conn.SetAccount(login.Address)
 	s.wire.tap.Account(login.Address)
 	s.conn.SetState("logged in")
 	n, octets := box.total()

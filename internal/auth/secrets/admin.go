@@ -61,8 +61,14 @@ func (s *Service) change(ctx context.Context, account uint64, c credential) erro
 	if err := s.store.save(ctx, account, c, ""); err != nil {
 		return fmt.Errorf("auth: %w", err)
 	}
-	s.recent.forget(account)
+	s.end(account)
 	return nil
+}
+
+// end has what an account logged in with until now end: what is remembered of it, and its sessions.
+func (s *Service) end(account uint64) {
+	s.recent.forget(account)
+	s.revoked.Add(account)
 }
 
 // Credentials implements auth.Admin.
@@ -137,10 +143,10 @@ func (s *Service) RemoveAppPassword(ctx context.Context, account uint64, name st
 	if err != nil {
 		return fmt.Errorf("auth: %w", err)
 	}
-	s.recent.forget(account)
 	if !removed {
 		return fmt.Errorf("app password %q: %w", name, directory.ErrNotFound)
 	}
+	s.end(account)
 	return nil
 }
 
@@ -149,7 +155,7 @@ func (s *Service) Remove(ctx context.Context, account uint64) error {
 	if err := s.store.remove(ctx, account); err != nil {
 		return fmt.Errorf("auth: %w", err)
 	}
-	s.recent.forget(account)
+	s.end(account)
 	return nil
 }
 

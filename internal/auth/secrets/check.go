@@ -119,6 +119,7 @@ type attempt struct {
 	began     time.Time
 	who       who
 	guess     uint64 // the password's digest, where one was said
+	epoch     uint64 // of what the account logs in with, see recent
 	end       func() // of the guard
 }
 
@@ -131,6 +132,7 @@ func (s *Service) begin(ctx context.Context, a auth.Attempt, mechanism, user str
 	if at.who, err = s.resolve(ctx, user); err != nil {
 		return at, err
 	}
+	at.epoch = s.recent.epoch(at.who.account)
 	if barred || s.blocks.name(strings.ToLower(at.who.name), now) {
 		return at, auth.Barred
 	}
@@ -144,6 +146,9 @@ func (s *Service) begin(ctx context.Context, a auth.Attempt, mechanism, user str
 // finish counts and records how the attempt ended, and holds a failure's answer back.
 func (at *attempt) finish(ctx context.Context, device string, err error) (auth.Identity, error) {
 	s, now := at.s, at.s.clock.Now()
+	if err == nil && s.recent.epoch(at.who.account) != at.epoch {
+		err = reason.LocalError // the password was changed meanwhile: which of the two this was nobody knows
+	}
 	var id auth.Identity
 	failed := false
 	if err == nil {

@@ -40,7 +40,9 @@ type Service struct {
 	recent *recent
 	guard  *guard
 	blocks *blocks
-	salts  []byte // the key of salts that are told for unknown users
+
+	revoked *auth.Revoked
+	salts   []byte // the key of salts that are told for unknown users
 
 	mu   sync.Mutex
 	used map[appKey]use // not written yet
@@ -73,7 +75,8 @@ func open(ctx context.Context, o Options, d Deps, noSync bool) (*Service, error)
 		d.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		o: o, directory: d.Directory, system: d.System, clock: d.Clock, recorder: d.Recorder, log: d.Log,
+		revoked: auth.NewRevoked(),
+		o:       o, directory: d.Directory, system: d.System, clock: d.Clock, recorder: d.Recorder, log: d.Log,
 		hasher: newHasher(o), recent: newRecent(o.CacheTTL), guard: newGuard(o, trusted),
 		blocks: newBlocks(d.Blocks, d.Generation, d.Log), used: map[appKey]use{}, stopped: make(chan struct{}),
 	}
@@ -102,6 +105,9 @@ func (s *Service) Close() error {
 	<-s.stopped
 	return errors.Join(s.flush(context.Background()), s.store.db.Close())
 }
+
+// Revoked tells whose credentials were changed or removed while the service is open.
+func (s *Service) Revoked() *auth.Revoked { return s.revoked }
 
 // Backup writes a durable copy, as the password material is at one moment, to a new file.
 func (s *Service) Backup(ctx context.Context, path string) error {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -275,6 +276,41 @@ func TestAPasswordLatelyVerifiedCostsNoHash(t *testing.T) {
 	f.want("ok", "192.0.2.1", "joe@a.test", correct)
 	f.ok(f.dir.PutAccount(t.Context(), &a, false))
 	f.want("failed", "192.0.2.1", "joe@a.test", correct)
+}
+
+func TestALoginDuringAChangeOfThePasswordIsNeitherALoginNorAFailure(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, Options{})
+	at, err := f.begin(t.Context(), from("192.0.2.1"), "password", "joe@a.test")
+	f.ok(err)
+	device, err := f.verify(t.Context(), at, correct)
+	f.ok(err)
+	f.ok(f.SetPassword(t.Context(), joe, "another one"))
+	if _, err = at.finish(t.Context(), device, err); reason.As(err).Reason != reason.LocalError.Reason {
+		t.Errorf("have %v", err)
+	}
+}
+
+func TestWhoseSessionsAreOverIsTold(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, Options{})
+	ctx, over := t.Context(), func() context.Context { ctx, cancel := context.WithCancel(t.Context()); cancel(); return ctx }()
+	var told auth.Mark
+	wants := func(what string, want bool, change func() error) {
+		t.Helper()
+		f.ok(change())
+		r := f.Revoked().Since(over, told)
+		if told = r.Now; slices.Contains(r.Accounts, joe) != want {
+			t.Errorf("%s: told %v", what, r.Accounts)
+		}
+	}
+	wants("a new password", true, func() error { return f.SetPassword(ctx, joe, correct) })
+	wants("a login", false, func() error { f.want("ok", "192.0.2.1", "joe@a.test", correct); return nil })
+	wants("one more password", false, func() error { _, err := f.AddAppPassword(ctx, joe, "phone", nil); return err })
+	wants("one less", true, func() error { return f.RemoveAppPassword(ctx, joe, "phone") })
+	wants("a stored form", true, func() error { return f.SetHash(ctx, joe, "{PLAIN}"+correct) })
+	wants("a better form by a login", false, func() error { f.want("ok", "192.0.2.1", "joe@a.test", correct); return nil })
+	wants("no account", true, func() error { return f.Remove(ctx, joe) })
 }
 
 func TestALoginStormWaitsInABoundedQueue(t *testing.T) {

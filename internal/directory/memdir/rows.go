@@ -82,6 +82,9 @@ func (r *rows) DeleteAccount(id uint64) error {
 	return nil
 }
 
+// RememberRemoved does nothing: nobody keeps anything of the accounts of a test.
+func (r *rows) RememberRemoved(uint64) error { return nil }
+
 func (r *rows) MailboxOwner(path string) (uint64, error) {
 	for id, a := range r.accounts {
 		if a.Mailbox == path {

@@ -107,7 +107,7 @@ func (db *DB) Generations() *directory.Generations { return &db.generation }
 func (db *DB) change(ctx context.Context, f func(s rules.Store) error) error {
 	var generation int64
 	err := db.sqlx.Tx(ctx, func(tx *sql.Tx) error {
-		if err := f(&store{ctx, tx}); err != nil {
+		if err := f(&store{ctx: ctx, q: tx, now: db.now()}); err != nil {
 			return err
 		}
 		return tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'generation' RETURNING value`).Scan(&generation)
@@ -120,7 +120,7 @@ func (db *DB) change(ctx context.Context, f func(s rules.Store) error) error {
 
 // view runs a reader.
 func (db *DB) view(ctx context.Context, f func(s rules.Store) error) error {
-	return temporary(f(&store{ctx, db.sqlx.Read}))
+	return temporary(f(&store{ctx: ctx, q: db.sqlx.Read}))
 }
 
 // temporary names the store in an error that came from it.
@@ -159,7 +159,7 @@ func (db *DB) Account(ctx context.Context, account uint64) (*directory.Account, 
 
 // Domains implements directory.Admin.
 func (db *DB) Domains(ctx context.Context) ([]directory.Domain, error) {
-	s := &store{ctx, db.sqlx.Read}
+	s := &store{ctx: ctx, q: db.sqlx.Read}
 	all, err := s.domains(` ORDER BY name`)
 	return all, temporary(err)
 }
@@ -230,7 +230,7 @@ func (db *DB) RemoveAlias(ctx context.Context, address mail.Address) error {
 
 // Blocks implements directory.Admin; those that expired are not told.
 func (db *DB) Blocks(ctx context.Context) ([]directory.Block, error) {
-	s := &store{ctx, db.sqlx.Read}
+	s := &store{ctx: ctx, q: db.sqlx.Read}
 	all, err := s.blocks(db.now())
 	return all, temporary(err)
 }

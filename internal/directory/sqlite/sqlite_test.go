@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/postilion/postilion/internal/clock"
@@ -92,6 +93,63 @@ func BenchmarkFind(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestARemovedAccountIsRememberedUntilAllOfItIsGone(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0).UTC()
+	path := filepath.Join(t.TempDir(), "directory.db")
+	db := open(t, path, clock.NewFake(now))
+	ctx := t.Context()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	add := func(address string) *directory.Account {
+		t.Helper()
+		a := &directory.Account{Address: mail.ParseAddress(address)}
+		check(db.PutAccount(ctx, a, true))
+		return a
+	}
+	removed := func(want ...directory.Removed) {
+		t.Helper()
+		got, err := db.Removed(ctx)
+		check(err)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	}
+	check(db.PutDomain(ctx, directory.NewDomain("a.test"), true))
+	joe, ann := add("joe@a.test"), add("ann@a.test")
+	sensitive := directory.NewDomain("a.test")
+	sensitive.CaseSensitive = true
+	check(db.PutDomain(ctx, sensitive, false)) // writes every account anew
+	removed()
+	check(db.RemoveAccount(ctx, joe.Address))
+	next := add("joe@a.test")
+	if next.Mailbox == joe.Mailbox {
+		t.Errorf("the next account has the mail in %s", joe.Mailbox)
+	}
+	if err := db.PutAccount(ctx, &directory.Account{Address: mail.ParseAddress("eve@a.test"), Mailbox: joe.Mailbox}, true); err == nil {
+		t.Error("a further one has it by name")
+	}
+	check(db.RemoveDomain(ctx, "a.test", true))
+	first := directory.Removed{Account: joe.ID, Mailbox: joe.Mailbox, At: now}
+	removed(first, directory.Removed{Account: ann.ID, Mailbox: ann.Mailbox, At: now}, directory.Removed{Account: next.ID, Mailbox: next.Mailbox, At: now})
+	generation := db.Generation()
+	check(db.ForgetRemoved(ctx, []uint64{ann.ID, next.ID}))
+	removed(first)
+	check(db.ForgetRemoved(ctx, []uint64{joe.ID, 99}))
+	removed()
+	if db.Generation() != generation {
+		t.Error("what is remembered of removed accounts is no change of the directory")
+	}
+	check(db.PutDomain(ctx, directory.NewDomain("a.test"), true))
+	if again := add("joe@a.test"); again.Mailbox != joe.Mailbox {
+		t.Errorf("the mailbox is %s", again.Mailbox)
 	}
 }
 

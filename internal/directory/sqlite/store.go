@@ -35,6 +35,7 @@ type queryer interface {
 type store struct {
 	ctx context.Context
 	q   queryer
+	now time.Time // of a change
 }
 
 type scanner interface{ Scan(dest ...any) error }
@@ -155,19 +156,6 @@ func (s *store) SaveAccount(key string, a directory.Account) error {
 		max_recipients = excluded.max_recipients, mailbox = excluded.mailbox, tenant = excluded.tenant, local_key = excluded.local_key`,
 		int64(a.ID), a.Address.Domain, a.Address.Local, a.Name, a.Disabled, a.NoSend, a.QuotaBytes, a.QuotaMessages, a.MaxSize,
 		a.MaxRecipients, a.Mailbox, int64(a.Tenant), sqlx.Time(a.Created), key)
-}
-
-func (s *store) DeleteAccount(id uint64) error {
-	return s.exec(`DELETE FROM accounts WHERE id = ?`, int64(id))
-}
-
-func (s *store) MailboxOwner(path string) (uint64, error) {
-	var id int64
-	err := s.q.QueryRowContext(s.ctx, `SELECT id FROM accounts WHERE mailbox = ?`, path).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return uint64(id), err
 }
 
 func (s *store) NextID() (uint64, error) {

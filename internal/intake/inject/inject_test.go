@@ -405,6 +405,34 @@ func TestNamesComeFromTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestAWatcherIsToldWhatItMissesAndNotKeptForIt(t *testing.T) {
+	t.Parallel()
+	events := make(chan trace.Event, 100)
+	w := newWorld(t, Options{}, func(d *Deps, _ *policy.Options) {
+		d.Watch = func(_ context.Context, m id.ID) (<-chan trace.Event, error) {
+			for _, e := range []trace.Event{
+				{Kind: trace.Accepted, Message: m, Size: 9, Count: 2},
+				{Kind: trace.Gap, Message: m, Count: 1234},
+				{Kind: trace.Delivered, Message: m, To: "joe@example.test"},
+				{Kind: trace.Finished, Message: m}, // the other verdict was lost
+			} {
+				events <- e
+			}
+			return events, nil
+		}
+	})
+	var got []string
+	a, err := w.client.Send(context.Background(), &wire.Envelope{Watch: true, From: "c@d", To: to("joe@example.test", "x@far.example")}, strings.NewReader("x\n"),
+		func(s wire.Step) { got = append(got, s.Kind+" "+s.To+" "+s.Text) })
+	if err != nil || !a.OK() {
+		t.Fatal(a, err)
+	}
+	want := []string{"step  not shown: 1234 steps, which came faster than they were read", "verdict joe@example.test Sent"}
+	if d := cmp.Diff(want, got[1:]); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestAWatchedMessageIsFollowedToItsVerdicts(t *testing.T) {
 	t.Parallel()
 	events := make(chan trace.Event, 100)

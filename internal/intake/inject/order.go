@@ -33,7 +33,7 @@ type dialogue struct {
 
 // add takes an event and returns what can be told now.
 func (o *order) add(e trace.Event) (ready []trace.Event) {
-	if e.Kind == trace.Dialogue && e.Attempt.IsZero() { // nothing tells where it belongs
+	if (e.Kind == trace.Dialogue || e.Kind == trace.Gap) && e.Attempt.IsZero() { // nothing tells where it belongs
 		return []trace.Event{e}
 	}
 	o.held++

@@ -24,6 +24,7 @@ const afterglow = 300 * time.Millisecond
 type journey struct {
 	root id.ID
 	open map[id.ID]map[int]bool // recipients without a verdict, by message
+	gaps bool                   // events were lost: verdicts may be among them
 }
 
 // watch sends steps until the journey is over, its time has passed, the program or the server goes.
@@ -128,6 +129,14 @@ func (j *journey) step(e *trace.Event, now time.Time) (s wire.Step, tell bool) {
 		s.Kind, s.Code, s.Text = "verdict", orCode(e.Code, 554), failureText(e)
 	case trace.Bounced:
 		s.To, s.Text = "", "returned to sender"
+	case trace.Gap:
+		j.gaps = true
+		s.To, s.Text = "", "not shown: "+strconv.FormatInt(e.Count, 10)+" steps, which came faster than they were read"
+	case trace.Finished:
+		if j.gaps {
+			delete(j.open, e.Message)
+		}
+		return s, false
 	default:
 		return s, false
 	}

@@ -92,7 +92,7 @@ func (s *session) authenticated(who auth.Identity, err error) {
 	}
 	if err == nil && who.Account != 0 {
 		s.src.Account, s.src.AccountID = who.Address, who.Account
-		s.c.SetAccount(who.Address)
+		s.c.SetAccount(who.Account, who.Address)
 		s.tap.Account(who.Address)
 		s.protocol()
 		s.errors = 0

@@ -299,6 +299,6 @@ func (s *session) starttls(arg string) {
 	}
 	s.greeted, s.extended, s.ext = false, false, smtp.Extensions{}
 	s.src.HELO, s.src.Account, s.src.AccountID = "", "", 0
-	s.c.SetAccount("")
+	s.c.SetAccount(0, "")
 	s.src.TLS = describeTLS(s.c.TLS())
 }

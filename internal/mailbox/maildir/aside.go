@@ -28,7 +28,9 @@ func (s *Store) SetAside(mailbox string, account uint64) (string, error) {
 			}
 			continue
 		}
-		if err := s.fs.Rename(mailbox, aside); err != nil {
+		if err := s.fs.Rename(mailbox, aside); errors.Is(err, fs.ErrNotExist) {
+			return "", nil // somebody else did so just now
+		} else if err != nil {
 			return "", err
 		}
 		return aside, s.fs.SyncDir(path.Dir(mailbox))

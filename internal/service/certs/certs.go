@@ -218,3 +218,19 @@ func ensureKey(file string) (crypto.Signer, error) {
 func writePEM(name, kind string, der []byte, mode fs.FileMode) error {
 	return osfs.Replace(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }
+
+// Check tells what is wrong with the pair that the server is to show. ACME's, and one that the server makes, are none of the
+// operator's making.
+func Check(c *config.Config) error {
+	cert, key := c.InData(c.TLS.Cert), c.InData(c.TLS.Key)
+	if c.TLS.ACME || missing(cert) && c.TLS.Cert == "tls/cert.pem" {
+		return nil
+	}
+	_, err := Read(cert, key)
+	return err
+}
+
+func missing(path string) bool {
+	_, err := os.Lstat(path)
+	return err != nil
+}

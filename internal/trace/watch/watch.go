@@ -2,10 +2,11 @@
 // trace.Recorder that hands the events of watched messages to those who watch them.
 //
 // While nobody watches it costs one atomic load an event. A watcher that does not keep up
-// loses events, which are counted; it never holds a delivery up.
+// loses events, and is told how many in their place; it never holds a delivery up.
 package watch
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -16,9 +17,11 @@ import (
 
 // Bounds of a hub.
 const (
-	maxSubs     = 1000 // at the same time
-	maxMessages = 64   // of one Sub: the message, and what was sent on of it
-	buffered    = 1024 // events that wait for their watcher
+	maxSubs     = 1000            // at the same time
+	maxMessages = 64              // of one Sub: the message, and what was sent on of it
+	buffered    = 1024            // events that wait for their watcher
+	forEnds     = 2 * maxMessages // of them, for what tells that a message is finished, and gaps
+	forVerdicts = 128             // of them, for which the lines of a dialogue make room
 )
 
 // ErrTooMany is Subscribe's error at its bound.
@@ -36,6 +39,7 @@ type Hub struct {
 // Sub is one watcher's view of a message and of those that were made of it.
 type Sub struct {
 	hub      *Hub
+	root     id.ID
 	events   chan trace.Event
 	messages []id.ID
 	lost     atomic.Int64
@@ -52,7 +56,7 @@ func (h *Hub) Subscribe(message id.ID) (*Sub, error) {
 	if h.subs == nil {
 		h.subs = map[id.ID][]*Sub{}
 	}
-	s := &Sub{hub: h, events: make(chan trace.Event, buffered)}
+	s := &Sub{hub: h, root: message, events: make(chan trace.Event, buffered)}
 	h.all++
 	h.count.Add(1)
 	h.add(s, message)
@@ -91,19 +95,51 @@ func (h *Hub) Record(e trace.Event) {
 		}
 	}
 	for _, s := range h.subs[e.Message] {
-		select {
-		case s.events <- e:
-		default:
-			s.lost.Add(1)
-		}
+		s.put(e)
 	}
 }
 
-// Events gives the events, in order.
-func (s *Sub) Events() <-chan trace.Event { return s.events }
+// put keeps an event for the watcher, behind a gap where others were lost before it. The caller holds the hub's lock.
+func (s *Sub) put(e trace.Event) {
+	room := buffered - len(s.events)
+	switch e.Kind {
+	case trace.Finished:
+	case trace.Dialogue:
+		room -= forEnds + forVerdicts
+	default:
+		room -= forEnds
+	}
+	if room < 2 {
+		s.lost.Add(1)
+		return
+	}
+	if n := s.lost.Swap(0); n > 0 {
+		s.events <- s.gap(e, n)
+	}
+	s.events <- e
+}
 
-// Lost returns how many events found no room.
-func (s *Sub) Lost() int64 { return s.lost.Load() }
+func (s *Sub) gap(next trace.Event, lost int64) trace.Event {
+	return trace.Event{Time: next.Time, Kind: trace.Gap, Message: s.root, Count: lost}
+}
+
+// Next returns the next event, in order: a trace.Gap in the place of those that found no room. The error is ctx's.
+func (s *Sub) Next(ctx context.Context) (trace.Event, error) {
+	select {
+	case e := <-s.events:
+		return e, nil
+	default: // what was lost came after all that were kept
+	}
+	if n := s.lost.Swap(0); n > 0 {
+		return s.gap(trace.Event{}, n), nil
+	}
+	select {
+	case e := <-s.events:
+		return e, nil
+	case <-ctx.Done():
+		return trace.Event{}, ctx.Err()
+	}
+}
 
 // Close ends the watch. It may be called more than once.
 func (s *Sub) Close() {

@@ -172,6 +172,9 @@ func deleteAccount(s Store, id uint64) error {
 	if err := s.DeleteAdministrators(directory.Administrator{Account: id}); err != nil {
 		return err
 	}
+	if err := s.RememberRemoved(id); err != nil {
+		return err
+	}
 	return s.DeleteAccount(id)
 }
 

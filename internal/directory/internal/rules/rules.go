@@ -26,6 +26,8 @@ type Store interface {
 	// SaveAccount writes the row of a.ID.
 	SaveAccount(key string, a directory.Account) error
 	DeleteAccount(id uint64) error
+	// RememberRemoved keeps of an account that is to be deleted what directory.Removals tells.
+	RememberRemoved(id uint64) error
 	// MailboxOwner returns the account whose mailbox is path, or 0.
 	MailboxOwner(path string) (uint64, error)
 	// NextID returns an account id that never was used before.
