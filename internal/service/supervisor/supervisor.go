@@ -77,22 +77,27 @@ func (s *Supervisor) Run(ctx context.Context) {
 		go s.keep(s.children[r])
 	}
 	<-ctx.Done()
-	for _, r := range s.order {
-		if c := s.children[r]; s.broken(c) {
-			s.stop(c)
-			s.Abandon(r)
-		}
+	// Looked at before any is stopped: a role may end because one that it waits for is given up.
+	for _, r := range s.allBroken() {
+		s.stop(s.children[r])
+		s.Abandon(r)
 	}
 	for _, r := range slices.Backward(s.order) {
 		s.stop(s.children[r])
 	}
 }
 
-// broken reports whether a role is down or flapping.
-func (s *Supervisor) broken(c *child) bool {
+// allBroken returns the roles that are down or flapping, in order.
+func (s *Supervisor) allBroken() []role.Role {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return c.cmd == nil || c.short > 1 && time.Since(c.since) < soon
+	var broken []role.Role
+	for _, r := range s.order {
+		if c := s.children[r]; c.cmd == nil || c.short > 1 && time.Since(c.since) < soon {
+			broken = append(broken, r)
+		}
+	}
+	return broken
 }
 
 // keep runs one role's processes, one after the other, until it is to stop.
