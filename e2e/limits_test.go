@@ -107,6 +107,7 @@ func TestAMailboxThatIsFullHoldsWholeMessagesOnly(t *testing.T) {
 				}
 				return "jane's mail waits"
 			})
+			h.deferred(3)
 			lift()
 			h.Must("flush")
 			h.eventually(t, func() string {

@@ -181,6 +181,7 @@ func TestHostsThatDoNotAnswerAreListedUntilAFlush(t *testing.T) {
 		if d := h.Destinations[0]; !strings.Contains(d.Name, "127.0.0.1") || d.Error == "" || d.Until == "" {
 			t.Errorf("it is listed as %+v", d)
 		}
+		s.deferred(1)
 		k := new(e2etest.Sink)
 		l, err := net.Listen("tcp", nobody)
 		check(t, err)

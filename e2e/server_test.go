@@ -218,6 +218,23 @@ func (s *server) queue(filter ...string) []queued {
 	return list
 }
 
+// deferred waits until n messages are in the queue, each of which was tried and waits for its next turn. What is still
+// being tried is not tried again by a flush.
+func (s *server) deferred(n int) {
+	s.T.Helper()
+	eventually(s.T, "what was tried waits for its next turn", func() bool {
+		list := s.queue()
+		for _, m := range list {
+			for _, r := range m.Recipients {
+				if r.State != "waiting" || r.Attempts == 0 {
+					return false
+				}
+			}
+		}
+		return len(list) == n
+	})
+}
+
 // drain waits until the queue is empty.
 func (s *server) drain() {
 	s.T.Helper()
