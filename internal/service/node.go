@@ -73,7 +73,8 @@ type Node struct {
 	reloaded time.Time
 	paused   bool
 	stop     context.CancelFunc
-	again    atomic.Bool // start anew after the stop
+	again    atomic.Bool // start anew after the stop, unless
+	final    atomic.Bool // a signal has asked for the end
 }
 
 // ErrRestart is Run's error when the whole server is to be started anew.
@@ -186,8 +187,10 @@ func (n *Node) Listeners() (list []control.ListenerStatus) {
 // Run serves until ctx ends, SIGTERM or SIGINT comes, or the control socket asks for it.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.Close()
-	ctx, n.stop = signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	ctx, n.stop = context.WithCancel(ctx)
 	defer n.stop()
+	defer n.stopForSignals()()
+	defer keepWatchdog(ctx)()
 	// Before anybody is told that we serve: HUP ends a process that has not asked for it.
 	n.signals = make(chan os.Signal, 8)
 	signal.Notify(n.signals, syscall.SIGHUP, syscall.SIGALRM)
@@ -198,10 +201,31 @@ func (n *Node) Run(ctx context.Context) error {
 	} else {
 		err = n.runSingle(ctx)
 	}
-	if err == nil && n.again.Load() {
+	if err == nil && n.again.Load() && !n.final.Load() {
 		return ErrRestart
 	}
 	return err
+}
+
+// stopForSignals stops the server for SIGTERM and SIGINT, also one that is about to start anew, until what it returns is called.
+func (n *Node) stopForSignals() (end func()) {
+	signals, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		for {
+			select {
+			case <-signals:
+				n.final.Store(true)
+				n.stop()
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(over)
+	}
 }
 
 func (n *Node) runSingle(ctx context.Context) error {
@@ -284,7 +308,6 @@ func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 		})
 	}
 	done.Go(func() { n.watchSignals(ctx) })
-	done.Go(func() { watchdog(ctx) })
 	done.Go(func() { n.watchCertificate(ctx) })
 	if n.cfg.Qmail != "" {
 		done.Go(func() { n.watchQmail(ctx) })
@@ -297,6 +320,11 @@ func (n *Node) attend(ctx context.Context) *sync.WaitGroup {
 	notify(daemon.SdNotifyReady)
 	done.Go(func() {
 		<-ctx.Done()
+		if n.again.Load() {
+			notifyReloading()
+			n.log.Info("stopping, to start anew")
+			return
+		}
 		notify(daemon.SdNotifyStopping)
 		n.log.Info("stopping")
 	})
@@ -333,23 +361,6 @@ func (n *Node) flush(ctx context.Context) {
 		n.log.Error("what waits could not be tried now", "error", err)
 	} else {
 		n.log.Info("ALRM: what waits is tried now", "due", due)
-	}
-}
-
-// notify tells systemd, where it asked to be told (sd_notify(3)).
-func notify(state string) {
-	// Without systemd, or when it is gone, there is nobody to tell.
-	_, _ = daemon.SdNotify(false, state)
-}
-
-// watchdog keeps systemd's watchdog quiet (WatchdogSec=).
-func watchdog(ctx context.Context) {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
-		return
-	}
-	for clock.Sleep(ctx, every/2) == nil {
-		notify(daemon.SdNotifyWatchdog)
 	}
 }
 

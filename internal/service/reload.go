@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/postilion/postilion/internal/config"
 	"github.com/postilion/postilion/internal/control"
 	"github.com/postilion/postilion/internal/control/rolecall"
@@ -19,8 +21,8 @@ import (
 // reload reads the configuration again: validated, prepared in every role, then
 // switched. A mistake anywhere changes nothing.
 func (n *Node) reload(ctx context.Context) (control.Reloaded, error) {
-	notify("RELOADING=1")
-	defer notify("READY=1")
+	notifyReloading()
+	defer notify(daemon.SdNotifyReady)
 	var done control.Reloaded
 	f, err := config.Read(n.opts.Config, n.opts.Flags)
 	if err != nil {
