@@ -198,7 +198,7 @@ func endDisabled(c *cobra.Command, s *verbs.Stores, disabled bool, accounts ...d
 		return nil
 	}
 	for _, x := range accounts {
-		if _, err := s.Free(c.Context(), x.ID); err != nil {
+		if err := s.Auth.EndSessions(c.Context(), x.ID); err != nil {
 			return fmt.Errorf("%s is disabled, but its sessions go on: %w", x.Address, err)
 		}
 	}

@@ -91,31 +91,33 @@ func TestSessionsEndWithWhatTheyWereLetInBy(t *testing.T) {
 	e2etest.EachLayout(t, func(t *testing.T, single bool) {
 		s := quickstart(t, dataFolder(t), "--set", "process.single="+strconv.FormatBool(single))
 		s.status()
-		for _, verb := range [][]string{
-			{"account", "set", s.Account, "--password-hash", "{PLAIN}the next password"},
-			{"block", "add", s.Account},
-			{"block", "add", "127.0.0.0/8"},
-			{"account", "remove", s.Account, "--yes"},
+		const next = "the next password"
+		for _, ending := range []struct{ verb, undo []string }{
+			{[]string{"account", "set", s.Account, "--disabled"}, []string{"account", "set", s.Account, "--disabled=false"}},
+			{[]string{"domain", "set", "example.test", "--disabled"}, []string{"domain", "set", "example.test", "--disabled=false"}},
+			{[]string{"block", "add", s.Account}, []string{"block", "remove", s.Account}},
+			{[]string{"block", "add", "127.0.0.0/8"}, []string{"block", "remove", "127.0.0.0/8"}},
+			{[]string{"account", "set", s.Account, "--password-hash", "{PLAIN}" + next}, nil},
+			{[]string{"account", "remove", s.Account, "--yes"}, nil},
 		} {
 			open := s.sessions()
 			s.Must("account", "set", s.Account, "--name", "someone") // ends none
 			for _, w := range open {
 				check(t, w.Send("NOOP"))
 				if _, err := w.Line(); err != nil {
-					t.Errorf("before %v: %v", verb, err)
+					t.Errorf("before %v: %v", ending.verb, err)
 				}
 			}
-			s.Must(verb...)
+			s.Must(ending.verb...)
 			for i, w := range open {
 				if line, err := w.Line(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("%v: session %d goes on: %q %v", verb, i, line, err)
+					t.Errorf("%v: session %d goes on: %q %v", ending.verb, i, line, err)
 				}
 			}
-			switch verb[0] {
-			case "account":
-				s.Password = "the next password"
-			case "block":
-				s.Must("block", "remove", verb[2])
+			if ending.undo == nil {
+				s.Password = next
+			} else {
+				s.Must(ending.undo...)
 			}
 		}
 	})

@@ -20,7 +20,9 @@ type Admin interface {
 	// protocols limits it to those named; none means all but Administration.
 	AddAppPassword(ctx context.Context, account uint64, name string, protocols []string) (password string, err error)
 	RemoveAppPassword(ctx context.Context, account uint64, name string) error
-	// Remove forgets all that is kept of the account.
+	// EndSessions ends the sessions that the account has logged in to; it may log in again.
+	EndSessions(ctx context.Context, account uint64) error
+	// Remove forgets all that is kept of the account, and ends its sessions.
 	Remove(ctx context.Context, account uint64) error
 	// Blocked lists the clients and accounts that failures block now.
 	Blocked(ctx context.Context) ([]BlockedBy, error)

@@ -84,6 +84,11 @@ func (a Auth) RemoveAppPassword(ctx context.Context, account uint64, name string
 	return a.do(ctx, RemoveApp, account, name, func() error { return a.Inner.RemoveAppPassword(ctx, account, name) })
 }
 
+// EndSessions implements auth.Admin.
+func (a Auth) EndSessions(ctx context.Context, account uint64) error {
+	return a.do(ctx, FreeAccount, account, "", func() error { return a.Inner.EndSessions(ctx, account) })
+}
+
 // Remove implements auth.Admin.
 func (a Auth) Remove(ctx context.Context, account uint64) error {
 	s, err := Of(ctx, a.Directory, a.Actor)

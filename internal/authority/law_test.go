@@ -44,6 +44,10 @@ func (p *passwords) RemoveAppPassword(_ context.Context, account uint64, name st
 func (p *passwords) Credentials(context.Context, uint64) (auth.Credentials, error) {
 	return auth.Credentials{}, nil
 }
+func (p *passwords) EndSessions(_ context.Context, account uint64) error {
+	p.set[account] += " ended"
+	return nil
+}
 func (p *passwords) Remove(_ context.Context, account uint64) error {
 	p.set[account] = "removed"
 	return nil
@@ -186,6 +190,7 @@ func (h *house) command(t *rapid.T, d authority.Directory, a authority.Auth) (sa
 		"hash":          func() (any, error) { return nil, a.SetHash(ctx, id, "form") },
 		"app":           func() (any, error) { return a.AddAppPassword(ctx, id, "phone", nil) },
 		"remove-app":    func() (any, error) { return nil, a.RemoveAppPassword(ctx, id, "phone") },
+		"end-sessions":  func() (any, error) { return nil, a.EndSessions(ctx, id) },
 		"credentials":   func() (any, error) { return a.Credentials(ctx, id) },
 		"forget":        func() (any, error) { return nil, a.Remove(ctx, id) },
 		"unblock":       func() (any, error) { return nil, a.Unblock(ctx, address) },

@@ -33,6 +33,9 @@ func AuthAdminHandlers(a auth.Admin) map[string]rpc.Handler {
 		"auth.add-app": rpc.Handle(func(ctx context.Context, r secretRequest) (string, error) {
 			return a.AddAppPassword(ctx, r.Account, string(r.Text), r.Protocols)
 		}),
+		"auth.end-sessions": rpc.Handle(func(ctx context.Context, account uint64) (none, error) {
+			return none{}, a.EndSessions(ctx, account)
+		}),
 		"auth.remove": rpc.Handle(func(ctx context.Context, account uint64) (none, error) { return none{}, a.Remove(ctx, account) }),
 		"auth.blocked": rpc.Handle(func(ctx context.Context, _ none) ([]auth.BlockedBy, error) {
 			return a.Blocked(ctx)
@@ -69,6 +72,12 @@ func (a AuthAdmin) Credentials(ctx context.Context, account uint64) (auth.Creden
 // AddAppPassword implements auth.Admin.
 func (a AuthAdmin) AddAppPassword(ctx context.Context, account uint64, name string, protocols []string) (string, error) {
 	return once[secretRequest, string](ctx, a.Client, "auth.add-app", secretRequest{account, []byte(name), protocols})
+}
+
+// EndSessions implements auth.Admin.
+func (a AuthAdmin) EndSessions(ctx context.Context, account uint64) error {
+	_, err := call[uint64, none](ctx, a.Client, "auth.end-sessions", account)
+	return err
 }
 
 // Remove implements auth.Admin.

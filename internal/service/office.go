@@ -18,7 +18,7 @@ import (
 var officeMethods = map[role.Role][]string{
 	role.Directory: {"directory.find", "directory.account", "directory.accounts", "directory.put-account", "directory.change-account", "directory.remove-account",
 		"directory.aliases", "directory.put-alias", "directory.remove-alias", "directory.administrators", "directory.administered", "directory.set-catch-all", "directory.forget-removed"},
-	role.Auth:   {"auth.set-password", "auth.credentials", "auth.add-app", "auth.remove-app", "auth.remove"},
+	role.Auth:   {"auth.set-password", "auth.credentials", "auth.add-app", "auth.remove-app", "auth.end-sessions", "auth.remove"},
 	role.Queue:  {queueadmin.MethodCount, queueadmin.MethodList, queueadmin.MethodAct},
 	role.Local:  {mailboxes.MethodAside, mailboxes.MethodUsage},
 	role.Access: {mailboxes.MethodFree},

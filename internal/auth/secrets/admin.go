@@ -150,6 +150,12 @@ func (s *Service) RemoveAppPassword(ctx context.Context, account uint64, name st
 	return nil
 }
 
+// EndSessions implements auth.Admin.
+func (s *Service) EndSessions(_ context.Context, account uint64) error {
+	s.revoked.Add(account)
+	return nil
+}
+
 // Remove implements auth.Admin.
 func (s *Service) Remove(ctx context.Context, account uint64) error {
 	if err := s.store.remove(ctx, account); err != nil {
