@@ -55,6 +55,7 @@ type Dispatcher struct {
 	timers     heap[*lane]
 	running    [kinds]int
 	limits     [kinds]int
+	long       int // deliveries into mailboxes that take long
 	finishing  int // results on their way to the store
 	flushes    int // since the start
 	paused     bool

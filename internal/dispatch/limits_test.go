@@ -104,6 +104,51 @@ func TestASlowDestinationNeverDelaysAnother(t *testing.T) {
 	})
 }
 
+// A file system that does not answer holds those alone who are at it.
+func TestDeliveriesIntoMailboxesThatTakeLongLeaveTheirPlacesToOthers(t *testing.T) {
+	t.Parallel()
+	for _, hanging := range []int{10, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			var others atomic.Int32
+			g := newGauge(func(r deliver.Recipient) (time.Duration, deliver.Verdict) {
+				if r.To.Local == "hangs" {
+					return 9 * time.Minute, deliver.Verdict{}
+				}
+				others.Add(1)
+				return 0, deliver.Verdict{}
+			})
+			h := build(t, plan{mailbox: g, options: Options{LocalParallel: 10, StopWait: time.Hour}})
+			stop := h.start()
+			for range hanging {
+				h.send(t, letter("joe@a.test", "hangs@here.test"))
+			}
+			synctest.Wait()
+			for range 100 {
+				h.send(t, letter("joe@a.test", "joe@here.test"))
+			}
+			synctest.Wait()
+			if n := g.peak(""); n != 10 {
+				t.Errorf("%d at once at first, want 10", n)
+			}
+			time.Sleep(8 * time.Minute)
+			synctest.Wait()
+			// The places, and four times as many that left theirs.
+			if want := min(hanging, 50); g.peak("") < want || g.peak("") > 50 {
+				t.Errorf("%d at once while %d hang, want %d", g.peak(""), hanging, want)
+			}
+			if n := others.Load(); hanging == 10 && n != 100 {
+				t.Errorf("%d of 100 others were delivered while 10 hang", n)
+			}
+			time.Sleep(5 * time.Hour)
+			synctest.Wait()
+			if n := h.store.left(); n != 0 || h.long != 0 || others.Load() != 100 {
+				t.Errorf("%d are left, %d count as long, %d others were delivered", n, h.long, others.Load())
+			}
+			stop()
+		})
+	}
+}
+
 func TestLimitsAreNeverExceededAndWindowsGrowToTheirs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

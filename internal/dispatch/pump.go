@@ -43,7 +43,7 @@ func (d *Dispatcher) pump() {
 	}
 	skipped := 0
 	for k := range kinds {
-		for d.running[k] < d.limits[k] && moved+skipped < 2*chunk {
+		for d.taken(k) < d.limits[k] && moved+skipped < 2*chunk {
 			t := d.pick(k, now)
 			if t == nil {
 				break
@@ -58,6 +58,34 @@ func (d *Dispatcher) pump() {
 	if moved+skipped >= chunk {
 		d.nudge()
 	}
+}
+
+// A delivery into a mailbox that takes long waits for a file system that does not answer, or for the turn of its mailbox.
+// Others have its place meanwhile, so many times the places at most.
+const (
+	longAfter = 32 * time.Second // a bit longer than it takes the mailbox to count as hanging
+	longMost  = 4
+)
+
+// taken is how many places of a kind are.
+func (d *Dispatcher) taken(k kind) int {
+	if k != local {
+		return d.running[k]
+	}
+	return d.running[k] - min(d.long, longMost*max(d.limits[k], 0))
+}
+
+// watch has the pass count as one that takes long once it does. It is over when p.over is set.
+func (d *Dispatcher) watch(p *pass) *time.Timer {
+	return time.AfterFunc(longAfter, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if !p.over {
+			p.long = true
+			d.long++
+			d.pump()
+		}
+	})
 }
 
 // pick takes the next due task of a kind out of its lane: groups in turn, the high

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,8 @@ type pass struct {
 	force   bool          // of the task
 	giveUp  bool          // of the task
 	flushes int           // flushes before its results were known
+	long    bool          // it counts in Dispatcher.long
+	over    bool          // its deliveries are
 	results []result
 	drafts  []draft // of forwards
 }
@@ -68,6 +71,9 @@ func (d *Dispatcher) run(t *task) {
 	}
 	d.mu.Lock()
 	d.release(p.lane)
+	if p.over = true; p.long {
+		d.long--
+	}
 	d.finishing++
 	p.flushes = d.flushes
 	d.pump()
@@ -347,7 +353,7 @@ func (d *Dispatcher) dest(s *stop) *dest {
 		switch s.kind {
 		case local:
 			to.schedule, to.domain = d.schedules.local, ""
-			to.window = float64(d.opt.LocalParallel)
+			to.window = math.MaxInt32 // what the places allow
 		case user:
 			to.schedule, to.domain = d.schedules.local, ""
 			to.window = float64(d.opt.UserParallel)
@@ -395,6 +401,9 @@ func (d *Dispatcher) deliver(p *pass) {
 		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		ctx = limited
+	}
+	if p.lane.key.dest.kind == local {
+		defer d.watch(p).Stop()
 	}
 	verdicts = target.Deliver(ctx, job)
 	interrupted := d.work.Err() != nil

@@ -196,3 +196,81 @@ func TestBarrierSyncsEachWhereAllCannotBe(t *testing.T) {
 		}
 	})
 }
+
+// hangingFile syncs when it is let go.
+type hangingFile struct {
+	fs.File
+	goOn chan struct{}
+}
+
+func (f hangingFile) Sync() error { <-f.goOn; return nil }
+
+// hangingFS hangs as a whole while its file does.
+type hangingFS struct {
+	*slowFS
+	goOn chan struct{}
+}
+
+func (h hangingFS) SyncAll() error { <-h.goOn; return h.slowFS.SyncAll() }
+
+func TestAFileSystemThatHangsHoldsUpNoOthersForLong(t *testing.T) {
+	t.Parallel()
+	for _, eachUpTo := range []int{200, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			s, goOn := &slowFS{}, make(chan struct{})
+			b := &fs.Barrier{FS: hangingFS{s, goOn}, EachUpTo: eachUpTo, HangAfter: 10 * time.Second}
+			var stuck sync.WaitGroup
+			join := func(want error, file fs.File) {
+				stuck.Go(func() {
+					if err := b.Files(file); !errors.Is(err, want) {
+						t.Errorf("each up to %d: have %v, want %v", eachUpTo, err, want)
+					}
+				})
+				synctest.Wait()
+			}
+			start := time.Now()
+			join(fs.ErrHangs, hangingFile{goOn: goOn})
+			join(nil, slowFile{fs: s}) // waits for the next sync, which never begins
+			stuck.Wait()
+			if took := time.Since(start); took != 11*time.Second {
+				t.Errorf("each up to %d: they waited %v, want 10 s and a sync of their own", eachUpTo, took)
+			}
+			start = time.Now()
+			many(func(i int) {
+				if err := errors.Join(b.Files(slowFile{fs: s}), b.Dirs(fmt.Sprint("dir", i))); err != nil {
+					t.Error(err)
+				}
+			})
+			if took, each, all := time.Since(start), s.each.Load(), s.all.Load(); took != 2*time.Second || each != 101 || all != 0 {
+				t.Errorf("each up to %d: while it hung a hundred took %v, %d syncs of files and %d of all", eachUpTo, took, each, all)
+			}
+			close(goOn)
+			synctest.Wait()
+			time.Sleep(2 * time.Second)
+			s.each.Store(0)
+			many(func(int) {
+				if err := b.Files(slowFile{fs: s}); err != nil {
+					t.Error(err)
+				}
+			})
+			if eachUpTo < 0 && s.each.Load() > 0 {
+				t.Errorf("%d files were synced alone after it had gone on", s.each.Load())
+			}
+		})
+	}
+}
+
+// Who left a sync that hung is never told that it went well, whatever came of it.
+func TestWhoHasLeftASyncKnowsNothingOfIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, goOn := &slowFS{}, make(chan struct{})
+		s.err = func() error { return errors.New("lost") }
+		b := &fs.Barrier{FS: s, EachUpTo: 200, HangAfter: time.Second / 2}
+		if err := b.Files(slowFile{fs: s}, hangingFile{goOn: goOn}); !errors.Is(err, fs.ErrHangs) {
+			t.Errorf("have %v, want %v", err, fs.ErrHangs)
+		}
+		close(goOn)
+		time.Sleep(2 * time.Second) // until all is over
+	})
+}

@@ -11,6 +11,9 @@ var mailboxAdvice = map[ID]advice{
 	"mailbox-unavailable": {
 		[3]string{"the Maildir cannot be written now: its disk is full, read-only or failing, or its folder has another owner", "지금 Maildir에 쓸 수 없습니다. 디스크가 가득 찼거나 읽기 전용이거나 오류가 있거나, 폴더의 소유자가 다릅니다", "今は Maildir に書き込めません。ディスクが一杯か、読み取り専用か、障害があるか、フォルダーの所有者が違います"},
 		[3]string{"it is tried again; the log has the cause", "다시 시도합니다. 원인은 로그에 있습니다", "再試行されます。原因はログにあります"}},
+	"mailbox-hangs": {
+		[3]string{"for half a minute the file system of the mailbox, or of others of its domain, has not answered: a server that is gone (NFS), or a failing disk", "30초 동안 이 사서함이나 같은 도메인의 다른 사서함이 있는 파일 시스템이 응답하지 않았습니다. 서버(NFS)가 끊겼거나 디스크가 고장 났습니다", "このメールボックス、または同じドメインの他のメールボックスのファイルシステムが 30 秒間応答していません。サーバー(NFS)が落ちているか、ディスクの障害です"},
+		[3]string{"see to the mount (`dmesg`, `df`); the mail waits, and `postilion flush` tries it once the file system answers", "마운트를 확인하십시오(`dmesg`, `df`). 메일은 큐에서 기다리며, 파일 시스템이 응답하면 `postilion flush`로 다시 시도합니다", "マウントを確認してください(`dmesg`、`df`)。メールはキューで待機し、応答するようになれば `postilion flush` で再試行されます"}},
 	"deliver-as-root": {
 		[3]string{"the address belongs to uid 0, for whom nothing is ever delivered or run", "주소가 uid 0의 것입니다. uid 0으로는 배달도 실행도 하지 않습니다", "アドレスが uid 0 のものです。uid 0 への配送も実行も行いません"},
 		[3]string{"make an alias for it: ~alias/.qmail-root, or `alias add`", "별칭을 만드십시오: ~alias/.qmail-root 또는 `alias add`", "別名を作ってください: ~alias/.qmail-root か `alias add`"}},

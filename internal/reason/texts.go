@@ -70,6 +70,7 @@ var (
 	QuotaTooSmall      = &Error{Temporary, 452, "4.2.2", "quota-too-small", nil, "", nil}
 	MessageLoops       = &Error{Permanent, 554, "5.4.6", "message-loops", nil, "", nil}
 	MailboxUnavailable = &Error{Temporary, 451, "4.3.0", "mailbox-unavailable", nil, "", nil}
+	MailboxHangs       = &Error{Temporary, 451, "4.3.0", "mailbox-hangs", nil, "", nil}
 )
 
 // Intake: what is refused in a session. Codes: RFC 5321 4.2.3, 1870, 2034, 3463, 4954, 5248, 6531, 9422.
@@ -196,6 +197,7 @@ var coreTexts = map[ID][3]string{
 	QuotaTooSmall.Reason:      {English: "Message size exceeds remaining quota: Quota exceeded by this message", Korean: "Message size exceeds remaining quota: 이 메시지는 남은 할당량보다 큽니다", Japanese: "Message size exceeds remaining quota: このメッセージは残りの容量を超えています"},
 	MessageLoops.Reason:       {English: "This message is looping: it already has my Delivered-To line.", Korean: "메시지가 순환하고 있습니다. 이미 이 주소의 Delivered-To 줄이 있습니다.", Japanese: "メッセージがループしています。このアドレスの Delivered-To 行がすでにあります。"},
 	MailboxUnavailable.Reason: {English: "Temporary error on maildir delivery.", Korean: "사서함 배달 중 일시적인 오류가 발생했습니다.", Japanese: "メールボックスへの配送で一時的なエラーが発生しました。"},
+	MailboxHangs.Reason:       {English: "The file system of the mailbox does not answer.", Korean: "사서함의 파일 시스템이 응답하지 않습니다.", Japanese: "メールボックスのファイルシステムが応答しません。"},
 
 	// Intake.
 	CommandUnknown.Reason:    {"command not recognised", "알 수 없는 명령입니다", "認識できないコマンドです"},

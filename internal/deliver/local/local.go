@@ -86,6 +86,7 @@ type Target struct {
 	clock    clock.Clock
 	started  time.Time
 	slots    chan struct{}
+	hanging  *hanging
 }
 
 var _ deliver.Target = (*Target)(nil)
@@ -101,7 +102,7 @@ func New(o Options, d Deps) *Target {
 	}
 	ages := clock.NewSteady(clock.System{})
 	boxes := maildir.New(o.Maildir, maildir.Deps{FS: d.FS, Barrier: d.Barrier, Clock: d.Clock, Files: ages})
-	return &Target{
+	t := &Target{
 		opts:     o,
 		dir:      d.Directory,
 		boxes:    boxes,
@@ -112,6 +113,13 @@ func New(o Options, d Deps) *Target {
 		started:  d.Clock.Now(),
 		slots:    make(chan struct{}, o.MaxJobs),
 	}
+	t.hanging = newHanging(func(mailbox string, n int) {
+		t.recorder.Record(trace.Event{
+			Time: t.clock.Now(), Kind: trace.Service, Role: "local", Count: int64(n), Reason: string(reason.MailboxHangs.Reason),
+			Text: "deliveries hang in the file system; others into this mailbox are put off: " + mailbox,
+		})
+	})
+	return t
 }
 
 // Room returns nil when size more bytes fit the account's mailbox, and else the error that
@@ -212,6 +220,19 @@ func (t *Target) deliver(ctx context.Context, job *deliver.Job) []deliver.Verdic
 			out[i].Err = err
 			continue
 		}
+		if len(job.Recipients) > 1 {
+			err = t.classify(t.hanging.check(account.Mailbox))
+		} else {
+			v, cause := t.hanging.enter(ctx, account.Mailbox)
+			if cause == nil {
+				defer v.leave()
+			}
+			err = t.classify(cause)
+		}
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
 		ds = append(ds, t.delivery(job, rcpt, account, loops))
 		at = append(at, i)
 		accounts = append(accounts, account)
@@ -307,6 +328,8 @@ func (t *Target) classify(err error) *reason.Error {
 		return e
 	}
 	switch {
+	case errors.Is(err, errHanging), errors.Is(err, fs.ErrHangs):
+		return reason.MailboxHangs.Because(err)
 	case errors.Is(err, syscall.ENOSPC):
 		return reason.DiskFull.Because(err)
 	case errors.Is(err, syscall.EDQUOT):

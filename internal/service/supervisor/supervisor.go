@@ -173,6 +173,9 @@ func exitText(err error) string {
 	return err.Error()
 }
 
+// killWait is how long a process that was killed may take to end. One that waits for a disk that does not answer ends when that does.
+const killWait = 5 * time.Second
+
 // stop ends a role for good: SIGTERM, and SIGKILL after StopTimeout.
 func (s *Supervisor) stop(c *child) {
 	s.mu.Lock()
@@ -191,7 +194,11 @@ func (s *Supervisor) stop(c *child) {
 	}
 	s.Log.Warn("a role does not stop and is killed", "part", c.role)
 	s.signal(c, syscall.SIGKILL)
-	<-c.gone
+	select {
+	case <-c.gone:
+	case <-time.After(killWait):
+		s.Log.Error("a role that was killed does not end; it is left behind, waiting for a file system that does not answer", "part", c.role)
+	}
 }
 
 func (s *Supervisor) signal(c *child, sig syscall.Signal) {
