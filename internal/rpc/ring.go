@@ -116,8 +116,11 @@ func (r *ring) wait(ctx context.Context) error {
 		r.readerSleeps.Store(1)
 		return !r.empty() || ctx.Err() != nil
 	})
-	if errors.Is(err, os.ErrClosed) {
-		err = io.EOF
+	switch {
+	case err != nil && !r.empty(): // what came before the end
+		return nil
+	case errors.Is(err, os.ErrClosed):
+		return io.EOF
 	}
 	return err
 }

@@ -154,7 +154,8 @@ type shared struct {
 	calls   map[uint32]*call // without a whole reply yet
 	last    uint32
 	reading bool  // somebody does: there are calls
-	err     error // why the connection has ended
+	err     error // why the connection has ended; replies that came before may still be read
+	over    bool  // nothing is read any more
 }
 
 // call is what a caller waits for.
@@ -225,7 +226,7 @@ func (cl *Client) openShared(ctx context.Context, o *opening) {
 		go o.s.readForMany()
 		go func() {
 			m.watch()
-			o.s.end(io.EOF)
+			o.s.lost(io.EOF)
 		}()
 	}
 }
@@ -263,7 +264,7 @@ func (s *shared) call(ctx context.Context, frames []byte) ([]byte, error) {
 	s.reading = true
 	s.mu.Unlock()
 	if err := s.send(kindGathered, number, frames); err != nil {
-		s.end(err)
+		s.lost(err)
 	}
 	if alone {
 		s.readOwn(ctx, c)
@@ -288,9 +289,7 @@ func (s *shared) readOwn(ctx context.Context, c *call) {
 
 // leave lets others read: those who have called since.
 func (s *shared) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reading = len(s.calls) > 0; s.reading {
+	if s.more() {
 		s.many <- struct{}{}
 	}
 }
@@ -303,12 +302,16 @@ func (s *shared) readForMany() {
 	}
 }
 
-// more reports whether there is still something to read.
+// more reports whether there is still something to read. Else who has asked reads no more.
 func (s *shared) more() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.reading = len(s.calls) > 0
-	return s.reading
+	reading, err := s.reading, s.err
+	s.mu.Unlock()
+	if !reading && err != nil {
+		s.end(err)
+	}
+	return reading
 }
 
 // find returns who waits for a reply, nil when nobody does any more; last is set when the waiting ends.
@@ -328,14 +331,32 @@ func (s *shared) ended() error {
 	return s.err
 }
 
-// end closes the connection and fails the calls that have no reply.
+// lost is told by who does not read that the connection has ended. Nobody calls any more; who reads comes to the end of what the
+// other side has answered before.
+func (s *shared) lost(err error) {
+	s.memory.Close()
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = noEOF(err)
+	}
+	reading := s.reading
+	s.mu.Unlock()
+	if !reading {
+		s.end(err)
+	}
+}
+
+// end closes the connection and fails the calls that have no reply. Who reads calls it, or anybody when nobody does.
 func (s *shared) end(err error) {
 	defer s.memory.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
 		s.err = noEOF(err)
-		close(s.many) // nobody calls any more
+	}
+	if !s.over {
+		s.over = true
+		close(s.many)
 	}
 	for _, c := range s.calls {
 		c.done <- result{err: s.err}

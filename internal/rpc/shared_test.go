@@ -170,6 +170,69 @@ func TestASlowGatheredCallHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// What a server answered before it went counts: a message was delivered, and is not to be delivered again.
+func TestRepliesThatCameBeforeTheEndCount(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	// answer answers so many calls and goes away at once.
+	answer := func(calls int) error {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := io.ReadFull(c, make([]byte, frameHead)); err != nil {
+			return err
+		}
+		m, err := serveMemory(c.(*net.UnixConn))
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		var numbers []uint32
+		for range calls {
+			_, number, n, err := m.next(context.Background())
+			if err == nil {
+				err = m.in.take(make([]byte, n))
+			}
+			if err != nil {
+				return err
+			}
+			numbers = append(numbers, number)
+		}
+		for _, number := range numbers {
+			if err := m.send(kindResult, number, []byte("done")); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for round := range 300 {
+		calls := 1 + round%3
+		served := make(chan error, 1)
+		go func() { served <- answer(calls) }()
+		cl := NewClient(path)
+		var all sync.WaitGroup
+		for range calls {
+			all.Go(func() {
+				if reply, err := gather(t.Context(), cl, "deliver", nil, nil); err != nil || string(reply) != "done" {
+					t.Errorf("round %d, %d calls: have %q, %v", round, calls, reply, err)
+				}
+			})
+		}
+		all.Wait()
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
+		cl.Close()
+	}
+}
+
 func TestGatheredCallsEndWithTheServerAndGoOnWithTheNext(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
