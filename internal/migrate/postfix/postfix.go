@@ -98,11 +98,12 @@ func (r *reader) parse(text string) {
 	}
 }
 
-// usual are the defaults of parameters that others refer to.
-func (r *reader) usual(name string) string {
+// usual are the defaults of parameters that others refer to, at a depth of expand.
+func (r *reader) usual(name string, depth int) string {
 	switch name {
 	case "mydomain":
-		if _, rest, ok := strings.Cut(r.value("myhostname"), "."); ok {
+		host := r.byName["myhostname"].value // may name mydomain itself
+		if _, rest, ok := strings.Cut(r.expand(host, depth+1), "."); ok {
 			return rest
 		}
 		return "localdomain"
@@ -121,13 +122,7 @@ func (r *reader) usual(name string) string {
 }
 
 // value returns a parameter's value with references resolved.
-func (r *reader) value(name string) string {
-	p, ok := r.byName[name]
-	if !ok {
-		return r.expand(r.usual(name), 1)
-	}
-	return r.expand(p.value, 1)
-}
+func (r *reader) value(name string) string { return r.expand("${"+name+"}", 1) }
 
 // expand resolves $name, ${name} and $(name); depth is 1 for a value as a whole.
 func (r *reader) expand(s string, depth int) string {
@@ -155,7 +150,7 @@ func (r *reader) expand(s string, depth int) string {
 		if value := p.value; ok {
 			b.WriteString(r.expand(value, depth+1))
 		} else {
-			b.WriteString(r.expand(r.usual(name), depth+1))
+			b.WriteString(r.expand(r.usual(name, depth), depth+1))
 		}
 		i += length
 	}

@@ -2,6 +2,7 @@ package postfix
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -186,6 +187,7 @@ func FuzzMainCF(f *testing.F) {
 	f.Add(mainCF, "a b\n c\n")
 	f.Add("mydestination = ${", "x")
 	f.Add("relayhost = [::1]:25\nmynetworks=/0", "@ REJECT\n")
+	f.Add("myhostname = mx.$mydomain\nrelay_domains = $mydomain $myhostname", "")
 	f.Fuzz(func(t *testing.T, text, table string) {
 		files := tables()
 		files["main.cf"] = text
@@ -194,6 +196,18 @@ func FuzzMainCF(f *testing.F) {
 		}
 		read(t, etc(t, files))
 	})
+}
+
+// mydomain's default is taken from myhostname, which may name it.
+func TestParametersThatNameThemselvesHaveAnEnd(t *testing.T) {
+	t.Parallel()
+	for _, main := range []string{"myhostname = mx.$mydomain\n", "myhostname = $mydomain$mydomain$mydomain\n", "mydomain = $mydomain\nmyhostname = $mydomain\n", "a = $b\nb = $a\nmyhostname = $a\n"} {
+		r := read(t, etc(t, map[string]string{"main.cf": main + "relay_domains = backup.example $mydomain\n"}))
+		s, _ := r.Get("policy.rcpthosts")
+		if !slices.Contains(s.List, "backup.example") {
+			t.Errorf("%q: relay_domains are %q", main, s.List)
+		}
+	}
 }
 
 // Header checks are read as they stand; what looks at less stays so.
