@@ -35,6 +35,19 @@ func (p *partlyHanging) OpenFile(name string, flag int, perm ourfs.FileMode) (ou
 	return p.FS.OpenFile(name, flag, perm)
 }
 
+// newPartlyHanging returns a target whose file system hangs below a folder, and tells events.
+func newPartlyHanging(t *testing.T, root, folder string, events trace.Recorder) (*local.Target, *partlyHanging) {
+	t.Helper()
+	under, err := osfs.New(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := &partlyHanging{FS: under, goOn: make(chan struct{}), of: func(name string) bool { return strings.HasPrefix(name, folder) }}
+	return local.New(local.Options{}, local.Deps{
+		FS: files, Barrier: &ourfs.Barrier{FS: files}, Directory: accounts{}, Clock: clock.NewFake(noon), Recorder: events,
+	}), files
+}
+
 // crowd delivers messages, each by itself, and tells what became of them.
 type crowd struct {
 	sync.WaitGroup
@@ -63,15 +76,8 @@ func TestAMailboxThatHangsIsPutOffAndOthersAreNot(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		under, err := osfs.New(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files := &partlyHanging{FS: under, goOn: make(chan struct{}), of: func(name string) bool { return strings.HasPrefix(name, "box/1/") }}
 		events := new(tracetest.Events)
-		target := local.New(local.Options{}, local.Deps{
-			FS: files, Barrier: &ourfs.Barrier{FS: files}, Directory: accounts{}, Clock: clock.NewFake(noon), Recorder: events,
-		})
+		target, files := newPartlyHanging(t, root, "box/1/", events)
 		const hangs = reason.ID("mailbox-hangs")
 		first, later := crowd{outcome: map[reason.ID]int{}}, crowd{outcome: map[reason.ID]int{}}
 		first.deliver(t.Context(), target, 5, 1)
@@ -124,12 +130,7 @@ func TestADomainOfWhichManyMailboxesHangIsPutOff(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		under, err := osfs.New(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files := &partlyHanging{FS: under, goOn: make(chan struct{}), of: func(name string) bool { return strings.HasPrefix(name, "box/") }}
-		target := local.New(local.Options{}, local.Deps{FS: files, Barrier: &ourfs.Barrier{FS: files}, Directory: accounts{}, Clock: clock.NewFake(noon)})
+		target, files := newPartlyHanging(t, root, "box/", nil)
 		hanging := crowd{outcome: map[reason.ID]int{}}
 		hanging.deliver(t.Context(), target, 3, 1, 2, 3, 4)
 		time.Sleep(31 * time.Second)
@@ -148,12 +149,7 @@ func TestWhoGivesUpWaitingForAMailboxLeavesTheTurnToOthers(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		under, err := osfs.New(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files := &partlyHanging{FS: under, goOn: make(chan struct{}), of: func(name string) bool { return strings.HasPrefix(name, "box/1/") }}
-		target := local.New(local.Options{}, local.Deps{FS: files, Barrier: &ourfs.Barrier{FS: files}, Directory: accounts{}, Clock: clock.NewFake(noon)})
+		target, files := newPartlyHanging(t, root, "box/1/", nil)
 		all := crowd{outcome: map[reason.ID]int{}}
 		all.deliver(t.Context(), target, 10, 1)
 		time.Sleep(time.Second)
